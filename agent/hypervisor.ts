@@ -1,0 +1,130 @@
+import type { CopyState, DomainSummary } from '../contract/facts.ts';
+
+/**
+ * Everything the stages and the mover need from a hypervisor. The real one is agent/libvirt; a simulated one stands in its
+ * place in tests and where no lab can run. All memory is in MiB, all times in ms, all rates in MiB/s unless named otherwise.
+ *
+ * Any call may reject with a HypervisorError; its `answered` is the one distinction the handover depends on.
+ */
+export interface Hypervisor {
+  readonly uri: string;
+  /** Resolves (never rejects) when the connection is gone, for whatever reason. */
+  readonly closed: Promise<void>;
+  close(): Promise<void>;
+
+  versions(): Promise<Versions>;
+  /** Free memory as the host's kernel counts it (free + reclaimable), in MiB. */
+  freeMemoryMiB(): Promise<number>;
+  networkActive(name: string): Promise<boolean>;
+  /** Whether the CPU of a domain fits this host: libvirt's own comparison for that emulator, machine and virtualisation type. */
+  compareCpu(guest: GuestPlatform, cpuXml: string): Promise<'incompatible' | 'identical' | 'superset'>;
+  /** Throws a HypervisorError with libvirt's reason when this host cannot run such a guest. Returns the capabilities' XML. */
+  domainCapabilities(guest: GuestPlatform): Promise<string>;
+
+  /** All domains known here, running or not. */
+  list(): Promise<DomainSummary[]>;
+  /** undefined only when libvirt itself says that no such domain exists. */
+  find(vm: string): Promise<Domain | undefined>;
+}
+
+export interface Versions {
+  /** major * 1,000,000 + minor * 1,000 + release, as libvirt counts. */
+  libvirt: number;
+  qemu: number;
+}
+
+export interface GuestPlatform {
+  emulator: string;
+  arch: string;
+  machine: string;
+  /** `kvm` or `qemu`. */
+  virtType: string;
+}
+
+/** One domain on one host, bound to the connection it was looked up on. */
+export interface Domain {
+  readonly name: string;
+  readonly uuid: string;
+
+  /** Recovery's view of the state, with libvirt's own words beside it. */
+  state(): Promise<{ state: CopyState; detail: string }>;
+  persistent(): Promise<boolean>;
+  xml(options?: { migratable?: boolean; inactive?: boolean }): Promise<string>;
+  /** The active job, if any; `undefined` when libvirt says there is none. */
+  job(): Promise<JobStats | undefined>;
+  /** vCPU time used so far, in ns, summed over vCPUs; it advances only while the guest runs. */
+  cpuTimeNs(): Promise<bigint>;
+  /** Names of disks that have met an I/O error, as libvirt reports them. */
+  diskErrors(): Promise<string[]>;
+  /** Targets (vda, ...) of the disks QEMU has open, with whether they count requests (block statistics are present). */
+  disks(): Promise<string[]>;
+
+  resume(): Promise<void>;
+  /** Ends this copy at once (virDomainDestroy). */
+  destroy(): Promise<void>;
+  undefine(): Promise<void>;
+
+  // The migration protocol, version 3, as its client drives it. On the source unless said otherwise.
+  begin(options: MigrationOptions): Promise<{ cookie: Buffer; xml: string }>;
+  /** Returns when the source is paused and everything is on the destination, or rejects with the copy's error. */
+  perform(options: MigrationOptions & HandshakeInput & { uri: string }): Promise<{ cookie: Buffer }>;
+  confirm(options: MigrationOptions & { cookie: Buffer; cancelled: boolean }): Promise<void>;
+  setMaxDowntimeMs(ms: number): Promise<void>;
+  /** QEMU takes no less than 1 MiB/s; 0 lifts the limit. */
+  setMaxSpeedMiBps(mibps: number): Promise<void>;
+  /** Asks for the job's end; the job is gone only once `job()` says so. */
+  abortJob(): Promise<void>;
+}
+
+/** The destination's two calls of the protocol; they exist before the domain does. */
+export interface MigrationTarget extends Hypervisor {
+  prepare(options: MigrationOptions & HandshakeInput): Promise<{ cookie: Buffer; uri: string }>;
+  /**
+   * Starts the copy (`cancelled: false`) or throws it away (`cancelled: true`). A rejection with `answered: true` means the
+   * destination refused and has destroyed its copy; with `answered: false` nobody knows.
+   */
+  finish(options: MigrationOptions & HandshakeInput & { uri: string; cancelled: boolean }): Promise<{ cookie: Buffer }>;
+}
+
+export interface MigrationOptions {
+  name: string;
+  /** Keep the domain's definition on the destination, and drop it from the source (a persistent guest moves whole). */
+  persistent: boolean;
+}
+
+export interface HandshakeInput {
+  xml: string;
+  cookie: Buffer;
+}
+
+/** A job's numbers, as libvirt's job statistics give them. Bytes, bytes per second, ms. */
+export interface JobStats {
+  operation: 'migration-out' | 'migration-in' | 'other';
+  elapsedMs: number;
+  bytesTotal: number;
+  bytesProcessed: number;
+  bytesRemaining: number;
+  bytesPerSecond: number;
+  dirtyBytesPerSecond: number;
+  iteration: number;
+  /** QEMU's expected (during) or measured (afterwards) downtime. */
+  downtimeMs?: number;
+}
+
+/**
+ * A call to a hypervisor went wrong.
+ *
+ * `answered: true`: libvirt said no, and `libvirtCode` is its error code (virErrorNumber). `answered: false`: the connection
+ * was lost or timed out before an answer came, so whether the call took effect is unknown.
+ */
+export class HypervisorError extends Error {
+  override readonly name = 'HypervisorError';
+  readonly answered: boolean;
+  readonly libvirtCode: number | undefined;
+
+  constructor(message: string, options: { answered: boolean; libvirtCode?: number; cause?: unknown }) {
+    super(message, 'cause' in options ? { cause: options.cause } : undefined);
+    this.answered = options.answered;
+    this.libvirtCode = options.libvirtCode;
+  }
+}

@@ -1,0 +1,134 @@
+import { z } from 'zod';
+import { Check, Progress } from './facts.ts';
+import { HostId, ManagedNodeId, MigrationId, VmName } from './names.ts';
+import { Policy } from './policy.ts';
+
+/** `qemu+tcp://` reaches libvirtd's plain TCP port; it belongs on a trusted migration network only. */
+export const LibvirtUri = z
+  .string()
+  .regex(
+    /^qemu(\+(tcp|unix))?:\/\/[^/\s]*\/system(\?[^\s]*)?$/,
+    'must be a libvirt URI, such as "qemu+tcp://10.0.0.2/system"',
+  );
+
+/** Body of `PUT /hosts/{hostId}`. */
+export const HostRegistration = z.strictObject({
+  nodeId: ManagedNodeId,
+  address: z.string().regex(/^[A-Za-z0-9.:-]{1,253}$/, 'must be an IP address or a DNS name'),
+  libvirtUri: LibvirtUri,
+  limits: z
+    .strictObject({
+      /** Migrations leaving this host at the same time. */
+      outgoing: z.int().min(1).max(32).default(2),
+      /** Migrations arriving at the same time. */
+      incoming: z.int().min(1).max(32).default(2),
+    })
+    .prefault({}),
+});
+export type HostRegistration = z.infer<typeof HostRegistration>;
+
+export const HostState = z.enum(['ACTIVE', 'CORDONED', 'IN_MAINTENANCE']);
+export type HostState = z.infer<typeof HostState>;
+
+/** One entry of `GET /hosts`. */
+export const HostView = HostRegistration.extend({
+  hostId: HostId,
+  state: HostState,
+  /** Ids of the migrations that hold a slot. */
+  outgoing: z.array(z.string()),
+  incoming: z.array(z.string()),
+  reservedMiB: z.number(),
+});
+export type HostView = z.infer<typeof HostView>;
+
+/** Body of `POST /migrations`, and the input of the Migrate state machine. */
+export const MigrationRequest = z.strictObject({
+  vm: VmName,
+  source: HostId,
+  destination: HostId,
+  /** Where the guest answers, so that verify can look for it; optional. */
+  guestAddress: z.union([z.ipv4(), z.ipv6()]).optional(),
+  policy: Policy.prefault({}),
+  /** Why, for the record. */
+  reason: z.string().max(256).optional(),
+});
+export type MigrationRequest = z.infer<typeof MigrationRequest>;
+
+/** QUEUED waits for a slot; RECOVERING finds out who owns the VM; the last four are final (NEEDS_OPERATOR until resolved). */
+export const MigrationStatus = z.enum([
+  'REQUESTED',
+  'QUEUED',
+  'PREFLIGHT',
+  'PRECOPY',
+  'HELD',
+  'CUTOVER',
+  'VERIFY',
+  'RECOVERING',
+  'SUCCEEDED',
+  'FAILED',
+  'CANCELLED',
+  'NEEDS_OPERATOR',
+]);
+export type MigrationStatus = z.infer<typeof MigrationStatus>;
+
+export const FINAL_STATUSES: readonly MigrationStatus[] = ['SUCCEEDED', 'FAILED', 'CANCELLED', 'NEEDS_OPERATOR'];
+
+export const TimelineEvent = z.object({
+  at: z.string(),
+  what: z.string(),
+  detail: z.record(z.string(), z.unknown()).optional(),
+});
+export type TimelineEvent = z.infer<typeof TimelineEvent>;
+
+/** Body of `GET /migrations/{id}`. */
+export const MigrationView = z.object({
+  migrationId: MigrationId,
+  vm: VmName,
+  source: HostId,
+  destination: HostId,
+  policy: Policy,
+  status: MigrationStatus,
+  requestedAt: z.string(),
+  endedAt: z.string().optional(),
+  /** Where the VM is now, when it is known. */
+  runsOn: HostId.optional(),
+  progress: Progress.optional(),
+  checks: z.array(Check).optional(),
+  result: z
+    .object({
+      totalMs: z.number(),
+      downtimeMs: z.number().optional(),
+      commitMs: z.number().optional(),
+      bytesTransferred: z.number().optional(),
+      guaranteedHoldSeconds: z.number().optional(),
+      switched: z.enum(['held', 'early']).optional(),
+    })
+    .optional(),
+  failure: z.object({ code: z.string(), message: z.string() }).optional(),
+  timeline: z.array(TimelineEvent),
+  executionArn: z.string(),
+  consoleUrl: z.string(),
+});
+export type MigrationView = z.infer<typeof MigrationView>;
+
+/** Body of `POST /hosts/{hostId}/evacuate`, and (with the host) the input of the Evacuate state machine. */
+export const EvacuationOptions = z.strictObject({
+  policy: Policy.prefault({}),
+  reason: z.string().max(256).optional(),
+});
+export const EvacuationRequest = EvacuationOptions.extend({ host: HostId });
+export type EvacuationRequest = z.infer<typeof EvacuationRequest>;
+
+/** RFC 9457 problem details, the body of every error answer. */
+export const Problem = z.object({
+  type: z.string(),
+  title: z.string(),
+  status: z.number(),
+  code: z.string(),
+  detail: z.string(),
+  /** Each offending field, for `InvalidInput`. */
+  errors: z.array(z.object({ field: z.string(), message: z.string() })).optional(),
+  /** The migration that stands in the way, for `VmBusy`. */
+  migrationId: z.string().optional(),
+});
+export type Problem = z.infer<typeof Problem>;

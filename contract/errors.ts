@@ -1,0 +1,51 @@
+/**
+ * Every failure a user or an operator can see, by its stable code. Agents report them, state machines end with them, the
+ * API answers with them. `retryable` says whether the same request may well succeed later without a change.
+ */
+export const FAILURES = {
+  // Refused before anything was touched.
+  InvalidInput: 'The request is not valid; the message names each field.',
+  UnknownHost: 'No host of that name is registered.',
+  UnknownMigration: 'No migration of that id is known.',
+  VmBusy: 'The VM is being migrated already.',
+  HostNotAccepting: 'The destination is cordoned or in maintenance.',
+  HostBusy: 'No slot came free on the hosts within the time the policy allows.',
+  PreflightFailed: 'A check failed; the VM was not touched.',
+  MemoryTaken: 'The destination has promised its free memory to other migrations.',
+  IdempotencyKeyReused: 'The same Idempotency-Key came with a different request.',
+  // What an agent says of an order.
+  OrderInvalid: 'The order is malformed or of another version.',
+  OrderExpired: 'The order came too late to be begun.',
+  OrderMisdirected: 'The order is for another host.',
+  CommandFailed: 'SSM could not run the agent on the host.',
+  AgentFailed: 'The agent failed in a way it did not expect.',
+  HypervisorUnreachable: "A host's libvirt could not be reached.",
+  // What ends a copy or a handover.
+  CopyFailed: 'libvirt ended the copy; the VM runs on at the source.',
+  DeadlineExceeded: 'The copy did not converge by the deadline of the policy.',
+  MoverGone: 'The process that carried the migration is gone.',
+  TicketRevoked: 'The control plane took the permission to hand over back.',
+  CommitUnknown: 'AWS could not be reached to commit the handover, so it was cancelled.',
+  HandoverCancelled: 'The destination could not start the VM; it runs on at the source.',
+  FinishUnknown: "The destination's answer to the handover was lost; nothing is resumed until its state is known.",
+  VerifyFailed: 'A check after the handover failed.',
+  Cancelled: 'Cancelled on request.',
+  AlreadyHandedOver: 'The handover is committed; it can no longer be cancelled.',
+  // What recovery cannot settle by itself.
+  NeedsOperator: 'Who owns the VM could not be proven; nothing was resumed.',
+  HostNotEmptied: 'VMs are left on the host.',
+} as const;
+export type FailureCode = keyof typeof FAILURES;
+
+/** An error with a code a program can act on. */
+export class HandoffError extends Error {
+  readonly code: FailureCode;
+  readonly detail: Record<string, unknown> | undefined;
+
+  constructor(code: FailureCode, message: string, options: { detail?: Record<string, unknown>; cause?: unknown } = {}) {
+    super(message, 'cause' in options ? { cause: options.cause } : undefined);
+    this.name = code;
+    this.code = code;
+    this.detail = options.detail;
+  }
+}

@@ -1,0 +1,65 @@
+import { z } from 'zod';
+
+/**
+ * A host's name in Handoff. It is used in DynamoDB keys and in console names, so it keeps to what all of them take.
+ */
+export const HostId = z
+  .string()
+  .regex(
+    /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/,
+    'must be 1-63 lower-case letters, digits and inner hyphens, such as "rack4-kvm07"',
+  );
+
+/** An SSM managed node id: `mi-` for on-prem machines (`i-` is accepted for nested virtualisation on EC2). */
+export const ManagedNodeId = z
+  .string()
+  .regex(
+    /^(mi-[0-9a-f]{17}|i-[0-9a-f]{8}([0-9a-f]{9})?)$/,
+    'must be an SSM managed node id, such as "mi-0123456789abcdef0"',
+  );
+
+/** A libvirt domain name. libvirt forbids "/" and newlines; the rest of the rule keeps it printable. */
+export const VmName = z
+  .string()
+  .min(1)
+  .max(128)
+  .regex(
+    /^[\p{L}\p{N}][\p{L}\p{N} ._:@+-]*$/u,
+    'must be a libvirt domain name: letters, digits and ". _ : @ + -", no "/"',
+  );
+
+/** Also the execution's name in Step Functions, which is why it is at most 80 characters. */
+export const MigrationId = z
+  .string()
+  .regex(/^[A-Za-z0-9][A-Za-z0-9_-]{2,79}$/, 'must be 3-80 letters, digits, "-" and "_", such as "web01-5f2c9a7be1"');
+
+/**
+ * One stage's request: `<migration id>.<stage>.<role>.<attempt>`. The same rule, as RE2, guards the only parameter of the
+ * SSM document (cdk/agent-document.ts), so nothing else can ever reach a shell.
+ */
+export const REQUEST_ID_PATTERN = '^[A-Za-z0-9][A-Za-z0-9_-]{2,79}\\.[a-z]{3,20}\\.[a-z]{4,20}\\.[0-9]{1,4}$';
+export const RequestId = z
+  .string()
+  .regex(new RegExp(REQUEST_ID_PATTERN), 'must be a request id: <migration>.<stage>.<role>.<attempt>');
+export type RequestId = z.infer<typeof RequestId>;
+
+export const Role = z.enum(['source', 'destination']);
+export type Role = z.infer<typeof Role>;
+
+export const StageName = z.enum(['preflight', 'precopy', 'cutover', 'verify', 'abort', 'inspect']);
+export type StageName = z.infer<typeof StageName>;
+
+export function requestIdOf(migrationId: string, stage: StageName, role: Role, attempt: number): string {
+  return `${migrationId}.${stage}.${role}.${attempt}`;
+}
+
+/** Turns a VM's name into the readable head of a migration id. */
+export function slug(name: string): string {
+  const kept = name
+    .normalize('NFKD')
+    .replace(/[^A-Za-z0-9]+/g, '-')
+    .replace(/^-+|-+$/g, '')
+    .slice(0, 40)
+    .replace(/-+$/, '');
+  return kept === '' ? 'vm' : kept;
+}

@@ -1,0 +1,69 @@
+import { z } from 'zod';
+import { HostId, MigrationId, RequestId, Role, type StageName, VmName } from './names.ts';
+import { Policy } from './policy.ts';
+import { CONTRACT_VERSION } from './version.ts';
+
+/** How an agent reaches a host's libvirt and its migration port. */
+export const HostAddress = z.object({
+  hostId: HostId,
+  /** IP address or DNS name on the migration network. */
+  address: z.string(),
+  /** libvirt URI by which the *other* host's agent reaches this one, such as `qemu+tcp://10.0.0.2/system`. */
+  libvirtUri: z.string(),
+});
+export type HostAddress = z.infer<typeof HostAddress>;
+
+const common = {
+  version: z.literal(CONTRACT_VERSION),
+  requestId: RequestId,
+  migrationId: MigrationId,
+  role: Role,
+  /** The host this order is for; an agent elsewhere rejects it. */
+  hostId: HostId,
+  issuedAt: z.iso.datetime(),
+  /** After this moment the order must not be begun any more: the control plane has stopped waiting for it. */
+  expiresAt: z.iso.datetime(),
+};
+
+const bothHosts = { vm: VmName, source: HostAddress, destination: HostAddress };
+
+export const PreflightOrder = z.object({
+  ...common,
+  ...bothHosts,
+  stage: z.literal('preflight'),
+  policy: Policy,
+  /** Memory on this host promised to other migrations and not to be counted as free, in MiB. */
+  reservedMiB: z.int().min(0),
+});
+export const PrecopyOrder = z.object({ ...common, ...bothHosts, stage: z.literal('precopy'), policy: Policy });
+export const CutoverOrder = z.object({ ...common, ...bothHosts, stage: z.literal('cutover'), policy: Policy });
+export const VerifyOrder = z.object({
+  ...common,
+  ...bothHosts,
+  stage: z.literal('verify'),
+  /** The guest's address to look for from the destination, when the request named one. */
+  guestAddress: z.string().optional(),
+});
+/** Recovery's hands: what to do on this host once the owner is decided. */
+export const AbortAction = z.enum(['resume', 'remove-paused-copy', 'destroy-incoming']);
+export type AbortAction = z.infer<typeof AbortAction>;
+export const AbortOrder = z.object({ ...common, ...bothHosts, stage: z.literal('abort'), action: AbortAction });
+export const InspectOrder = z.object({
+  ...common,
+  stage: z.literal('inspect'),
+  /** The VM to give evidence of; absent: list all domains. */
+  vm: VmName.optional(),
+  /** Kill this migration's mover first and wait until it and its libvirt job are gone. */
+  fence: z.boolean(),
+});
+
+export const Order = z.discriminatedUnion('stage', [
+  PreflightOrder,
+  PrecopyOrder,
+  CutoverOrder,
+  VerifyOrder,
+  AbortOrder,
+  InspectOrder,
+]);
+export type Order = z.infer<typeof Order>;
+export type OrderOf<S extends z.infer<typeof StageName>> = Extract<Order, { stage: S }>;

@@ -1,0 +1,17 @@
+import { z } from 'zod';
+
+/**
+ * What a migration may cost. Every field has a default, so an empty policy is a valid one.
+ *
+ * - `blackoutBudgetMs`: QEMU's downtime limit at the switch, in milliseconds. 300 is libvirt's and KubeVirt's default.
+ * - `deadlineSeconds`: the copy is given up (the VM stays unharmed on its source) when it has not converged by then.
+ * - `bandwidthMiBps`: upper limit for the copy in MiB/s; 0 means as fast as the link allows.
+ * - `waitInLineSeconds`: how long to wait for a free slot on both hosts before giving up.
+ */
+export const Policy = z.strictObject({
+  blackoutBudgetMs: z.int().min(1).max(60_000).default(300),
+  deadlineSeconds: z.int().min(5).max(86_400).default(3_600),
+  bandwidthMiBps: z.int().min(0).max(1_000_000).default(0),
+  waitInLineSeconds: z.int().min(0).max(86_400).default(600),
+});
+export type Policy = z.infer<typeof Policy>;

@@ -1,0 +1,98 @@
+import { z } from 'zod';
+import { Check, DomainSummary, Evidence, Progress } from './facts.ts';
+import { MigrationId, RequestId, Role, StageName } from './names.ts';
+import { CONTRACT_VERSION } from './version.ts';
+
+/** What preflight says of the guest; only the source knows it. */
+export const GuestFacts = z.object({
+  uuid: z.string(),
+  memoryMiB: z.number(),
+  vcpus: z.number(),
+  persistent: z.boolean(),
+  disks: z.array(z.string()),
+  networks: z.array(z.string()),
+});
+export type GuestFacts = z.infer<typeof GuestFacts>;
+
+export const PreflightResult = z.object({
+  stage: z.literal('preflight'),
+  checks: z.array(Check),
+  guest: GuestFacts.optional(),
+  /** Measured by the source over TCP to the destination's migration network, in ms (median of several connects). */
+  roundTripMs: z.number().optional(),
+  /** Free memory measured on this host, in MiB. */
+  freeMemoryMiB: z.number().optional(),
+});
+
+/**
+ * `held`: braked, waiting for the cutover order, for at least `guaranteedHoldSeconds`.
+ * `early`: the guest was so idle that it converged despite the brake; the handover was committed and went through.
+ */
+export const PrecopyResult = z.object({
+  stage: z.literal('precopy'),
+  switched: z.enum(['held', 'early']),
+  guaranteedHoldSeconds: z.number(),
+  bytesRemaining: z.number(),
+  bytesTransferred: z.number(),
+  /** From Begin to the hold. */
+  copyMs: z.number(),
+  /** Present when `switched` is `early`. */
+  downtimeMs: z.number().optional(),
+});
+
+export const CutoverResult = z.object({
+  stage: z.literal('cutover'),
+  /** QEMU's own figure, in ms. */
+  downtimeMs: z.number(),
+  /** The part of the blackout the ownership commit took, in ms. */
+  commitMs: z.number(),
+  /** From the cutover order's acceptance to Finish's answer. */
+  switchMs: z.number(),
+  bytesTransferred: z.number(),
+});
+
+export const VerifyResult = z.object({ stage: z.literal('verify'), checks: z.array(Check) });
+export const AbortResult = z.object({ stage: z.literal('abort'), done: z.string(), evidence: Evidence });
+export const InspectResult = z.object({
+  stage: z.literal('inspect'),
+  evidence: Evidence.optional(),
+  domains: z.array(DomainSummary).optional(),
+});
+
+export const StageResult = z.discriminatedUnion('stage', [
+  PreflightResult,
+  PrecopyResult,
+  CutoverResult,
+  VerifyResult,
+  AbortResult,
+  InspectResult,
+]);
+export type StageResult = z.infer<typeof StageResult>;
+export type ResultOf<S extends z.infer<typeof StageName>> = Extract<StageResult, { stage: S }>;
+
+/** Why a stage failed. `code` is one of contract/errors.ts. */
+export const Failure = z.object({
+  code: z.string(),
+  message: z.string(),
+  detail: z.record(z.string(), z.unknown()).optional(),
+});
+export type Failure = z.infer<typeof Failure>;
+
+const common = {
+  version: z.literal(CONTRACT_VERSION),
+  requestId: RequestId,
+  migrationId: MigrationId,
+  stage: StageName,
+  role: Role,
+  /** Grows with every report of one request; a late, older one is ignored. */
+  sequence: z.int().min(0),
+  at: z.iso.datetime(),
+};
+
+/** One item per request, overwritten as the stage goes on; a report that is not `progress` is the last. */
+export const Report = z.discriminatedUnion('kind', [
+  z.object({ ...common, kind: z.literal('progress'), progress: Progress, note: z.string().optional() }),
+  z.object({ ...common, kind: z.literal('succeeded'), result: StageResult }),
+  z.object({ ...common, kind: z.literal('failed'), failure: Failure }),
+]);
+export type Report = z.infer<typeof Report>;
