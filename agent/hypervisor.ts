@@ -13,6 +13,8 @@ export interface Hypervisor {
   close(): Promise<void>;
 
   versions(): Promise<Versions>;
+  /** The host's UUID as its capabilities name it (host_uuid, else SMBIOS); two URIs with the same one are the same host. */
+  hostUuid(): Promise<string>;
   /** Free memory as the host's kernel counts it (free + reclaimable), in MiB. */
   freeMemoryMiB(): Promise<number>;
   networkActive(name: string): Promise<boolean>;
@@ -52,6 +54,8 @@ export interface Domain {
   xml(options?: { migratable?: boolean; inactive?: boolean }): Promise<string>;
   /** The active job, if any; `undefined` when libvirt says there is none. */
   job(): Promise<JobStats | undefined>;
+  /** The last job that completed, with its measured downtime; libvirt keeps a migration's on the destination only. */
+  lastJob(): Promise<JobStats | undefined>;
   /** vCPU time used so far, in ns, summed over vCPUs; it advances only while the guest runs. */
   cpuTimeNs(): Promise<bigint>;
   /** Names of disks that have met an I/O error, as libvirt reports them. */

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { Check, Progress } from './facts.ts';
-import { HostId, ManagedNodeId, MigrationId, VmName } from './names.ts';
+import { HostId, ManagedNodeId, MigrationId, Role, VmName } from './names.ts';
 import { Policy } from './policy.ts';
 
 /** `qemu+tcp://` reaches libvirtd's plain TCP port; it belongs on a trusted migration network only. */
@@ -93,7 +93,7 @@ export const MigrationView = z.object({
   /** Where the VM is now, when it is known. */
   runsOn: HostId.optional(),
   progress: Progress.optional(),
-  checks: z.array(Check).optional(),
+  checks: z.array(Check.extend({ role: Role })).optional(),
   result: z
     .object({
       totalMs: z.number(),
@@ -105,6 +105,10 @@ export const MigrationView = z.object({
     })
     .optional(),
   failure: z.object({ code: z.string(), message: z.string() }).optional(),
+  /** What went wrong on the way although the VM was moved. */
+  caution: z.object({ code: z.string(), message: z.string() }).optional(),
+  reason: z.string().optional(),
+  guestAddress: z.string().optional(),
   timeline: z.array(TimelineEvent),
   executionArn: z.string(),
   consoleUrl: z.string(),

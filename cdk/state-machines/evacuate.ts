@@ -1,0 +1,250 @@
+import { CAUGHT, call, type Definition, js, type State, stage } from './asl.ts';
+
+export interface EvacuateParts {
+  beginEvacuation: string;
+  planEvacuation: string;
+  dispatch: string;
+  migrateMachine: string;
+  controlTable: string;
+}
+
+/** Migrations under way at once; the slots of the hosts limit them further. */
+const CONCURRENT = 4;
+/** With the waits in between: about ten minutes for VMs that are busy or whose hosts are full. */
+const MAX_ROUNDS = 30;
+
+/** Refusals that another host may not share; after any other failure the VM stays where it runs, for a person to look at. */
+const ANOTHER_HOST_MAY_TAKE_IT = ['PreflightFailed', 'MemoryTaken', 'HostNotAccepting', 'HostBusy', 'UnknownHost'];
+/** Refusals that pass by themselves. */
+const LATER = ['VmBusy', 'HostBusy'];
+
+const list = (values: readonly string[]): string => `[${values.map((value) => `'${value}'`).join(', ')}]`;
+
+/**
+ * Empties a host: cordons it, moves every VM found running there, and marks it IN_MAINTENANCE only when its own libvirt shows
+ * that nothing runs there any more. Input: host, policy, reason (contract/api.ts, EvacuationRequest). No VM is ever stopped.
+ */
+export function evacuateDefinition(fn: EvacuateParts): Definition {
+  const look = (rest: Record<string, unknown>): State =>
+    stage(
+      fn.dispatch,
+      { stage: 'inspect', role: 'source', hostId: js('$host'), attempt: js('$round') },
+      { timeoutSeconds: 90 },
+      { Output: js('$states.result'), Catch: giveUp, ...rest },
+    );
+  const giveUp = [{ ErrorEquals: ['States.ALL'], Assign: { failure: CAUGHT }, Next: 'Let go of the host' }];
+  const mine = {
+    ConditionExpression: 'evacuation = :me',
+    ExpressionAttributeValues: { ':me': { S: js('$states.context.Execution.Id') } },
+  };
+  const hostItem = { TableName: fn.controlTable, Key: { pk: { S: 'HOSTS' }, sk: { S: js('$host') } } };
+
+  return {
+    Comment: 'Handoff: empties a host. Input: host, policy, reason. Each VM is a child execution of Migrate.',
+    QueryLanguage: 'JSONata',
+    StartAt: 'Cordon the host',
+    States: {
+      'Cordon the host': call(
+        fn.beginEvacuation,
+        { executionArn: js('$states.context.Execution.Id'), request: js('$states.input') },
+        {
+          Comment: 'Nothing new is moved to it. A second evacuation of the same host ends here.',
+          Assign: {
+            begun: js('$states.result.Payload'),
+            host: js('$states.result.Payload.host'),
+            round: 1,
+            moved: [],
+            stays: [],
+            left: [],
+          },
+          Next: 'The only one?',
+        },
+      ),
+      'The only one?': {
+        Type: 'Choice',
+        Choices: [{ Condition: js('$begun.begun'), Next: 'Look for VMs' }],
+        Default: 'Already at work',
+      },
+      'Already at work': { Type: 'Succeed', Comment: 'Another execution empties this host.', Output: js('$begun') },
+
+      'Look for VMs': look({
+        Comment: "Asks the host's libvirt, not a record of ours.",
+        Assign: { domains: js('[$states.result.domains]') },
+        Next: 'Plan',
+      }),
+      Plan: call(
+        fn.planEvacuation,
+        { host: js('$host'), domains: js('$domains') },
+        {
+          Comment: 'Which hosts each VM may try, in which order.',
+          Assign: { stays: js('[$states.result.Payload.stays]') },
+          Catch: giveUp,
+          Next: 'Move each VM',
+        },
+      ),
+      'Move each VM': {
+        Type: 'Map',
+        Items: js('[$states.input.moves[$not(vm in $left[final].vm)]]'),
+        MaxConcurrency: CONCURRENT,
+        ItemProcessor: { ProcessorConfig: { Mode: 'INLINE' }, ...moveOne(fn) },
+        Assign: {
+          moved: js('[$moved, $states.result[moved]]'),
+          left: js('[$left[final], $states.result[$not(moved)]]'),
+          round: js('$round + 1'),
+        },
+        Output: js('$states.result'),
+        Catch: giveUp,
+        Next: 'Look again',
+      },
+      'Look again': look({
+        Comment: 'Is anything left running there?',
+        Assign: { remaining: js("[$states.result.domains[$not(state in ['shutoff', 'absent'])].name]") },
+        Next: 'Empty?',
+      }),
+      'Empty?': {
+        Type: 'Choice',
+        Choices: [
+          { Condition: js('$count($remaining) = 0'), Next: 'Mark IN_MAINTENANCE' },
+          {
+            // VMs that were busy or had to wait, or that arrived since the first look.
+            Condition: js(`$round < ${MAX_ROUNDS} and $count($remaining[$not($ in $left[final].vm)]) > 0`),
+            Next: 'Wait for busy VMs',
+          },
+        ],
+        Default: 'Not emptied',
+      },
+      'Wait for busy VMs': { Type: 'Wait', Seconds: 20, Assign: { round: js('$round + 1') }, Next: 'Look for VMs' },
+
+      'Mark IN_MAINTENANCE': {
+        Type: 'Task',
+        Resource: 'arn:aws:states:::dynamodb:updateItem',
+        Comment: 'Unless somebody uncordoned it meanwhile.',
+        Arguments: {
+          ...hostItem,
+          UpdateExpression: 'SET #state = :maintenance REMOVE evacuation',
+          ConditionExpression: `${mine.ConditionExpression} AND #state = :cordoned`,
+          ExpressionAttributeNames: { '#state': 'state' },
+          ExpressionAttributeValues: {
+            ...mine.ExpressionAttributeValues,
+            ':maintenance': { S: 'IN_MAINTENANCE' },
+            ':cordoned': { S: 'CORDONED' },
+          },
+        },
+        Output: js("{ 'host': $host, 'state': 'IN_MAINTENANCE', 'moved': $moved, 'stays': $stays }"),
+        Catch: [
+          {
+            ErrorEquals: ['DynamoDB.ConditionalCheckFailedException'],
+            Assign: {
+              failure: { code: 'HostNotEmptied', message: 'The host was uncordoned while it was being emptied.' },
+            },
+            Next: 'Let go of the host',
+          },
+          ...giveUp,
+        ],
+        Next: 'Emptied',
+      },
+      Emptied: { Type: 'Succeed' },
+
+      'Not emptied': {
+        Type: 'Pass',
+        Comment: 'What could not move runs on here; the host stays cordoned.',
+        Assign: {
+          failure: js(
+            "{ 'code': 'HostNotEmptied', 'message': $string($count($remaining)) & ' VM(s) left running: ' & " +
+              '$join($map($remaining, function($name) { ($why := $left[vm = $name][-1].why; ' +
+              "$name & ($exists($why) ? ' - ' & $why : '')) }), ' | ') }",
+          ),
+        },
+        Next: 'Let go of the host',
+      },
+      'Let go of the host': {
+        Type: 'Task',
+        Resource: 'arn:aws:states:::dynamodb:updateItem',
+        Arguments: { ...hostItem, UpdateExpression: 'REMOVE evacuation', ...mine },
+        Catch: [{ ErrorEquals: ['States.ALL'], Next: 'Not in maintenance' }],
+        Next: 'Not in maintenance',
+      },
+      'Not in maintenance': { Type: 'Fail', Error: js('$failure.code'), Cause: js('$failure.message') },
+    },
+  };
+}
+
+/** Tries one VM's candidates in turn. Ends with { vm, moved, to } or { vm, moved: false, final, why }; it never fails. */
+function moveOne(fn: EvacuateParts): { StartAt: string; States: Record<string, State> } {
+  return {
+    StartAt: 'Take up the VM',
+    States: {
+      'Take up the VM': {
+        Type: 'Pass',
+        Assign: { move: js('$states.input'), tried: 0, refusals: [], last: '' },
+        Next: 'Another destination?',
+      },
+      'Another destination?': {
+        Type: 'Choice',
+        Choices: [
+          {
+            Condition: js('$tried < $count($move.candidates)'),
+            Assign: {
+              destination: js('$move.candidates[$tried]'),
+              // Chosen before the start, so that a repeated start is the same execution.
+              child: js("$move.name & '-' & $substring($replace($uuid(), '-', ''), 0, 10)"),
+            },
+            Next: 'Migrate',
+          },
+        ],
+        Default: 'Left running',
+      },
+      Migrate: {
+        Type: 'Task',
+        Resource: 'arn:aws:states:::states:startExecution.sync:2',
+        Arguments: {
+          StateMachineArn: fn.migrateMachine,
+          Name: js('$child'),
+          Input: {
+            vm: js('$move.vm'),
+            source: js('$host'),
+            destination: js('$destination'),
+            policy: js('$begun.policy'),
+            reason: js('$begun.reason'),
+            AWS_STEP_FUNCTIONS_STARTED_BY_EXECUTION_ID: js('$states.context.Execution.Id'),
+          },
+        },
+        Output: js(
+          "{ 'vm': $move.vm, 'moved': true, 'to': $destination, 'migrationId': $child, 'result': $states.result.Output.result }",
+        ),
+        Catch: [
+          {
+            ErrorEquals: ['States.ALL'],
+            Assign: {
+              tried: js('$tried + 1'),
+              last: js(CHILD_ERROR),
+              refusals: js(`[$refusals, $destination & ': ' & ${CHILD_ERROR} & ': ' & ${CHILD_CAUSE}]`),
+            },
+            Next: 'May another host take it?',
+          },
+        ],
+        End: true,
+      },
+      'May another host take it?': {
+        Type: 'Choice',
+        Choices: [{ Condition: js(`$last in ${list(ANOTHER_HOST_MAY_TAKE_IT)}`), Next: 'Another destination?' }],
+        Default: 'Left running',
+      },
+      'Left running': {
+        Type: 'Pass',
+        Comment: 'Named with what stood in the way at each host.',
+        Output: js(
+          `{ 'vm': $move.vm, 'moved': false, 'final': $not($last in ${list(LATER)}), ` +
+            "'why': $count($refusals) = 0 ? 'no other host takes VMs' : $join($refusals, '; ') }",
+        ),
+        End: true,
+      },
+    },
+  };
+}
+
+/** A failed child execution comes as States.TaskFailed, with its description as JSON; anything else is its own error. */
+const CHILD_ERROR =
+  "($states.errorOutput.Error = 'States.TaskFailed' ? $parse($states.errorOutput.Cause).Error : $states.errorOutput.Error)";
+const CHILD_CAUSE =
+  "($states.errorOutput.Error = 'States.TaskFailed' ? $parse($states.errorOutput.Cause).Cause : $states.errorOutput.Cause)";

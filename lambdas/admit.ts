@@ -1,0 +1,242 @@
+import { GetCommand, UpdateCommand } from '@aws-sdk/lib-dynamodb';
+import { z } from 'zod';
+import { MigrationRequest } from '../contract/api.ts';
+import { HandoffError } from '../contract/errors.ts';
+import { ticketKey } from '../contract/mailbox.ts';
+import { MigrationId } from '../contract/names.ts';
+import { ASK_AGAIN_SECONDS, admission } from './shared/admission.ts';
+import {
+  CONTROL,
+  type HostItem,
+  hostKey,
+  type LockItem,
+  lockKey,
+  MAILBOX,
+  type MigrationItem,
+  mailboxOfNode,
+  migrationHostKey,
+  migrationKey,
+} from './shared/control-table.ts';
+import { lambda, logger } from './shared/function.ts';
+import { addressOf, getHosts, mustAccept } from './shared/hosts.ts';
+import { parse } from './shared/parse.ts';
+import { dynamo, isoNow, now } from './shared/surroundings.ts';
+import { addEvent } from './shared/timeline.ts';
+import { transact } from './shared/transaction.ts';
+
+/** Step Functions adds this to a child execution's input by custom, to link the two in the console. */
+const PARENT = 'AWS_STEP_FUNCTIONS_STARTED_BY_EXECUTION_ID';
+const Input = z.object({
+  migrationId: MigrationId,
+  executionArn: z.string(),
+  requestedAt: z.string(),
+  request: z.record(z.string(), z.unknown()),
+});
+
+/**
+ * The first state of a migration: takes everything it needs at once, or nothing.
+ *
+ * One transaction makes the record, the VM's lock, the ticket and a slot on each host. When a host has no slot free, only the
+ * record and the lock are made, the migration takes its place in both hosts' lines, and the state machine asks again later.
+ * Asking twice, after an answer that was lost, finds its own things and changes nothing.
+ */
+export const handler = lambda(async (event: unknown) => {
+  const { migrationId, executionArn, requestedAt, request: raw } = parse(Input, event, 'admission');
+  const { [PARENT]: _parent, ...body } = raw;
+  const request = parse(MigrationRequest, body, 'migration');
+  const { source, destination } = await getHosts(request.source, request.destination);
+  const known = await record(migrationId);
+  if (known?.cancelRequestedAt !== undefined)
+    throw new HandoffError('Cancelled', 'Cancelled on request while waiting in line.');
+  if (known === undefined || known.status === 'QUEUED') mustAccept(destination);
+
+  const wanted: Wanted = { request, source, destination };
+  const verdict = admission(source, destination, migrationId, now());
+  if (verdict.admit) {
+    const refused = await take(migrationId, executionArn, requestedAt, wanted);
+    if (refused.length === 0)
+      await addEvent(migrationId, 'admitted', { source: source.sk, destination: destination.sk });
+    if (refused.length === 0 || (await alreadyAdmitted(migrationId))) {
+      return {
+        admitted: true,
+        vm: request.vm,
+        source: addressOf(source),
+        destination: addressOf(destination),
+        policy: request.policy,
+        ticket: ticketKey(mailboxOfNode(source.nodeId), migrationId),
+      };
+    }
+    if (refused.includes('lock')) throw await vmBusy(request.vm);
+    logger.info('Lost a race for a slot; waiting in line.', { refused });
+  }
+
+  const waitedSeconds = (now() - Date.parse(requestedAt)) / 1000;
+  const because = verdict.admit ? 'another migration took the slot first' : verdict.because;
+  if (waitedSeconds >= request.policy.waitInLineSeconds) {
+    throw new HandoffError('HostBusy', `Waited ${Math.round(waitedSeconds)} s in line: ${because}.`);
+  }
+  await queue(migrationId, executionArn, requestedAt, wanted, known);
+  return { admitted: false, vm: request.vm, because, askAgainSeconds: ASK_AGAIN_SECONDS };
+});
+
+interface Wanted {
+  request: MigrationRequest;
+  source: HostItem;
+  destination: HostItem;
+}
+
+async function record(migrationId: string): Promise<MigrationItem | undefined> {
+  const { Item } = await dynamo.send(
+    new GetCommand({ TableName: CONTROL, Key: migrationKey(migrationId), ConsistentRead: true }),
+  );
+  return Item as MigrationItem | undefined;
+}
+
+async function alreadyAdmitted(migrationId: string): Promise<boolean> {
+  return (await record(migrationId))?.admittedAt !== undefined;
+}
+
+async function vmBusy(vm: string): Promise<HandoffError> {
+  const { Item } = await dynamo.send(new GetCommand({ TableName: CONTROL, Key: lockKey(vm), ConsistentRead: true }));
+  const owner = (Item as LockItem | undefined)?.migrationId;
+  return new HandoffError(
+    'VmBusy',
+    `${vm} is being migrated by ${owner ?? 'another migration, which has just ended'}.`,
+    {
+      detail: { migrationId: owner },
+    },
+  );
+}
+
+/** The record and the lock, which a waiting migration holds as well. Neither overwrites anybody else's. */
+function recordAndLock(
+  migrationId: string,
+  executionArn: string,
+  requestedAt: string,
+  { request }: Wanted,
+  admitted: boolean,
+) {
+  const { reason, guestAddress } = request;
+  const item: MigrationItem = {
+    ...migrationKey(migrationId),
+    entity: 'MIGRATION',
+    migrationId,
+    vm: request.vm,
+    source: request.source,
+    destination: request.destination,
+    policy: request.policy,
+    checks: {},
+    status: admitted ? 'PREFLIGHT' : 'QUEUED',
+    requestedAt,
+    executionArn,
+    ...(guestAddress !== undefined && { guestAddress }),
+    ...(reason !== undefined && { reason }),
+    ...(admitted && { admittedAt: isoNow() }),
+  };
+  const link = (hostId: string) => ({
+    Put: {
+      TableName: CONTROL,
+      Item: { ...migrationHostKey(migrationId, hostId), host: hostId, migrationId, requestedAt },
+    },
+  });
+  return [
+    {
+      name: 'record' as const,
+      write: {
+        Put: {
+          TableName: CONTROL,
+          Item: item,
+          ConditionExpression:
+            'attribute_not_exists(pk) OR (#status = :queued AND attribute_not_exists(cancelRequestedAt))',
+          ExpressionAttributeNames: { '#status': 'status' },
+          ExpressionAttributeValues: { ':queued': 'QUEUED' },
+        },
+      },
+    },
+    {
+      name: 'lock' as const,
+      write: {
+        Put: {
+          TableName: CONTROL,
+          Item: { ...lockKey(request.vm), migrationId, at: isoNow() } satisfies LockItem,
+          ConditionExpression: 'attribute_not_exists(pk) OR migrationId = :id',
+          ExpressionAttributeValues: { ':id': migrationId },
+        },
+      },
+    },
+    { name: 'links' as const, write: link(request.source) },
+    { name: 'links' as const, write: link(request.destination) },
+  ];
+}
+
+/** Everything at once. Returns what stood in the way. */
+function take(migrationId: string, executionArn: string, requestedAt: string, wanted: Wanted) {
+  const { source, destination } = wanted;
+  const slot = (host: HostItem, side: 'outgoing' | 'incoming', state: string) => ({
+    name: side,
+    write: {
+      Update: {
+        TableName: CONTROL,
+        Key: hostKey(host.sk),
+        UpdateExpression: 'ADD #side :me REMOVE line.#id',
+        ConditionExpression: `(attribute_not_exists(#side) OR size(#side) < :limit OR contains(#side, :id)) AND ${state}`,
+        ExpressionAttributeNames: {
+          '#side': side,
+          '#id': migrationId,
+          ...(state.includes('#state') && { '#state': 'state' }),
+        },
+        ExpressionAttributeValues: {
+          ':me': new Set([migrationId]),
+          ':id': migrationId,
+          ':limit': host.limits[side],
+          ...(state.includes(':active') && { ':active': 'ACTIVE' }),
+        },
+      },
+    },
+  });
+  return transact([
+    ...recordAndLock(migrationId, executionArn, requestedAt, wanted, true),
+    slot(source, 'outgoing', 'attribute_exists(pk)'),
+    // A host that was cordoned since it was read takes nothing.
+    slot(destination, 'incoming', '#state = :active'),
+    {
+      name: 'ticket' as const,
+      write: {
+        Put: {
+          TableName: MAILBOX,
+          Item: { ...ticketKey(mailboxOfNode(source.nodeId), migrationId), migrationId, state: 'OPEN' },
+          ConditionExpression: 'attribute_not_exists(pk)',
+        },
+      },
+    },
+  ]);
+}
+
+/** The record, the lock, and a place in both hosts' lines (or a sign that the place is still wanted). */
+async function queue(
+  migrationId: string,
+  executionArn: string,
+  requestedAt: string,
+  wanted: Wanted,
+  known: MigrationItem | undefined,
+): Promise<void> {
+  if (known === undefined) {
+    const refused = await transact(recordAndLock(migrationId, executionArn, requestedAt, wanted, false));
+    if (refused.includes('lock')) throw await vmBusy(wanted.request.vm);
+    await addEvent(migrationId, 'waiting in line', { source: wanted.source.sk, destination: wanted.destination.sk });
+  }
+  for (const host of [wanted.source, wanted.destination]) {
+    await dynamo.send(
+      new UpdateCommand({
+        TableName: CONTROL,
+        Key: hostKey(host.sk),
+        UpdateExpression: 'SET line.#id = :place',
+        ConditionExpression: 'attribute_exists(pk)',
+        ExpressionAttributeNames: { '#id': migrationId },
+        ExpressionAttributeValues: {
+          ':place': { since: host.line[migrationId]?.since ?? Date.parse(requestedAt), seen: now() },
+        },
+      }),
+    );
+  }
+}

@@ -1,0 +1,29 @@
+import httpHeaderNormalizer from '@middy/http-header-normalizer';
+import httpJsonBodyParser from '@middy/http-json-body-parser';
+import httpRouter from '@middy/http-router';
+import type { APIGatewayProxyEventV2, APIGatewayProxyStructuredResultV2 } from 'aws-lambda';
+import { cancelMigration } from './api/cancel-migration.ts';
+import { evacuate, getEvacuation } from './api/evacuations.ts';
+import { getHosts, putHost, uncordon } from './api/hosts.ts';
+import { getMigration, listMigrations } from './api/show-migrations.ts';
+import { startMigration } from './api/start-migration.ts';
+import { lambda } from './shared/function.ts';
+import { problems } from './shared/problem.ts';
+
+const route = httpRouter<APIGatewayProxyEventV2, APIGatewayProxyStructuredResultV2>([
+  { method: 'PUT', path: '/hosts/{hostId}', handler: putHost },
+  { method: 'GET', path: '/hosts', handler: getHosts },
+  { method: 'POST', path: '/hosts/{hostId}/evacuate', handler: evacuate },
+  { method: 'POST', path: '/hosts/{hostId}/uncordon', handler: uncordon },
+  { method: 'GET', path: '/evacuations/{evacuationId}', handler: getEvacuation },
+  { method: 'POST', path: '/migrations', handler: startMigration },
+  { method: 'GET', path: '/migrations', handler: listMigrations },
+  { method: 'GET', path: '/migrations/{migrationId}', handler: getMigration },
+  { method: 'POST', path: '/migrations/{migrationId}/cancel', handler: cancelMigration },
+]);
+
+/** The HTTP API. Callers are authorized by IAM before they come here; bodies are checked by the routes. */
+export const handler = lambda<APIGatewayProxyEventV2, APIGatewayProxyStructuredResultV2>(route)
+  .use(httpHeaderNormalizer())
+  .use(httpJsonBodyParser({ disableContentTypeError: true }))
+  .use(problems);

@@ -1,0 +1,111 @@
+import { QueryCommand } from '@aws-sdk/lib-dynamodb';
+import type { APIGatewayProxyEventV2, APIGatewayProxyStructuredResultV2 } from 'aws-lambda';
+import { FINAL_STATUSES } from '../../contract/api.ts';
+import { HandoffError } from '../../contract/errors.ts';
+import { ticketKey } from '../../contract/mailbox.ts';
+import {
+  CONTROL,
+  MAILBOX,
+  type MigrationItem,
+  mailboxOfNode,
+  migrationKey,
+  type RequestItem,
+} from '../shared/control-table.ts';
+import { getHost } from '../shared/hosts.ts';
+import { json } from '../shared/problem.ts';
+import { dynamo, isoNow } from '../shared/surroundings.ts';
+import { failTask } from '../shared/task-answer.ts';
+import { addEvent } from '../shared/timeline.ts';
+import { transact } from '../shared/transaction.ts';
+import { getRecord, migrationIdOf, unknownMigration } from './show-migrations.ts';
+
+/**
+ * Cancels a migration that has not been handed over yet. The ticket decides: revoking it and noting the cancel are one
+ * write, and whichever comes first, that or the mover's commit, wins. Everything after it is only to be quick: the stage
+ * under way is failed, so that the state machine goes to recovery now and not when the mover finds its ticket revoked.
+ */
+export async function cancelMigration(event: APIGatewayProxyEventV2): Promise<APIGatewayProxyStructuredResultV2> {
+  const migrationId = migrationIdOf(event);
+  const record = await getRecord(migrationId);
+  if (record === undefined) throw unknownMigration(migrationId);
+  if (record.status === 'CANCELLED' || (record.cancelRequestedAt !== undefined && record.endedAt === undefined)) {
+    return answer(record, record.status === 'CANCELLED');
+  }
+  if (FINAL_STATUSES.includes(record.status)) throw tooLate(record, `it has ended (${record.status})`);
+
+  const refused = await revoke(record);
+  if (refused.length > 0) {
+    const latest = await getRecord(migrationId);
+    if (latest === undefined) throw unknownMigration(migrationId);
+    // Between the two reads the migration was admitted, ended, or was cancelled by somebody else: decide anew.
+    if (latest.cancelRequestedAt !== undefined || latest.status !== record.status || refused.includes('record')) {
+      if (latest.cancelRequestedAt !== undefined) return answer(latest, latest.status === 'CANCELLED');
+      if (latest.endedAt !== undefined) throw tooLate(latest, `it has ended (${latest.status})`);
+    }
+    throw tooLate(latest, `the handover to ${latest.destination} is committed`);
+  }
+  await addEvent(migrationId, 'cancel requested');
+  for (const request of await openRequests(migrationId)) {
+    await failTask(request, { code: 'Cancelled', message: 'Cancelled on request.' });
+  }
+  return answer(record, false);
+}
+
+async function revoke(record: MigrationItem) {
+  const queued = record.status === 'QUEUED';
+  const note = {
+    name: 'record' as const,
+    write: {
+      Update: {
+        TableName: CONTROL,
+        Key: migrationKey(record.migrationId),
+        UpdateExpression: 'SET cancelRequestedAt = :now',
+        // A migration in line has no ticket yet; one that was admitted since has to be looked at again.
+        ConditionExpression: queued ? '#status = :queued' : 'attribute_not_exists(endedAt)',
+        ExpressionAttributeValues: { ':now': isoNow(), ...(queued && { ':queued': 'QUEUED' }) },
+        ...(queued && { ExpressionAttributeNames: { '#status': 'status' } }),
+      },
+    },
+  };
+  if (queued) return transact([note]);
+  const source = await getHost(record.source);
+  return transact([
+    note,
+    {
+      name: 'ticket' as const,
+      write: {
+        Update: {
+          TableName: MAILBOX,
+          Key: ticketKey(mailboxOfNode(source.nodeId), record.migrationId),
+          UpdateExpression: 'SET #state = :revoked',
+          ConditionExpression: '#state IN (:open, :revoked)',
+          ExpressionAttributeNames: { '#state': 'state' },
+          ExpressionAttributeValues: { ':revoked': 'REVOKED', ':open': 'OPEN' },
+        },
+      },
+    },
+  ]);
+}
+
+async function openRequests(migrationId: string): Promise<RequestItem[]> {
+  const { Items } = await dynamo.send(
+    new QueryCommand({
+      TableName: CONTROL,
+      KeyConditionExpression: 'pk = :pk',
+      ExpressionAttributeValues: { ':pk': `REQUESTS#${migrationId}` },
+      ConsistentRead: true,
+    }),
+  );
+  const stages = ['preflight', 'precopy', 'cutover'];
+  return ((Items ?? []) as RequestItem[]).filter((request) => request.open && stages.includes(request.stage));
+}
+
+function tooLate(record: MigrationItem, why: string): HandoffError {
+  return new HandoffError('AlreadyHandedOver', `${record.migrationId} cannot be cancelled: ${why}.`, {
+    detail: { migrationId: record.migrationId },
+  });
+}
+
+function answer(record: MigrationItem, done: boolean): APIGatewayProxyStructuredResultV2 {
+  return json(done ? 200 : 202, { migrationId: record.migrationId, status: done ? 'CANCELLED' : 'CANCELLING' });
+}

@@ -1,0 +1,66 @@
+import { ConditionalCheckFailedException } from '@aws-sdk/client-dynamodb';
+import { DescribeExecutionCommand } from '@aws-sdk/client-sfn';
+import { UpdateCommand } from '@aws-sdk/lib-dynamodb';
+import { z } from 'zod';
+import { EvacuationRequest } from '../contract/api.ts';
+import { CONTROL, type HostItem, hostKey } from './shared/control-table.ts';
+import { lambda } from './shared/function.ts';
+import { getHost, unknownHost } from './shared/hosts.ts';
+import { parse } from './shared/parse.ts';
+import { dynamo, sfn } from './shared/surroundings.ts';
+
+const Input = z.object({ executionArn: z.string(), request: z.unknown() });
+
+/**
+ * Cordons the host, so that nothing new is moved to it, and takes the host for this execution. Events come at least once:
+ * a second evacuation of the same host while the first is at work does nothing and says which one is.
+ */
+export const handler = lambda(async (event: unknown) => {
+  const { executionArn, request: raw } = parse(Input, event, 'evacuation');
+  const request = parse(EvacuationRequest, raw, 'evacuation');
+  const host = await getHost(request.host);
+  if (host.evacuation !== undefined && host.evacuation !== executionArn && (await running(host.evacuation))) {
+    return { begun: false, host: request.host, duplicateOf: host.evacuation };
+  }
+  const taken = await cordon(request.host, executionArn, host.evacuation);
+  // Another evacuation was faster by a moment.
+  if (taken.evacuation !== executionArn) return { begun: false, host: request.host, duplicateOf: taken.evacuation };
+  return { begun: true, host: request.host, policy: request.policy, reason: request.reason ?? 'evacuation' };
+});
+
+async function running(executionArn: string): Promise<boolean> {
+  try {
+    const { status } = await sfn.send(new DescribeExecutionCommand({ executionArn }));
+    return status === 'RUNNING';
+  } catch (error) {
+    if (error instanceof Error && error.name === 'ExecutionDoesNotExist') return false;
+    throw error;
+  }
+}
+
+async function cordon(hostId: string, executionArn: string, previous: string | undefined): Promise<HostItem> {
+  try {
+    const { Attributes } = await dynamo.send(
+      new UpdateCommand({
+        TableName: CONTROL,
+        Key: hostKey(hostId),
+        UpdateExpression: 'SET #state = :cordoned, evacuation = :me',
+        ConditionExpression:
+          'attribute_exists(pk) AND (attribute_not_exists(evacuation) OR evacuation IN (:me, :previous))',
+        ExpressionAttributeNames: { '#state': 'state' },
+        ExpressionAttributeValues: {
+          ':cordoned': 'CORDONED',
+          ':me': executionArn,
+          ':previous': previous ?? executionArn,
+        },
+        ReturnValues: 'ALL_NEW',
+      }),
+    );
+    return Attributes as HostItem;
+  } catch (error) {
+    if (!(error instanceof ConditionalCheckFailedException)) throw error;
+    const host = await getHost(hostId);
+    if (host.evacuation === undefined) throw unknownHost(hostId);
+    return host;
+  }
+}

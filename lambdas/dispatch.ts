@@ -1,0 +1,236 @@
+import { ConditionalCheckFailedException } from '@aws-sdk/client-dynamodb';
+import { SendCommandCommand } from '@aws-sdk/client-ssm';
+import { GetCommand, PutCommand, UpdateCommand } from '@aws-sdk/lib-dynamodb';
+import { z } from 'zod';
+import type { MigrationStatus } from '../contract/api.ts';
+import { HandoffError } from '../contract/errors.ts';
+import { orderKey, reportKey } from '../contract/mailbox.ts';
+import { HostId, MigrationId, Role, requestIdOf, StageName } from '../contract/names.ts';
+import { AbortAction, type Order } from '../contract/orders.ts';
+import { Report } from '../contract/reports.ts';
+import { CONTRACT_VERSION } from '../contract/version.ts';
+import {
+  CONTROL,
+  HISTORY_SECONDS,
+  type HostItem,
+  MAILBOX,
+  type MigrationItem,
+  mailboxOfNode,
+  migrationKey,
+  type RequestItem,
+  requestKey,
+} from './shared/control-table.ts';
+import { lambda, logger } from './shared/function.ts';
+import { addressOf, getHost, getHosts, mustAccept } from './shared/hosts.ts';
+import { parse } from './shared/parse.ts';
+import { dynamo, isoNow, now, setting, ssm } from './shared/surroundings.ts';
+import { answer } from './shared/task-answer.ts';
+import { addEvent } from './shared/timeline.ts';
+import { transact } from './shared/transaction.ts';
+
+const Input = z.object({
+  migrationId: MigrationId,
+  stage: StageName,
+  role: Role,
+  /** Tells the rounds of recovery apart; a stage of the plain path is asked for once. */
+  attempt: z.int().min(1).default(1),
+  taskToken: z.string(),
+  /** Only for the stages that need them. */
+  hostId: HostId.optional(),
+  action: AbortAction.optional(),
+  fence: z.boolean().optional(),
+});
+type Input = z.infer<typeof Input>;
+
+/** SSM refuses to wait for less. A host that does not fetch its command within this time counts as unreachable. */
+const DELIVERY_SECONDS = 30;
+/** An order not begun by then must not be begun: the state machine has stopped waiting. */
+const ORDER_LIFETIME_MS = 60_000;
+
+const STATUS_OF: Record<Input['stage'], MigrationStatus> = {
+  preflight: 'PREFLIGHT',
+  precopy: 'PRECOPY',
+  cutover: 'CUTOVER',
+  verify: 'VERIFY',
+  abort: 'RECOVERING',
+  inspect: 'RECOVERING',
+};
+/** The stages before the handover: a cancelled migration begins none of them. */
+const STOPPED_BY_CANCEL: readonly Input['stage'][] = ['preflight', 'precopy', 'cutover'];
+
+/**
+ * Asks one host to run one stage, and returns at once: the answer comes through `relay` to the task token.
+ *
+ * The request id is the same for the same stage of the same migration, however often this runs: a repetition finds its own
+ * request, puts the newer token into it (the older one is dead), and sends the command again, which the agent's claim
+ * makes harmless. If the host has answered in between, the answer is given right away.
+ */
+export const handler = lambda(async (event: unknown) => {
+  const input = parse(Input, event, 'stage');
+  const requestId = requestIdOf(input.migrationId, input.stage, input.role, input.attempt);
+  const { host, order, record } = await prepare(input, requestId);
+  const mailbox = mailboxOfNode(host.nodeId);
+  const request: RequestItem = {
+    ...requestKey(input.migrationId, requestId),
+    requestId,
+    migrationId: input.migrationId,
+    stage: input.stage,
+    role: input.role,
+    hostId: host.sk,
+    nodeId: host.nodeId,
+    mailbox,
+    taskToken: input.taskToken,
+    open: true,
+    issuedAt: isoNow(),
+  };
+  await store(request, record !== undefined && STOPPED_BY_CANCEL.includes(input.stage));
+
+  const answered = await finalReport(mailbox, requestId);
+  if (answered !== undefined) {
+    await answer(request, answered);
+    return { requestId, host: host.sk, alreadyAnswered: true };
+  }
+  await putOrder(mailbox, order);
+  if (record !== undefined) await tell(record, input, host);
+  const { Command } = await ssm.send(
+    new SendCommandCommand({
+      DocumentName: setting('AGENT_DOCUMENT'),
+      InstanceIds: [host.nodeId],
+      Parameters: { requestId: [requestId] },
+      Comment: `${input.stage} (${input.role}) of ${input.migrationId}`.slice(0, 100),
+      TimeoutSeconds: DELIVERY_SECONDS,
+    }),
+  );
+  logger.info('Order sent.', { requestId, commandId: Command?.CommandId });
+  return { requestId, host: host.sk };
+});
+
+async function prepare(
+  input: Input,
+  requestId: string,
+): Promise<{ host: HostItem; order: Order; record: MigrationItem | undefined }> {
+  const common = {
+    version: CONTRACT_VERSION,
+    requestId,
+    migrationId: input.migrationId,
+    role: input.role,
+    issuedAt: isoNow(),
+    expiresAt: new Date(now() + ORDER_LIFETIME_MS).toISOString(),
+  } as const;
+  if (input.hostId !== undefined) {
+    // An evacuation looks at a host; there is no VM yet.
+    if (input.stage !== 'inspect')
+      throw new HandoffError('InvalidInput', `hostId goes with inspect, not with ${input.stage}`);
+    const host = await getHost(input.hostId);
+    return { host, order: { ...common, hostId: host.sk, stage: 'inspect', fence: false }, record: undefined };
+  }
+  const record = await getRecord(input.migrationId);
+  const hosts = await getHosts(record.source, record.destination);
+  const host = hosts[input.role];
+  const both = { vm: record.vm, source: addressOf(hosts.source), destination: addressOf(hosts.destination) };
+  const to = { ...common, hostId: host.sk };
+  const { policy, guestAddress } = record;
+  switch (input.stage) {
+    case 'preflight': {
+      const reservedMiB = Object.entries(host.reservations)
+        .filter(([id]) => id !== input.migrationId)
+        .reduce((sum, [, mib]) => sum + mib, 0);
+      return { host, order: { ...to, ...both, stage: 'preflight', policy, reservedMiB }, record };
+    }
+    case 'precopy':
+      return { host, order: { ...to, ...both, stage: 'precopy', policy }, record };
+    case 'cutover':
+      // The last moment to say no: the destination may have been cordoned while the copy was held.
+      mustAccept(hosts.destination);
+      return { host, order: { ...to, ...both, stage: 'cutover', policy }, record };
+    case 'verify':
+      return {
+        host,
+        order: { ...to, ...both, stage: 'verify', ...(guestAddress !== undefined && { guestAddress }) },
+        record,
+      };
+    case 'abort':
+      if (input.action === undefined) throw new HandoffError('InvalidInput', 'abort needs an action');
+      return { host, order: { ...to, ...both, stage: 'abort', action: input.action }, record };
+    case 'inspect':
+      return { host, order: { ...to, stage: 'inspect', vm: record.vm, fence: input.fence ?? false }, record };
+  }
+}
+
+async function getRecord(migrationId: string): Promise<MigrationItem> {
+  const { Item } = await dynamo.send(
+    new GetCommand({ TableName: CONTROL, Key: migrationKey(migrationId), ConsistentRead: true }),
+  );
+  if (Item === undefined)
+    throw new HandoffError('UnknownMigration', `No migration "${migrationId}" has been admitted.`);
+  return Item as MigrationItem;
+}
+
+/** In one step with the look at the record, so that a cancel either sees this request or stops it. */
+async function store(request: RequestItem, unlessCancelled: boolean): Promise<void> {
+  const put = {
+    name: 'request' as const,
+    write: { Put: { TableName: CONTROL, Item: { ...request, expiresAt: expiry() } } },
+  };
+  const check = {
+    name: 'cancelled' as const,
+    write: {
+      ConditionCheck: {
+        TableName: CONTROL,
+        Key: migrationKey(request.migrationId),
+        ConditionExpression: 'attribute_not_exists(cancelRequestedAt)',
+      },
+    },
+  };
+  const refused = await transact(unlessCancelled ? [put, check] : [put]);
+  if (refused.length > 0) throw new HandoffError('Cancelled', 'Cancelled on request.');
+}
+
+async function finalReport(mailbox: string, requestId: string): Promise<Report | undefined> {
+  const { Item } = await dynamo.send(
+    new GetCommand({ TableName: MAILBOX, Key: reportKey(mailbox, requestId), ConsistentRead: true }),
+  );
+  if (Item === undefined) return undefined;
+  const report = Report.parse(Item.report);
+  return report.kind === 'progress' ? undefined : report;
+}
+
+/** An order once given stays as it is: the agent may have claimed it already. */
+async function putOrder(mailbox: string, order: Order): Promise<void> {
+  try {
+    await dynamo.send(
+      new PutCommand({
+        TableName: MAILBOX,
+        Item: { ...orderKey(mailbox, order.requestId), order, expiresAt: expiry() },
+        ConditionExpression: 'attribute_not_exists(pk)',
+      }),
+    );
+  } catch (error) {
+    if (!(error instanceof ConditionalCheckFailedException)) throw error;
+  }
+}
+
+/** Shows people the stage, unless the migration has ended meanwhile. */
+async function tell(record: MigrationItem, input: Input, host: HostItem): Promise<void> {
+  await addEvent(record.migrationId, `${input.stage} ordered`, {
+    host: host.sk,
+    role: input.role,
+    ...(input.action !== undefined && { action: input.action }),
+  });
+  try {
+    await dynamo.send(
+      new UpdateCommand({
+        TableName: CONTROL,
+        Key: migrationKey(record.migrationId),
+        UpdateExpression: 'SET #status = :status',
+        ConditionExpression: 'attribute_not_exists(endedAt)',
+        ExpressionAttributeNames: { '#status': 'status' },
+        ExpressionAttributeValues: { ':status': STATUS_OF[input.stage] },
+      }),
+    );
+  } catch (error) {
+    if (!(error instanceof ConditionalCheckFailedException)) throw error;
+  }
+}
+
+const expiry = (): number => Math.floor(now() / 1000) + HISTORY_SECONDS;

@@ -1,0 +1,98 @@
+import { BatchProcessor, EventType, processPartialResponse } from '@aws-lambda-powertools/batch';
+import { ConditionalCheckFailedException } from '@aws-sdk/client-dynamodb';
+import { UpdateCommand } from '@aws-sdk/lib-dynamodb';
+import { unmarshall } from '@aws-sdk/util-dynamodb';
+import type { DynamoDBRecord, DynamoDBStreamEvent } from 'aws-lambda';
+import type { MigrationStatus } from '../contract/api.ts';
+import { Report } from '../contract/reports.ts';
+import { CONTROL, migrationKey, type RequestItem } from './shared/control-table.ts';
+import { count, lambda, logger } from './shared/function.ts';
+import { dynamo } from './shared/surroundings.ts';
+import { answer, getRequest } from './shared/task-answer.ts';
+import { addEvent } from './shared/timeline.ts';
+
+const processor = new BatchProcessor(EventType.DynamoDBStreams);
+
+/**
+ * Carries what hosts report (the Mailbox table's stream) to the state machines, and shows people the progress.
+ *
+ * Only a report that lies in the mailbox of the host that was asked counts. What a host writes there is outside input: it
+ * is checked against its schema, and a bad one is dropped and counted, since trying it again would not make it better.
+ * Each record may come more than once.
+ */
+export const handler = lambda(async (event: DynamoDBStreamEvent, context) =>
+  processPartialResponse(event, carry, processor, { context, throwOnFullBatchFailure: false }),
+);
+
+async function carry(record: DynamoDBRecord): Promise<void> {
+  const image = record.dynamodb?.NewImage;
+  if (record.eventName === 'REMOVE' || image === undefined) return;
+  const item = unmarshall(image as Parameters<typeof unmarshall>[0]);
+  if (!String(item.sk).startsWith('REPORT#')) return;
+  const parsed = Report.safeParse(item.report);
+  if (!parsed.success) return reject('malformed', { mailbox: item.pk, item: item.sk, issues: parsed.error.issues });
+  const report = parsed.data;
+  const request = await getRequest(report.migrationId, report.requestId);
+  if (request === undefined) return reject('unknown request', { mailbox: item.pk, requestId: report.requestId });
+  if (request.mailbox !== item.pk || item.sk !== `REPORT#${report.requestId}`) {
+    return reject('not the host that was asked', {
+      mailbox: item.pk,
+      asked: request.mailbox,
+      requestId: report.requestId,
+    });
+  }
+  if (!request.open) return;
+  await show(request, report);
+  await answer(request, report);
+}
+
+function reject(why: string, detail: Record<string, unknown>): void {
+  logger.warn(`Report rejected: ${why}.`, detail);
+  count('ReportRejected', { why });
+}
+
+/** Puts what a person wants to see into the record and its timeline. Evacuations have no record; theirs is the execution. */
+async function show(request: RequestItem, report: Report): Promise<void> {
+  const { migrationId, role, hostId } = request;
+  if (report.kind === 'progress') {
+    const held = report.progress.phase === 'held';
+    await update(migrationId, 'SET progress = :progress', { ':progress': report.progress }, held ? 'HELD' : undefined);
+    return;
+  }
+  if (report.kind === 'failed') {
+    await addEvent(migrationId, `${request.stage} failed`, { host: hostId, role, ...report.failure });
+    return;
+  }
+  await addEvent(migrationId, `${request.stage} done`, { host: hostId, role, result: report.result });
+  if (report.result.stage === 'preflight') {
+    await update(migrationId, 'SET checks.#role = :checks', { ':checks': report.result.checks }, undefined, {
+      '#role': role,
+    });
+  }
+}
+
+async function update(
+  migrationId: string,
+  expression: string,
+  values: Record<string, unknown>,
+  status?: MigrationStatus,
+  names: Record<string, string> = {},
+): Promise<void> {
+  try {
+    await dynamo.send(
+      new UpdateCommand({
+        TableName: CONTROL,
+        Key: migrationKey(migrationId),
+        UpdateExpression: status === undefined ? expression : `${expression}, #status = :status`,
+        ConditionExpression: 'attribute_exists(pk) AND attribute_not_exists(endedAt)',
+        ExpressionAttributeNames: {
+          ...names,
+          ...(status !== undefined && { '#status': 'status' }),
+        },
+        ExpressionAttributeValues: { ...values, ...(status !== undefined && { ':status': status }) },
+      }),
+    );
+  } catch (error) {
+    if (!(error instanceof ConditionalCheckFailedException)) throw error;
+  }
+}

@@ -1,0 +1,126 @@
+import type { z } from 'zod';
+import type { HostRegistration, HostState, MigrationStatus, MigrationView } from '../../contract/api.ts';
+import type { Check, Progress } from '../../contract/facts.ts';
+import { mailboxOf } from '../../contract/mailbox.ts';
+import type { Role, StageName } from '../../contract/names.ts';
+import type { Policy } from '../../contract/policy.ts';
+import { setting } from './surroundings.ts';
+
+/**
+ * The Control table: what only the control plane sees.
+ *
+ * | pk                 | sk              | what                                                                  |
+ * |--------------------|-----------------|-----------------------------------------------------------------------|
+ * | `HOSTS`            | host id         | HostItem: registration, state, slots, the line, memory reservations     |
+ * | `VM#<name>`        | `LOCK`          | LockItem: the migration that may move this VM                         |
+ * | `MIGRATION#<id>`   | `RECORD`        | MigrationItem                                                         |
+ * | `MIGRATION#<id>`   | `HOST#<host>`   | puts the migration into the `byHost` index, once for each of its hosts  |
+ * | `MIGRATION#<id>`   | `EVENT#<time>#` | EventItem: the timeline                                               |
+ * | `REQUESTS#<id>`    | request id      | RequestItem: a stage's task token                                     |
+ * | `KEY#<key>`        | `KEY`           | KeyItem: an Idempotency-Key seen before                               |
+ *
+ * Indexes (keys only, so that progress does not write to them): `byVm`, `byHost`, `byStatus`, `recent`; all sorted by
+ * `requestedAt`. Sets and maps are keyed by migration id: taking or giving back twice changes nothing, and a leak names
+ * its owner. An empty set does not exist in DynamoDB, so the set attributes may be missing.
+ */
+export const CONTROL = setting('CONTROL_TABLE');
+export const MAILBOX = setting('MAILBOX_TABLE');
+const HOST_ROLE_ID = setting('HOST_ROLE_ID');
+
+export interface HostItem extends HostRegistration {
+  pk: 'HOSTS';
+  sk: string;
+  state: HostState;
+  outgoing?: Set<string>;
+  incoming?: Set<string>;
+  /** Who waits for a slot here, since when and last seen when (ms); see admission.ts. */
+  line: Record<string, { since: number; seen: number }>;
+  /** Memory promised to arriving VMs, MiB by migration id, guarded by `reservationVersion`. */
+  reservations: Record<string, number>;
+  reservationVersion: number;
+  /** The Evacuate execution at work on this host. */
+  evacuation?: string;
+}
+
+export interface LockItem {
+  pk: string;
+  sk: 'LOCK';
+  migrationId: string;
+  at: string;
+}
+
+export interface MigrationItem {
+  pk: string;
+  sk: 'RECORD';
+  entity: 'MIGRATION';
+  migrationId: string;
+  vm: string;
+  source: string;
+  destination: string;
+  guestAddress?: string;
+  reason?: string;
+  policy: Policy;
+  status: MigrationStatus;
+  requestedAt: string;
+  admittedAt?: string;
+  endedAt?: string;
+  cancelRequestedAt?: string;
+  runsOn?: string;
+  progress?: Progress;
+  checks?: Record<string, Check[]>;
+  result?: MigrationView['result'];
+  failure?: { code: string; message: string };
+  caution?: { code: string; message: string };
+  executionArn: string;
+}
+
+export interface EventItem {
+  pk: string;
+  sk: string;
+  at: string;
+  what: string;
+  detail?: Record<string, unknown>;
+}
+
+export interface RequestItem {
+  pk: string;
+  sk: string;
+  requestId: string;
+  migrationId: string;
+  stage: z.infer<typeof StageName>;
+  role: Role;
+  hostId: string;
+  nodeId: string;
+  /** The only mailbox whose reports may answer this request. */
+  mailbox: string;
+  taskToken: string;
+  open: boolean;
+  issuedAt: string;
+}
+
+export interface KeyItem {
+  pk: string;
+  sk: 'KEY';
+  migrationId: string;
+  fingerprint: string;
+  expiresAt: number;
+}
+
+export const hostKey = (hostId: string) => ({ pk: 'HOSTS' as const, sk: hostId });
+export const lockKey = (vm: string) => ({ pk: `VM#${vm}`, sk: 'LOCK' as const });
+export const migrationKey = (migrationId: string) => ({ pk: `MIGRATION#${migrationId}`, sk: 'RECORD' as const });
+export const migrationHostKey = (migrationId: string, hostId: string) => ({
+  pk: `MIGRATION#${migrationId}`,
+  sk: `HOST#${hostId}`,
+});
+export const requestKey = (migrationId: string, requestId: string) => ({
+  pk: `REQUESTS#${migrationId}`,
+  sk: requestId,
+});
+export const idempotencyKey = (key: string) => ({ pk: `KEY#${key}`, sk: 'KEY' as const });
+
+/** The mailbox of a managed node, as IAM sees it. */
+export const mailboxOfNode = (nodeId: string): string => mailboxOf(HOST_ROLE_ID, nodeId);
+
+/** How long finished things are kept for people to look at, before DynamoDB's TTL removes them. */
+export const HISTORY_SECONDS = 90 * 24 * 3600;

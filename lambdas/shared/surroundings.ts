@@ -1,0 +1,37 @@
+import { randomUUID } from 'node:crypto';
+import { DynamoDBClient } from '@aws-sdk/client-dynamodb';
+import { SFNClient } from '@aws-sdk/client-sfn';
+import { SSMClient } from '@aws-sdk/client-ssm';
+import { DynamoDBDocumentClient } from '@aws-sdk/lib-dynamodb';
+
+/**
+ * What a function takes from the place it runs in. In AWS that is the Lambda environment, and nothing is set here. The
+ * embedded AWS runs all functions in one process and sets these before it loads them: clients that reach it without a
+ * socket, and, in simulations, time and identifiers of its own.
+ */
+interface Surroundings {
+  client?: Record<string, unknown>;
+  now?: () => number;
+  uuid?: () => string;
+}
+
+const given = (): Surroundings =>
+  (globalThis as unknown as Record<symbol, Surroundings | undefined>)[Symbol.for('handoff.aws')] ?? {};
+
+/** Milliseconds since the epoch. */
+export const now = (): number => (given().now ?? Date.now)();
+export const isoNow = (): string => new Date(now()).toISOString();
+export const uuid = (): string => (given().uuid ?? randomUUID)();
+
+export const dynamo = DynamoDBDocumentClient.from(new DynamoDBClient({ ...given().client }), {
+  marshallOptions: { removeUndefinedValues: true },
+});
+export const sfn = new SFNClient({ ...given().client });
+export const ssm = new SSMClient({ ...given().client });
+
+/** A setting every function of the stack needs; a missing one is a fault of the stack and stops the function at once. */
+export function setting(name: string): string {
+  const value = process.env[name];
+  if (value === undefined || value === '') throw new Error(`The environment variable ${name} is not set.`);
+  return value;
+}
