@@ -1,0 +1,79 @@
+import jsonata from 'jsonata';
+import type { Json } from '../../service.ts';
+import type { JsonataFunctions } from './functions.ts';
+import { inspect } from './inspect.ts';
+import type { Variables } from './variables.ts';
+
+/** Everything an expression can see. */
+export interface Scope {
+  readonly states: { [field: string]: unknown };
+  readonly variables: Variables;
+  readonly functions: JsonataFunctions;
+}
+
+/** A compiled JSONata expression: the text between `{%` and `%}`. */
+export interface Expression {
+  readonly source: string;
+  readonly variables: readonly string[];
+  readonly statesFields: ReadonlySet<string>;
+  readonly program: ReturnType<typeof jsonata>;
+}
+
+/** Compiling takes about 0.5 ms, evaluating 0.01 ms; the same expressions come back with every machine and every test run. */
+const compiled = new Map<string, Expression>();
+
+/** Throws an Error that says what is wrong with the expression. */
+export function compileExpression(source: string): Expression {
+  const known = compiled.get(source);
+  if (known !== undefined) return known;
+  const program = syntaxChecked(source);
+  const { variables, statesFields, complaints } = inspect(program.ast());
+  if (complaints.length > 0) throw new Error(complaints.join('; '));
+  const expression = { source, variables: [...variables], statesFields, program };
+  compiled.set(source, expression);
+  return expression;
+}
+
+/** Throws an Error when evaluation fails or yields nothing: Step Functions takes no undefined results. */
+export async function evaluate({ source, variables, program }: Expression, scope: Scope): Promise<Json> {
+  const bindings: Record<string, unknown> = {};
+  for (const name of variables) {
+    const value = name === 'states' ? scope.states : scope.variables.get(name);
+    const bound = value === undefined ? scope.functions.get(name) : value;
+    // An unknown name stays unbound, or it would hide JSONata's own function of that name.
+    if (bound !== undefined) bindings[name] = bound;
+  }
+  let result: unknown;
+  try {
+    result = await program.evaluate(undefined, bindings);
+  } catch (error) {
+    throw new Error(`threw an error during evaluation. ${message(error)}`);
+  }
+  if (result === undefined) throw new Error('returned nothing (undefined).');
+  return plain(result, source);
+}
+
+function syntaxChecked(source: string): ReturnType<typeof jsonata> {
+  try {
+    return jsonata(source);
+  } catch (error) {
+    throw new Error(`not a JSONata expression: ${message(error)}`);
+  }
+}
+
+/** JSONata throws plain objects with a code, the functions above throw Errors. */
+function message(error: unknown): string {
+  const { code, message } = error as { code?: string; message?: string };
+  return code === undefined ? String(message ?? error) : `${code}: ${message}`;
+}
+
+/** A copy without the marks JSONata leaves on its arrays, which would change what a later expression makes of them. */
+function plain(value: unknown, source: string): Json {
+  if (typeof value === 'string' || typeof value === 'boolean' || value === null) return value;
+  if (typeof value === 'number' && Number.isFinite(value)) return value;
+  if (Array.isArray(value)) return value.map((item) => plain(item, source));
+  if (typeof value === 'object' && !('_jsonata_lambda' in value) && !('_jsonata_function' in value)) {
+    return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, plain(item, source)]));
+  }
+  throw new Error('returned something that is not JSON, such as a function.');
+}
