@@ -1,0 +1,86 @@
+import { Big, keyRules } from './dynalite.ts';
+
+/** A value as the API writes it: one type letter and its content; numbers are decimal strings, binaries base64. */
+export type AttributeValue = {
+  S?: string;
+  N?: string;
+  B?: string;
+  BOOL?: boolean;
+  NULL?: boolean;
+  SS?: string[];
+  NS?: string[];
+  BS?: string[];
+  L?: AttributeValue[];
+  M?: Item;
+};
+export type Item = { [attribute: string]: AttributeValue };
+export type ValueType = keyof AttributeValue;
+export type SetType = 'SS' | 'NS' | 'BS';
+
+/** A document path: attribute and map keys are strings, list positions numbers. */
+export type Path = (string | number)[];
+
+export function typeOf(value: AttributeValue): ValueType {
+  return Object.keys(value)[0] as ValueType;
+}
+
+/** The set inside a value of one of the three set types. */
+export function setOf(value: AttributeValue): string[] | undefined {
+  return value.SS ?? value.NS ?? value.BS;
+}
+
+/** The value at a document path, if there is one. */
+export function valueAt(path: Path, item: Item): AttributeValue | undefined {
+  let found: AttributeValue | undefined = { M: item };
+  for (const piece of path) {
+    found = typeof piece === 'number' ? found?.L?.[piece] : memberOf(found?.M, piece);
+  }
+  return found;
+}
+
+function memberOf(map: Item | undefined, name: string): AttributeValue | undefined {
+  return map !== undefined && Object.hasOwn(map, name) ? map[name] : undefined;
+}
+
+/** Equality as `=` has it: by type and content, deeply; sets have no order. Numbers are canonical strings by now. */
+export function equalValues(a: AttributeValue, b: AttributeValue): boolean {
+  const type = typeOf(a);
+  if (type !== typeOf(b)) return false;
+  if (type === 'M') return equalItems(a.M!, b.M!);
+  if (type === 'L') return a.L!.length === b.L!.length && a.L!.every((value, i) => equalValues(value, b.L![i]!));
+  const set = setOf(a);
+  if (set) {
+    const other = new Set(setOf(b));
+    return set.length === other.size && set.every((element) => other.has(element));
+  }
+  return a[type] === b[type];
+}
+
+export function equalItems(a: Item, b: Item): boolean {
+  const names = Object.keys(a);
+  return (
+    names.length === Object.keys(b).length &&
+    names.every((name) => Object.hasOwn(b, name) && equalValues(a[name]!, b[name]!))
+  );
+}
+
+/** Order of two values; undefined when they have none (different types, or a type without order). */
+export function compareValues(a: AttributeValue, b: AttributeValue): number | undefined {
+  if (a.N !== undefined && b.N !== undefined) return new Big(a.N).cmp(b.N);
+  if (a.S !== undefined && b.S !== undefined) return Buffer.compare(Buffer.from(a.S), Buffer.from(b.S));
+  if (a.B !== undefined && b.B !== undefined) return Buffer.compare(bytes(a.B), bytes(b.B));
+  return undefined;
+}
+
+/**
+ * A string that sorts as the key does: hexadecimal digits for strings and binaries, sign, exponent and digits for
+ * numbers. It never holds a character below `0`, so `/` may end it.
+ */
+export function sortable(value: AttributeValue): string {
+  const type = typeOf(value) as 'S' | 'N' | 'B';
+  return keyRules.toRangeStr(value[type]!, type);
+}
+
+export function bytes(base64: string): Buffer {
+  return Buffer.from(base64, 'base64');
+}

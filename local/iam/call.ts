@@ -1,0 +1,12 @@
+import { type CallAws, notImplemented, type Service } from '../service.ts';
+import { authorize } from './authorize.ts';
+
+/** The one way into the services, by endpoint prefix: every permission a call demands is checked before it is made. */
+export function authorizedCalls(services: Readonly<Record<string, Service>>): CallAws {
+  return async (name, operation, input, caller) => {
+    const service = Object.hasOwn(services, name) ? services[name] : undefined;
+    if (!service) throw notImplemented(`the service ${name}`);
+    for (const demand of service.demands(operation, input)) authorize(caller, demand);
+    return service.call(operation, input, caller);
+  };
+}

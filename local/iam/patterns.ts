@@ -1,0 +1,61 @@
+/**
+ * Whether a value matches a pattern in which `*` stands for any characters and `?` for one; `${*}`, `${?}` and `${$}`
+ * stand for themselves.
+ */
+export function matchesPattern(value: string, pattern: string): boolean {
+  return compiled(pattern).test(value);
+}
+
+/** ARNs are compared part by part, so that a wildcard never reaches over the colon into the next part. */
+export function matchesArn(arn: string, pattern: string): boolean {
+  if (pattern === '*') return true;
+  const parts = partsOf(arn);
+  const patterns = partsOf(pattern);
+  return parts.length === patterns.length && parts.every((part, i) => matchesPattern(part, patterns[i]!));
+}
+
+/** The sixth part, the resource, may hold colons itself. */
+function partsOf(arn: string): string[] {
+  const parts = arn.split(':');
+  return [...parts.slice(0, 5), ...(parts.length > 5 ? [parts.slice(5).join(':')] : [])];
+}
+
+/** The text a pattern stands for where wildcards mean nothing, as in StringEquals. */
+export function literal(pattern: string): string {
+  return pattern.replace(/\$\{([*?$])\}/g, '$1');
+}
+
+/**
+ * Puts values in the place of policy variables such as `${aws:userid}` or `${aws:userid, 'nobody'}`. Wildcards inside a
+ * value become literal. Undefined when a variable has no value: then the policy's element matches nothing.
+ */
+export function expanded(pattern: string, variable: (key: string) => string | undefined): string | undefined {
+  let complete = true;
+  const text = pattern.replace(/\$\{([^*?$}][^}]*)\}/g, (_, reference: string) => {
+    const [, key, fallback] = /^([^,\s]+)(?:\s*,\s*'(.*)')?$/s.exec(reference) ?? [];
+    const value = (key === undefined ? undefined : variable(key)) ?? fallback;
+    if (value === undefined) complete = false;
+    return (value ?? '').replace(/[*?$]/g, (wildcard) => `\${${wildcard}}`);
+  });
+  return complete ? text : undefined;
+}
+
+const cache = new Map<string, RegExp>();
+
+/** Patterns come from policies, and so do most values in them, but a variable may have ever new ones. */
+const CACHE_LIMIT = 10_000;
+
+function compiled(pattern: string): RegExp {
+  let expression = cache.get(pattern);
+  if (!expression) {
+    const source = pattern.replace(/\$\{([*?$])\}|[*?]|[.+^${}()|[\]\\]/g, (token, escaped?: string) => {
+      if (token === '*') return '.*';
+      if (token === '?') return '.';
+      return `\\${escaped ?? token}`;
+    });
+    expression = new RegExp(`^${source}$`, 's');
+    if (cache.size >= CACHE_LIMIT) cache.clear();
+    cache.set(pattern, expression);
+  }
+  return expression;
+}
