@@ -1,0 +1,87 @@
+import { EventBridgeClient, PutEventsCommand } from '@aws-sdk/client-eventbridge';
+import { beforeAll, expect, it } from 'vitest';
+import type { HostView } from '../../contract/api.ts';
+import { startTcp } from './clients/tcp-probe.ts';
+import { destroyGuest, guestStatus, startGuest } from './guest/guests.ts';
+import type { Lab } from './hosts/lab.ts';
+import { addBridge } from './hosts/network.ts';
+import { until } from './hosts/until.ts';
+import { stateOn } from './support/moves.ts';
+import { describeWithWorld } from './support/world.ts';
+import type { World } from './world.ts';
+
+describeWithWorld('emptying a host', { name: 'empty', subnet: '10.82.0' }, (its) => {
+  let lab: Lab;
+  let world: World;
+  beforeAll(async () => {
+    world = its();
+    lab = world.lab;
+  });
+
+  const stateOfHost = async (host: string): Promise<string | undefined> =>
+    (await world.api.call<{ hosts: HostView[] }>('GET', '/hosts')).hosts.find(({ hostId }) => hostId === host)?.state;
+
+  async function maintenanceScheduled(host: string): Promise<void> {
+    const events = new EventBridgeClient({
+      region: world.access.region,
+      endpoint: new URL(world.access.url).origin,
+      credentials: world.access.credentials,
+    });
+    const Entries = [
+      {
+        Source: 'handoff.maintenance',
+        DetailType: 'Host Maintenance Scheduled',
+        Detail: JSON.stringify({ host, reason: 'new fans' }),
+      },
+    ];
+    expect(await events.send(new PutEventsCommand({ Entries }))).toMatchObject({ FailedEntryCount: 0 });
+  }
+
+  it('moves every VM on an EventBridge event while their clients stay connected, and marks the host', async () => {
+    const guests = [
+      { name: 'one', address: '10.82.0.101' },
+      { name: 'two', address: '10.82.0.102' },
+    ];
+    for (const guest of guests) await startGuest(lab, 'kvm1', { ...guest, memoryMiB: 384 });
+    const clients = await Promise.all(guests.map(({ address }) => startTcp(lab, address)));
+    await maintenanceScheduled('kvm1');
+    // Events come at least once.
+    await maintenanceScheduled('kvm1');
+    await until('the host is in maintenance', async () => (await stateOfHost('kvm1')) === 'IN_MAINTENANCE', {
+      timeoutMs: 150_000,
+    });
+    for (const { name, address } of guests) {
+      expect(await stateOn(lab, 'kvm2', name)).toMatch(/^running/);
+      expect(await stateOn(lab, 'kvm1', name)).toBeUndefined();
+      expect(await guestStatus(address)).toMatchObject({ patternErrors: 0, diskErrors: 0 });
+    }
+    for (const client of clients) expect(await client.stop()).toMatchObject({ survived: true, lost: 0, wrong: 0 });
+    expect(await world.api.call('POST', '/hosts/kvm1/uncordon')).toMatchObject({ state: 'ACTIVE' });
+  }, 300_000);
+
+  it('names a VM that cannot move, leaves it running, and does not mark the host', async () => {
+    await addBridge(lab, 'kvm2', 'br9');
+    await startGuest(lab, 'kvm2', { name: 'odd', address: '10.82.0.103', bridge: 'br9', memoryMiB: 256 });
+    const { evacuationId } = await world.api.call<{ evacuationId: string }>('POST', '/hosts/kvm2/evacuate', {
+      body: {},
+    });
+    const view = await until(
+      'the evacuation has ended',
+      async () => {
+        const now = await world.api.call<{ status: string; failure?: { code: string; message: string } }>(
+          'GET',
+          `/evacuations/${evacuationId}`,
+        );
+        return now.status === 'RUNNING' ? undefined : now;
+      },
+      { timeoutMs: 150_000 },
+    );
+    expect(view).toMatchObject({ status: 'FAILED', failure: { code: 'HostNotEmptied' } });
+    expect(view.failure?.message).toMatch(/odd.*network:br9/);
+    expect(await stateOn(lab, 'kvm2', 'odd')).toMatch(/^running/);
+    expect(await stateOn(lab, 'kvm1', 'one')).toMatch(/^running/);
+    expect(await stateOn(lab, 'kvm1', 'two')).toMatch(/^running/);
+    expect(await stateOfHost('kvm2')).toBe('CORDONED');
+    await destroyGuest(lab, 'odd');
+  }, 300_000);
+});

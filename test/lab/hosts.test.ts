@@ -1,0 +1,232 @@
+import { spawn } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { readdir, readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterAll, beforeEach, describe, expect, it } from 'vitest';
+import { startPing } from './clients/ping-probe.ts';
+import { startTcp } from './clients/tcp-probe.ts';
+import { destroyGuest, guestStatus, plainVirsh, setDirtyRate, startGuest } from './guest/guests.ts';
+import { CommandError, run } from './hosts/command.ts';
+import { credentialsFile, downLab, installAgent, labStatus, openLab, upLab } from './hosts/lab.ts';
+import { signalLibvirtd, signalQemu, startLibvirtd, stopLibvirtd } from './hosts/libvirtd.ts';
+import { addBridge, limitLink, setLink } from './hosts/network.ts';
+import { exec, execText, nodePid } from './hosts/node.ts';
+import { addressOf, folderOf, libvirtSocketOf, planLab } from './hosts/plan.ts';
+import { labSupport } from './hosts/support.ts';
+import { until } from './hosts/until.ts';
+import { describeWithLab } from './support/lab.ts';
+
+const OWN = { name: 'tests', subnet: '10.81.0' };
+
+describe.skipIf(!labSupport().able)('bringing a lab up and down', () => {
+  afterAll(() => downLab(OWN.name));
+
+  it('is up twice in a row, the second time afresh', async () => {
+    const first = await upLab(OWN);
+    await startGuest(first, 'kvm1', { name: 'left', address: '10.81.0.101', disk: 'none' });
+    const second = await upLab(OWN);
+    expect((await labStatus(second)).map(({ guests }) => guests)).toEqual([{}, {}]);
+  }, 60_000);
+
+  it('leaves nothing when it is taken down', async () => {
+    const lab = await upLab(OWN);
+    await startGuest(lab, 'kvm1', { name: 'left', address: '10.81.0.101' });
+    await downLab(OWN.name);
+    expect(await tracesOf(OWN.name)).toEqual([]);
+    await expect(openLab(OWN.name)).rejects.toThrow('lab "tests" is not up');
+  }, 60_000);
+
+  it('removes what a killed run left, wherever it was killed', async () => {
+    const up = `import { upLab } from ${JSON.stringify(join(import.meta.dirname, 'hosts/lab.ts'))};
+      await upLab(${JSON.stringify(OWN)});`;
+    for (const afterMs of [120, 200, 300]) {
+      const child = spawn(process.execPath, ['--input-type=module', '--eval', up], { stdio: 'ignore' });
+      await sleep(afterMs);
+      child.kill('SIGKILL');
+      await downLab(OWN.name);
+      expect(await tracesOf(OWN.name)).toEqual([]);
+    }
+    expect(await labStatus(await upLab(OWN))).toHaveLength(2);
+  }, 60_000);
+
+  it('says what is wrong with a lab that lost a node', async () => {
+    const lab = await upLab(OWN);
+    const pid = nodePid(lab, 'kvm1');
+    process.kill(pid, 'SIGKILL');
+    await until('the node is gone', () => !existsSync(`/proc/${pid}`));
+    await expect(openLab(OWN.name)).rejects.toThrow('kvm1 gone');
+  });
+
+  it('does not take a network that is in use', async () => {
+    await upLab(OWN);
+    await expect(upLab({ name: 'other', subnet: OWN.subnet })).rejects.toThrow(
+      '10.81.0.0/24 is in use by handoff-tests',
+    );
+    expect(await tracesOf('other')).toEqual([]);
+  });
+
+  it.each([
+    [{ name: 'Tests' }, 'lab name "Tests"'],
+    [{ name: 'toolonganame' }, 'lab name'],
+    [{ subnet: '10.81' }, 'subnet "10.81"'],
+    [{ hosts: 1 }, '1 hosts'],
+  ])('refuses %j', (options, message) => {
+    expect(() => planLab(options)).toThrow(message);
+  });
+});
+
+describeWithLab('a lab host', OWN, (lab) => {
+  it('has its own name, processes, libvirt and /run', async () => {
+    for (const host of lab().hosts) {
+      expect((await execText(lab(), host, ['hostname'])).trim()).toBe(host);
+      expect(await execText(lab(), host, ['virsh', 'uri'])).toContain('qemu:///system');
+      expect(await execText(lab(), host, ['pgrep', '--count', 'libvirtd'])).toBe('1\n');
+    }
+    await execText(lab(), 'kvm1', ['touch', '/run/mine']);
+    expect((await exec(lab(), 'kvm2', ['test', '-e', '/run/mine'])).exitCode).toBe(1);
+    expect(existsSync('/run/mine')).toBe(false);
+  });
+
+  it('is reached over TCP and over its unix socket from the machine, and reaches the machine', async () => {
+    const socket = `qemu+unix:///system?socket=${libvirtSocketOf(lab(), 'kvm1')}`;
+    expect((await run(['virsh', '-c', socket, 'hostname'])).trim()).toBe('kvm1');
+    expect((await run(['virsh', '-c', 'qemu+tcp://10.81.0.12/system', 'hostname'])).trim()).toBe('kvm2');
+    await execText(lab(), 'kvm1', ['ping', '-c', '1', '-W', '2', addressOf(lab(), 'machine')]);
+  });
+
+  it('keeps its MAC address when a guest is plugged into its bridge', async () => {
+    const macOfBridge = async () => (await execText(lab(), 'kvm1', ['cat', '/sys/class/net/br0/address'])).trim();
+    const before = await macOfBridge();
+    // Lower than any other, as a bridge goes.
+    await execText(lab(), 'kvm1', ['ip', 'link', 'add', 'low', 'address', '00:00:00:00:00:01', 'type', 'dummy']);
+    await execText(lab(), 'kvm1', ['ip', 'link', 'set', 'low', 'master', 'br0', 'up']);
+    expect(await macOfBridge()).toBe(before);
+    await execText(lab(), 'kvm1', ['ip', 'link', 'delete', 'low']);
+  });
+
+  it('runs the agent by name, with the environment it is given and the credentials file of the host', async () => {
+    const agent = `console.log(process.argv.slice(2), process.env.GIVEN, process.env.AWS_SHARED_CREDENTIALS_FILE)`;
+    await writeFile(join(folderOf(lab(), 'kvm2'), 'run/agent.mjs'), agent);
+    await installAgent(lab(), '/run/agent.mjs');
+    const outcome = await exec(lab(), 'kvm2', ['handoff-agent', 'run', 'x'], { env: { GIVEN: 'yes' } });
+    expect(outcome.stdout.toString()).toBe("[ 'run', 'x' ] yes /run/aws/credentials\n");
+    expect(credentialsFile(lab(), 'kvm2')).toBe(join(folderOf(lab(), 'kvm2'), 'run/aws/credentials'));
+  });
+
+  it('ends a command and its children when the signal says so', async () => {
+    const abort = new AbortController();
+    const running = exec(lab(), 'kvm1', ['sh', '-c', 'sleep 1234 & sleep 1234'], { signal: abort.signal });
+    await until('it runs', async () => (await exec(lab(), 'kvm1', ['pgrep', '-f', 'sleep 1234'])).exitCode === 0);
+    abort.abort();
+    expect((await running).exitCode).toBe(137);
+    expect((await exec(lab(), 'kvm1', ['pgrep', '-f', 'sleep 1234'])).exitCode).toBe(1);
+  });
+
+  it('survives the end of its libvirtd, frozen or killed', async () => {
+    await signalLibvirtd(lab(), 'kvm2', 'SIGSTOP');
+    const ask = ['timeout', '1', 'virsh', '-c', 'qemu+tcp://10.81.0.12/system', 'hostname'];
+    expect((await exec(lab(), 'kvm1', ask)).exitCode).toBe(124);
+    await signalLibvirtd(lab(), 'kvm2', 'SIGCONT');
+    await stopLibvirtd(lab(), 'kvm2', 'SIGKILL');
+    expect((await exec(lab(), 'kvm1', ask)).exitCode).toBe(1);
+    await startLibvirtd(lab(), 'kvm2');
+    expect(await execText(lab(), 'kvm1', ask)).toContain('kvm2');
+  });
+
+  it('can have its cable pulled and its link held at a rate', async () => {
+    const ping = ['ping', '-c', '1', '-W', '1', addressOf(lab(), 'kvm2')];
+    await setLink(lab(), 'kvm2', 'down');
+    expect((await exec(lab(), 'client', ping)).exitCode).toBe(1);
+    await setLink(lab(), 'kvm2', 'up');
+    await until('it answers again', async () => (await exec(lab(), 'client', ping)).exitCode === 0);
+    await limitLink(lab(), 'kvm2', 100);
+    expect(await execText(lab(), 'kvm2', ['tc', 'qdisc', 'show', 'dev', 'eth0'])).toContain('tbf');
+    await limitLink(lab(), 'kvm2', undefined);
+    expect(await execText(lab(), 'kvm2', ['tc', 'qdisc', 'show', 'dev', 'eth0'])).not.toContain('tbf');
+  });
+});
+
+describeWithLab('a lab guest', OWN, (lab) => {
+  const address = '10.81.0.101';
+
+  beforeEach(() => destroyGuest(lab(), 'web'));
+
+  it('boots, dirties memory at the rate it is told, and writes to its disk', async () => {
+    await startGuest(lab(), 'kvm1', { name: 'web', address, dirtyMiBps: 0 });
+    const before = await guestStatus(address);
+    expect(before).toMatchObject({ dirtiedBytes: 0, dirtyMiBps: 0, patternErrors: 0, diskErrors: 0 });
+    await setDirtyRate(address, 10);
+    const after = await until('it has written 10 MiB and 10 ticks', async () => {
+      const now = await guestStatus(address);
+      return now.dirtiedBytes > 10 * 1024 * 1024 && now.ticks > before.ticks + 10 ? now : undefined;
+    });
+    expect(after).toMatchObject({ bootId: before.bootId, dirtyMiBps: 10, patternErrors: 0, diskErrors: 0 });
+  }, 60_000);
+
+  it('notices a second writer on its disk', async () => {
+    await startGuest(lab(), 'kvm1', { name: 'web', address });
+    const disk = `nbd://${addressOf(lab(), 'rack')}:10801/web`;
+    await until('the guest sees a tick that is not its own', async () => {
+      await execText(lab(), 'rack', ['qemu-io', '-f', 'raw', '-c', 'write -P 7 0 4M', disk]);
+      return (await guestStatus(address)).diskErrors > 0;
+    });
+  }, 60_000);
+
+  it('is gone at once when its QEMU is killed', async () => {
+    await startGuest(lab(), 'kvm1', { name: 'web', address });
+    await signalQemu(lab(), 'kvm1', 'web', 'SIGKILL');
+    await until('libvirt has seen it', async () => (await labStatus(lab()))[0]?.guests?.web === 'shut off');
+    await expect(guestStatus(address)).rejects.toThrow();
+  }, 60_000);
+
+  it('moves with plain virsh, there and back, and neither it nor its clients are harmed', async () => {
+    await startGuest(lab(), 'kvm1', { name: 'web', address });
+    const before = await guestStatus(address);
+    const ping = await startPing(lab(), address);
+    const tcp = await startTcp(lab(), address);
+    await plainVirsh(lab(), { from: 'kvm1', to: 'kvm2', guest: 'web' });
+    expect((await labStatus(lab())).map(({ guests }) => guests)).toEqual([{}, { web: 'running' }]);
+    await plainVirsh(lab(), { from: 'kvm2', to: 'kvm1', guest: 'web' });
+    const [pinged, talked] = [await ping.stop(), await tcp.stop()];
+    const after = await guestStatus(address);
+
+    expect(after).toMatchObject({ bootId: before.bootId, pid: before.pid, patternErrors: 0, diskErrors: 0 });
+    expect(after.ticks).toBeGreaterThan(before.ticks);
+    expect(talked).toMatchObject({ survived: true, lost: 0, wrong: 0 });
+    expect(talked.answered).toBe(talked.sent);
+    expect(pinged.answered).toBeGreaterThan(0);
+    expect(pinged.longestGapMs).toBeGreaterThan(10);
+    expect(talked.longestGapMs).toBeGreaterThan(10);
+  }, 60_000);
+
+  it('moves without a definition when it has none', async () => {
+    await startGuest(lab(), 'kvm1', { name: 'web', address, persistent: false });
+    await plainVirsh(lab(), { from: 'kvm1', to: 'kvm2', guest: 'web' }, { persistent: false });
+    expect(await execText(lab(), 'kvm2', ['virsh', 'dominfo', 'web'])).toMatch(/Persistent: +no/);
+  }, 60_000);
+
+  it('cannot move with a local disk, or to a host without its bridge', async () => {
+    await startGuest(lab(), 'kvm1', { name: 'web', address, disk: 'local' });
+    const move = () => plainVirsh(lab(), { from: 'kvm1', to: 'kvm2', guest: 'web' });
+    await expect(move()).rejects.toThrow(/shared storage/);
+    await destroyGuest(lab(), 'web');
+    await addBridge(lab(), 'kvm1', 'br9');
+    await startGuest(lab(), 'kvm1', { name: 'web', address, bridge: 'br9' });
+    await expect(move()).rejects.toThrow(CommandError);
+    await expect(move()).rejects.toThrow(/br9/);
+  }, 60_000);
+});
+
+/** Whatever of a lab the machine still has: processes, interfaces, mounts, files. */
+async function tracesOf(name: string): Promise<string[]> {
+  const mark = `handoff-${name}`;
+  const processes = (await readdir('/proc')).filter((entry) => /^\d+$/.test(entry) && Number(entry) !== process.pid);
+  const commands = await Promise.all(processes.map((pid) => readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '')));
+  return [
+    ...commands.filter((command) => command.includes(`/run/${mark}`)),
+    ...(await run(['ip', '-oneline', 'link', 'show'])).split('\n').filter((line) => line.includes(mark)),
+    ...(await readFile('/proc/mounts', 'utf8')).split('\n').filter((line) => line.includes(mark)),
+    ...(await readdir('/run')).filter((entry) => entry === mark),
+  ];
+}

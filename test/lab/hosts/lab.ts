@@ -1,0 +1,125 @@
+import { existsSync } from 'node:fs';
+import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { type GuestImage, guestImage } from '../guest/image.ts';
+import { configureLibvirtd, startLibvirtd } from './libvirtd.ts';
+import { connectNodes, removeUplink, requireFreeSubnet } from './network.ts';
+import { exec, killNodes, runningNodes, startNode } from './node.ts';
+import {
+  addressOf,
+  folderOf,
+  type HostName,
+  type LabOptions,
+  type LabPlan,
+  libvirtSocketOf,
+  libvirtUriOf,
+  nodesOf,
+  planLab,
+} from './plan.ts';
+
+/** A lab that is up. */
+export interface Lab extends LabPlan {
+  /** What its guests boot from. */
+  readonly image: GuestImage;
+}
+
+/** Brings a lab up from nothing: what an earlier one of the same name left behind is removed first. */
+export async function upLab(options: LabOptions = {}): Promise<Lab> {
+  const plan = planLab(options);
+  const lab: Lab = { ...plan, image: await guestImage() };
+  await downLab(plan.name);
+  await requireFreeSubnet(plan);
+  await mkdir(plan.folder, { recursive: true });
+  await writeFile(join(plan.folder, 'hosts'), hostsFile(plan));
+  for (const node of nodesOf(plan)) await startNode(plan, node);
+  await connectNodes(plan);
+  await Promise.all(
+    plan.hosts.map(async (host) => {
+      await configureLibvirtd(plan, host);
+      await startLibvirtd(plan, host);
+    }),
+  );
+  // Written last: a lab that has it is whole.
+  await writeFile(labFile(plan), JSON.stringify(lab, undefined, 2));
+  return lab;
+}
+
+/** A lab brought up by another process. Rejects when it is not up. */
+export async function openLab(name?: string): Promise<Lab> {
+  const plan = planLab(name === undefined ? {} : { name });
+  if (!existsSync(labFile(plan))) throw new Error(`lab "${plan.name}" is not up`);
+  const lab = JSON.parse(await readFile(labFile(plan), 'utf8')) as Lab;
+  const running = runningNodes(lab);
+  const missing = nodesOf(lab).filter((node) => !running.has(node));
+  if (missing.length > 0)
+    throw new Error(`lab "${lab.name}" is broken (${missing.join(', ')} gone): bring it up again`);
+  return lab;
+}
+
+/** Ends everything of a lab, however much of it is there, and deletes its folder. */
+export async function downLab(name?: string): Promise<void> {
+  const plan = planLab(name === undefined ? {} : { name });
+  await killNodes(plan);
+  await removeUplink(plan);
+  await rm(plan.folder, { recursive: true, force: true });
+}
+
+export interface HostStatus {
+  host: HostName;
+  address: string;
+  libvirtUri: string;
+  libvirtSocket: string;
+  /** Init's process id on the machine, for nsenter. */
+  pid: number | undefined;
+  /** Guests by name with libvirt's word for their state; undefined when libvirtd does not answer. */
+  guests: Record<string, string> | undefined;
+}
+
+/** What of a lab is there. */
+export async function labStatus(lab: Lab): Promise<HostStatus[]> {
+  const running = runningNodes(lab);
+  return await Promise.all(
+    lab.hosts.map(async (host) => ({
+      host,
+      address: addressOf(lab, host),
+      libvirtUri: libvirtUriOf(lab, host),
+      libvirtSocket: libvirtSocketOf(lab, host),
+      pid: running.get(host),
+      guests: await guestsOf(lab, host),
+    })),
+  );
+}
+
+/**
+ * Makes `handoff-agent` a command on every host: the bundle at `bundlePath`, run by this very Node. Each host's agent has
+ * its own /run/handoff, and reads its credentials from the host's own file (`credentialsFile`).
+ */
+export async function installAgent(lab: Lab, bundlePath: string): Promise<void> {
+  for (const host of lab.hosts) {
+    const bin = join(folderOf(lab, host), 'run/bin');
+    await mkdir(bin, { recursive: true });
+    const script = `#!/bin/sh\nexec '${process.execPath}' '${bundlePath}' "$@"\n`;
+    await writeFile(join(bin, 'handoff-agent'), script, { mode: 0o755 });
+  }
+}
+
+/** A host's AWS credentials file as the machine sees it; on the host, AWS_SHARED_CREDENTIALS_FILE names it. */
+export function credentialsFile(plan: LabPlan, host: HostName): string {
+  return join(folderOf(plan, host), 'run/aws/credentials');
+}
+
+async function guestsOf(lab: Lab, host: HostName): Promise<Record<string, string> | undefined> {
+  const { exitCode, stdout } = await exec(lab, host, ['timeout', '5', 'virsh', '--quiet', 'list', '--all']);
+  if (exitCode !== 0) return undefined;
+  const rows = stdout.toString('utf8').matchAll(/^\s*\S+\s+(\S+)\s+(.+?)\s*$/gm);
+  return Object.fromEntries(Array.from(rows, ([, name, state]) => [name, state]));
+}
+
+function hostsFile(plan: LabPlan): string {
+  const lines = nodesOf(plan).map((node) => `${addressOf(plan, node)} ${node}\n`);
+  return `127.0.0.1 localhost\n${lines.join('')}`;
+}
+
+function labFile(plan: LabPlan): string {
+  return join(plan.folder, 'lab.json');
+}

@@ -1,0 +1,179 @@
+import { DynamoDBClient } from '@aws-sdk/client-dynamodb';
+import { UpdateCommand } from '@aws-sdk/lib-dynamodb';
+import { beforeAll, expect, it } from 'vitest';
+import type { ApiProblem } from '../../commands/support/api-client.ts';
+import { getMigration } from '../../commands/support/watch.ts';
+import type { HostView } from '../../contract/api.ts';
+import { startPing } from './clients/ping-probe.ts';
+import { startTcp } from './clients/tcp-probe.ts';
+import { destroyGuest, guestStatus, setDirtyRate, startGuest } from './guest/guests.ts';
+import type { Lab } from './hosts/lab.ts';
+import { addBridge, limitLink } from './hosts/network.ts';
+import { until } from './hosts/until.ts';
+import { ended, migrate, request, stateOn } from './support/moves.ts';
+import { describeWithWorld } from './support/world.ts';
+import type { World } from './world.ts';
+
+describeWithWorld('a migration through the API', { name: 'move', subnet: '10.80.0' }, (its) => {
+  let lab: Lab;
+  let world: World;
+  const address = '10.80.0.101';
+  beforeAll(async () => {
+    world = its();
+    lab = world.lab;
+    await startGuest(lab, 'kvm1', { name: 'web', address });
+  });
+
+  const hosts = async (): Promise<HostView[]> => (await world.api.call<{ hosts: HostView[] }>('GET', '/hosts')).hosts;
+  const nothingIsHeld = async () => {
+    for (const host of await hosts()) expect(host).toMatchObject({ outgoing: [], incoming: [], reservedMiB: 0 });
+  };
+
+  it('goes there and back ten times; memory, process, disk and the TCP connection live through every one', async () => {
+    const before = await guestStatus(address);
+    const tcp = await startTcp(lab, address);
+    for (let round = 1; round <= 10; round++) {
+      const [from, to] = round % 2 === 1 ? (['kvm1', 'kvm2'] as const) : (['kvm2', 'kvm1'] as const);
+      const view = await migrate(world, { vm: 'web', from, to, guestAddress: address });
+      expect(view, JSON.stringify(view.failure)).toMatchObject({ status: 'SUCCEEDED', runsOn: to });
+      expect(view.result?.downtimeMs).toBeGreaterThan(0);
+      expect(view.caution).toBeUndefined();
+      expect(await stateOn(lab, from, 'web')).toBeUndefined();
+      expect(await stateOn(lab, to, 'web')).toMatch(/^running/);
+      const now = await guestStatus(address);
+      expect(now).toMatchObject({ bootId: before.bootId, pid: before.pid, patternErrors: 0, diskErrors: 0 });
+      expect(now.ticks).toBeGreaterThan(before.ticks);
+    }
+    expect(await tcp.stop()).toMatchObject({ survived: true, lost: 0, wrong: 0 });
+    await nothingIsHeld();
+  }, 600_000);
+
+  it('tells its story in the timeline, the list and the execution', async () => {
+    const { migrations } = await world.api.call<{ migrations: { migrationId: string }[] }>('GET', '/migrations', {
+      query: { vm: 'web', limit: '1' },
+    });
+    const view = await getMigration(world.api, migrations[0]!.migrationId);
+    const story = view.timeline.map((event) => event.what);
+    for (const chapter of ['admitted', 'precopy ordered', 'precopy done', 'cutover ordered', 'cutover done', 'ended']) {
+      expect(story).toContain(chapter);
+    }
+    expect(view.checks?.every((check) => check.passed)).toBe(true);
+    expect(view.consoleUrl).toContain(view.executionArn);
+  });
+
+  it('refuses a VM that is on its way already, naming the migration; the same key is the same migration', async () => {
+    await limitLink(lab, 'kvm1', 20);
+    try {
+      const body = { vm: 'web', source: 'kvm1', destination: 'kvm2' };
+      const start = (key?: string) =>
+        world.api.call<{ migrationId: string }>('POST', '/migrations', {
+          body,
+          ...(key && { headers: { 'idempotency-key': key } }),
+        });
+      const first = await start('once');
+      await until('it is admitted', async () => (await getMigration(world.api, first.migrationId)).timeline.length > 0);
+      expect((await start('once')).migrationId).toBe(first.migrationId);
+      const refusal = await start().catch((error: ApiProblem) => error.problem);
+      expect(refusal).toMatchObject({ status: 409, code: 'VmBusy', migrationId: first.migrationId });
+      await world.api.call('POST', `/migrations/${first.migrationId}/cancel`);
+      await ended(world, first.migrationId);
+    } finally {
+      await limitLink(lab, 'kvm1', undefined);
+    }
+  });
+
+  it('is cancelled during pre-copy: the VM runs on at the source, and nothing is left at the destination', async () => {
+    await limitLink(lab, 'kvm1', 20);
+    await setDirtyRate(address, 100);
+    try {
+      const before = await guestStatus(address);
+      const ping = await startPing(lab, address);
+      const migrationId = await request(world, { vm: 'web', from: 'kvm1', to: 'kvm2' });
+      await until('it copies', async () => (await getMigration(world.api, migrationId)).progress?.phase === 'copying');
+      await world.api.call('POST', `/migrations/${migrationId}/cancel`);
+      const view = await ended(world, migrationId);
+      expect(view).toMatchObject({ status: 'CANCELLED', runsOn: 'kvm1' });
+      expect(await stateOn(lab, 'kvm1', 'web')).toMatch(/^running/);
+      expect(await stateOn(lab, 'kvm2', 'web')).toBeUndefined();
+      expect(await guestStatus(address)).toMatchObject({ bootId: before.bootId, patternErrors: 0 });
+      expect((await ping.stop()).answered).toBeGreaterThan(0);
+      // Twice is once.
+      expect(await world.api.call('POST', `/migrations/${migrationId}/cancel`)).toMatchObject({ status: 'CANCELLED' });
+      await nothingIsHeld();
+    } finally {
+      await limitLink(lab, 'kvm1', undefined);
+      await setDirtyRate(address, 20);
+    }
+  });
+
+  it('cannot be cancelled after the handover', async () => {
+    const view = await migrate(world, { vm: 'web', from: 'kvm1', to: 'kvm2' });
+    const refusal = await world.api
+      .call('POST', `/migrations/${view.migrationId}/cancel`)
+      .catch((error: ApiProblem) => error.problem);
+    expect(refusal).toMatchObject({ status: 409, code: 'AlreadyHandedOver' });
+    expect(await migrate(world, { vm: 'web', from: 'kvm2', to: 'kvm1' })).toMatchObject({ status: 'SUCCEEDED' });
+  });
+
+  describeRefusals();
+
+  function describeRefusals(): void {
+    it('is refused for a bridge the destination does not have', async () => {
+      await addBridge(lab, 'kvm1', 'br9');
+      await startGuest(lab, 'kvm1', { name: 'odd', address: '10.80.0.102', bridge: 'br9' });
+      await refused('odd', 'network:br9');
+    });
+
+    it('is refused for a disk only the source has', async () => {
+      await startGuest(lab, 'kvm1', { name: 'local', address: '10.80.0.103', disk: 'local' });
+      await refused('local', 'disk:vda');
+    });
+
+    it('is refused for memory the destination has promised to others', async () => {
+      const db = new DynamoDBClient(world.aws.inProcess());
+      const promise = (UpdateExpression: string, values?: Record<string, number>) =>
+        db.send(
+          new UpdateCommand({
+            TableName: world.aws.outputs.ControlTable,
+            Key: { pk: 'HOSTS', sk: 'kvm2' },
+            UpdateExpression,
+            ExpressionAttributeNames: { '#other': 'another-migration' },
+            ...(values && { ExpressionAttributeValues: values }),
+          }),
+        );
+      await promise('SET reservations.#other = :mib', { ':mib': 1_000_000 });
+      try {
+        await refused('web', 'memory');
+      } finally {
+        await promise('REMOVE reservations.#other');
+      }
+    });
+
+    it('is refused for a VM that is not there, and names every other check too', async () => {
+      const view = await migrate(world, { vm: 'nobody', from: 'kvm1', to: 'kvm2' });
+      expect(view).toMatchObject({ status: 'FAILED', failure: { code: 'PreflightFailed' } });
+      expect(view.failure?.message).toContain('domain-exists');
+      expect(new Set(view.checks?.map((check) => check.role))).toEqual(new Set(['source', 'destination']));
+    });
+  }
+
+  /** Asks to move the VM from kvm1 to kvm2, and expects the one check to fail and the guest to notice nothing. */
+  async function refused(vm: string, check: string): Promise<void> {
+    const view = await migrate(world, { vm, from: 'kvm1', to: 'kvm2' });
+    expect(view).toMatchObject({ status: 'FAILED', failure: { code: 'PreflightFailed' } });
+    const failed = view.checks?.filter((one) => !one.passed) ?? [];
+    expect(failed.map((one) => one.name)).toEqual([check]);
+    expect(failed[0]?.remedy).toBeTruthy();
+    expect(view.failure?.message).toContain(check);
+    expect(await stateOn(lab, 'kvm1', vm)).toBe(
+      'running (booted)'.replace('booted', (await bootedOrMigrated(vm)) ?? 'booted'),
+    );
+    expect(await stateOn(lab, 'kvm2', vm)).toBeUndefined();
+    await nothingIsHeld();
+    if (vm !== 'web') await destroyGuest(lab, vm);
+  }
+
+  async function bootedOrMigrated(vm: string): Promise<string | undefined> {
+    return /\((.*)\)/.exec((await stateOn(lab, 'kvm1', vm)) ?? '')?.[1];
+  }
+});

@@ -1,0 +1,163 @@
+import { afterAll, afterEach, beforeAll, expect, it } from 'vitest';
+import type { Procedure } from '../../agent/libvirt/protocol.ts';
+import { getMigration } from '../../commands/support/watch.ts';
+import { guestStatus, startGuest } from './guest/guests.ts';
+import type { Lab } from './hosts/lab.ts';
+import { exec } from './hosts/node.ts';
+import { addressOf, type HostName } from './hosts/plan.ts';
+import { until } from './hosts/until.ts';
+import { ended, request, stateOn } from './support/moves.ts';
+import { type Direction, type Fate, LibvirtRelay } from './support/relay.ts';
+import { describeWithWorld } from './support/world.ts';
+import type { World } from './world.ts';
+
+/**
+ * The mover is killed at exact points of the handshake. Its way to the destination leads through a relay that knows the
+ * messages; its way to the ticket is watched in the embedded AWS.
+ */
+describeWithWorld('the mover is killed', { name: 'killed', subnet: '10.83.0' }, (its) => {
+  let lab: Lab;
+  let world: World;
+  const relays = new Map<HostName, LibvirtRelay>();
+  const address = '10.83.0.101';
+  let home: HostName = 'kvm1';
+  beforeAll(async () => {
+    world = its();
+    lab = world.lab;
+    for (const host of lab.hosts) {
+      const relay = await LibvirtRelay.start(addressOf(lab, 'machine'), addressOf(lab, host));
+      relays.set(host, relay);
+      await world.api.call('PUT', `/hosts/${host}`, {
+        body: {
+          nodeId: world.nodeIdOf(host),
+          address: addressOf(lab, host),
+          libvirtUri: `qemu+tcp://${addressOf(lab, 'machine')}:${relay.port}/system`,
+        },
+      });
+    }
+    await startGuest(lab, 'kvm1', { name: 'web', address });
+  });
+  afterEach(() => {
+    for (const relay of relays.values()) relay.rule(() => 'pass');
+    world.aws.intercept(undefined);
+  });
+  afterAll(async () => {
+    for (const relay of relays.values()) await relay.stop();
+  });
+
+  const killMover = async (migrationId: string): Promise<void> => {
+    const { exitCode } = await exec(lab, home, ['pkill', '-KILL', '-f', `mover ${migrationId}\\.`]);
+    expect(exitCode, 'there was a mover to kill').toBe(0);
+  };
+
+  /** Starts a migration away from where the VM is, kills its mover where `at` says, and follows it to its end. */
+  async function migrateAndKill(at: (kill: () => Promise<void>, migrationId: () => string) => void | Promise<void>) {
+    const to: HostName = home === 'kvm1' ? 'kvm2' : 'kvm1';
+    const before = await guestStatus(address);
+    let migrationId = '';
+    let killed = false;
+    const kill = async () => {
+      if (killed) return;
+      killed = true;
+      await killMover(migrationId);
+    };
+    const watching = at(kill, () => migrationId);
+    migrationId = await request(world, { vm: 'web', from: home, to, policy: { silenceSeconds: 10 } });
+    await watching;
+    const view = await ended(world, migrationId);
+    expect(killed, 'the mover was killed').toBe(true);
+    const states = { source: await stateOn(lab, home, 'web'), destination: await stateOn(lab, to, 'web') };
+    const running = [states.source, states.destination].filter((state) => state?.startsWith('running'));
+    expect(running, JSON.stringify({ states, view }, undefined, 1)).toHaveLength(1);
+    // A second running copy would have overwritten ticks on the one disk.
+    await until('the guest answers', () => guestStatus(address).catch(() => undefined));
+    expect(await guestStatus(address)).toMatchObject({ bootId: before.bootId, patternErrors: 0, diskErrors: 0 });
+    if (view.runsOn === to) home = to;
+    return { view, states, from: view.source, to };
+  }
+
+  const atMessage = (when: Direction, procedure: Procedure, after?: Procedure) => (kill: () => Promise<void>) => {
+    let armed = after === undefined;
+    for (const relay of relays.values()) {
+      relay.rule(async (direction, name): Promise<Fate> => {
+        if (name === after && direction === 'reply') armed = true;
+        if (armed && direction === when && name === procedure) await kill();
+        return 'pass';
+      });
+    }
+  };
+  const atPhase = (phase: string) => async (kill: () => Promise<void>, migrationId: () => string) => {
+    await until(
+      `phase ${phase}`,
+      async () => {
+        const id = migrationId();
+        if (id === '') return false;
+        return (await getMigration(world.api, id)).progress?.phase === phase;
+      },
+      { timeoutMs: 60_000 },
+    );
+    await kill();
+  };
+  /** Before the commit is carried out, or after that and before the mover hears of it. */
+  const atCommit = (when: 'before' | 'after') => (kill: () => Promise<void>) => {
+    world.aws.intercept(async ({ service, operation, input }, next) => {
+      const commits =
+        service === 'dynamodb' && operation === 'UpdateItem' && JSON.stringify(input).includes('committedBy');
+      if (commits && when === 'before') {
+        await kill();
+        throw new Error('the mover is dead');
+      }
+      const answer = await next();
+      if (commits) await kill();
+      return answer;
+    });
+  };
+
+  it.each([
+    ['when the destination has prepared', atMessage('reply', 'DOMAIN_MIGRATE_PREPARE3_PARAMS')],
+    ['while it holds', atPhase('held')],
+    ['when everything is over there, before the commit', atCommit('before')],
+    ['after the commit, before Finish', atCommit('after')],
+  ])(
+    '%s: the VM runs on at the source',
+    async (_, at) => {
+      const { view, from } = await migrateAndKill(at);
+      expect(view, JSON.stringify(view.timeline)).toMatchObject({ status: 'FAILED', runsOn: from });
+    },
+    180_000,
+  );
+
+  it.each([
+    ['while Finish is under way', atMessage('call', 'DOMAIN_MIGRATE_FINISH3_PARAMS')],
+    ['after Finish, before its answer is read', atMessage('reply', 'DOMAIN_MIGRATE_FINISH3_PARAMS')],
+    ['after Finish, before Confirm', atMessage('call', 'DOMAIN_GET_JOB_STATS', 'DOMAIN_MIGRATE_FINISH3_PARAMS')],
+  ])(
+    '%s: the VM runs where it was seen to run, and only there',
+    async (_, at) => {
+      const { view, from, to } = await migrateAndKill(at);
+      expect([from, to]).toContain(view.runsOn);
+      expect(['SUCCEEDED', 'FAILED']).toContain(view.status);
+      expect(view.status === 'SUCCEEDED').toBe(view.runsOn === to);
+    },
+    180_000,
+  );
+
+  it('and the connection to the destination is cut while Finish is under way: the mover looks before it acts', async () => {
+    const to: HostName = home === 'kvm1' ? 'kvm2' : 'kvm1';
+    let cut = false;
+    relays.get(to)?.rule((direction, name) => {
+      if (cut || direction !== 'reply' || name !== 'DOMAIN_MIGRATE_FINISH3_PARAMS') return 'pass';
+      cut = true;
+      relays.get(to)?.cut();
+      return 'swallow';
+    });
+    const view = await ended(world, await request(world, { vm: 'web', from: home, to }));
+    expect(cut).toBe(true);
+    // Everybody else resumes the source here, and the VM runs twice.
+    expect(view).toMatchObject({ status: 'SUCCEEDED', runsOn: to });
+    expect(await stateOn(lab, home, 'web')).toBeUndefined();
+    expect(await stateOn(lab, to, 'web')).toMatch(/^running/);
+    expect(await guestStatus(address)).toMatchObject({ patternErrors: 0, diskErrors: 0 });
+    home = to;
+  }, 180_000);
+});
