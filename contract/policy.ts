@@ -6,12 +6,15 @@ import { z } from 'zod';
  * - `blackoutBudgetMs`: QEMU's downtime limit at the switch, in milliseconds. 300 is libvirt's and KubeVirt's default.
  * - `deadlineSeconds`: the copy is given up (the VM stays unharmed on its source) when it has not converged by then.
  * - `bandwidthMiBps`: upper limit for the copy in MiB/s; 0 means as fast as the link allows.
+ * - `silenceSeconds`: recovery begins when the mover has not been heard of for this long. A mover reports every 2 s and holds for
+ *   about a minute while AWS is away, so less than a minute gives up migrations that would have gone on.
  * - `waitInLineSeconds`: how long to wait for a free slot on both hosts before giving up.
  */
 export const Policy = z.strictObject({
   blackoutBudgetMs: z.int().min(1).max(60_000).default(300),
   deadlineSeconds: z.int().min(5).max(86_400).default(3_600),
   bandwidthMiBps: z.int().min(0).max(1_000_000).default(0),
+  silenceSeconds: z.int().min(10).max(3_600).default(60),
   waitInLineSeconds: z.int().min(0).max(86_400).default(600),
 });
 export type Policy = z.infer<typeof Policy>;

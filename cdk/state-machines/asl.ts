@@ -67,7 +67,7 @@ export function call(functionArn: string, payload: Record<string, unknown>, rest
 export function stage(
   dispatchArn: string,
   order: { stage: string; role: string } & Record<string, unknown>,
-  limits: { timeoutSeconds: number | string; heartbeatSeconds?: number },
+  limits: { timeoutSeconds: number | string; heartbeatSeconds?: string },
   rest: Record<string, unknown>,
 ): State {
   return {

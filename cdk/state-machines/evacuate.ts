@@ -176,7 +176,7 @@ function moveOne(fn: EvacuateParts): { StartAt: string; States: Record<string, S
     States: {
       'Take up the VM': {
         Type: 'Pass',
-        Assign: { move: js('$states.input'), tried: 0, refusals: [], last: '' },
+        Assign: { move: js('$states.input'), tried: 0, refusals: [], last: 'None' },
         Next: 'Another destination?',
       },
       'Another destination?': {

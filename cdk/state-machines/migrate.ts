@@ -11,8 +11,8 @@ export interface MigrateParts {
 
 /** How long a host may take to answer a short stage: delivery of the command (30 s at most), start, work. */
 const SHORT_STAGE_SECONDS = 90;
-/** A mover reports at least every few seconds; a minute of silence means that it, its host or its way to AWS is gone. */
-const SILENCE_SECONDS = 60;
+/** Of the mover, before its host or its way to AWS counts as gone. */
+const SILENCE = js('$admission.policy.silenceSeconds');
 
 /**
  * One VM's move. The execution's name is the migration's id, its input the request (contract/api.ts, MigrationRequest).
@@ -177,7 +177,7 @@ export function migrateDefinition(fn: MigrateParts): Definition {
         fn.dispatch,
         { stage: 'precopy', role: 'source' },
         // The mover itself keeps the deadline; this is for a mover that does not.
-        { timeoutSeconds: js('$admission.policy.deadlineSeconds + 300'), heartbeatSeconds: SILENCE_SECONDS },
+        { timeoutSeconds: js('$admission.policy.deadlineSeconds + 300'), heartbeatSeconds: SILENCE },
         {
           Comment: 'Copies the memory while the guest runs, and holds just before the switch.',
           Assign: { results: js("{ 'precopy': $states.result }") },
@@ -195,7 +195,7 @@ export function migrateDefinition(fn: MigrateParts): Definition {
       'Cut over': stage(
         fn.dispatch,
         { stage: 'cutover', role: 'source' },
-        { timeoutSeconds: 900, heartbeatSeconds: SILENCE_SECONDS },
+        { timeoutSeconds: 900, heartbeatSeconds: SILENCE },
         {
           Comment:
             'Releases the brake; the ticket is committed while both sides are paused; the destination takes over.',
