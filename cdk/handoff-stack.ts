@@ -125,6 +125,8 @@ export class HandoffStack extends Stack {
       new DynamoEventSource(mailbox as ITable, {
         startingPosition: StartingPosition.TRIM_HORIZON,
         batchSize: 100,
+        // One host's reports keep their order; other hosts' need not wait for them.
+        parallelizationFactor: 10,
         bisectBatchOnError: true,
         reportBatchItemFailures: true,
         retryAttempts: 10,

@@ -21,8 +21,18 @@ const processor = new BatchProcessor(EventType.DynamoDBStreams);
  * Each record may come more than once.
  */
 export const handler = lambda(async (event: DynamoDBStreamEvent, context) =>
-  processPartialResponse(event, carry, processor, { context, throwOnFullBatchFailure: false }),
+  processPartialResponse(event, carryOrSay, processor, { context, throwOnFullBatchFailure: false }),
 );
+
+/** The batch processor turns an error into a retry without a word. */
+async function carryOrSay(record: DynamoDBRecord): Promise<void> {
+  try {
+    await carry(record);
+  } catch (error) {
+    logger.error('A report could not be carried; it will be tried again.', error as Error);
+    throw error;
+  }
+}
 
 async function carry(record: DynamoDBRecord): Promise<void> {
   const image = record.dynamodb?.NewImage;
@@ -56,7 +66,7 @@ async function show(request: RequestItem, report: Report): Promise<void> {
   const { migrationId, role, hostId } = request;
   if (report.kind === 'progress') {
     const held = report.progress.phase === 'held';
-    await update(migrationId, 'SET progress = :progress', { ':progress': report.progress }, held ? 'HELD' : undefined);
+    await set(migrationId, { progress: report.progress, ...(held && { status: 'HELD' satisfies MigrationStatus }) });
     return;
   }
   if (report.kind === 'failed') {
@@ -64,32 +74,27 @@ async function show(request: RequestItem, report: Report): Promise<void> {
     return;
   }
   await addEvent(migrationId, `${request.stage} done`, { host: hostId, role, result: report.result });
-  if (report.result.stage === 'preflight') {
-    await update(migrationId, 'SET checks.#role = :checks', { ':checks': report.result.checks }, undefined, {
-      '#role': role,
-    });
-  }
+  if (report.result.stage === 'preflight') await set(migrationId, { [`checks.${role}`]: report.result.checks });
 }
 
-async function update(
-  migrationId: string,
-  expression: string,
-  values: Record<string, unknown>,
-  status?: MigrationStatus,
-  names: Record<string, string> = {},
-): Promise<void> {
+/** Sets attributes, by their paths, of a record that is there and has not ended. */
+async function set(migrationId: string, values: Record<string, unknown>): Promise<void> {
+  const paths = Object.keys(values);
+  const names = new Set(paths.flatMap((path) => path.split('.')));
+  const nameOf = (path: string) =>
+    path
+      .split('.')
+      .map((name) => `#${name}`)
+      .join('.');
   try {
     await dynamo.send(
       new UpdateCommand({
         TableName: CONTROL,
         Key: migrationKey(migrationId),
-        UpdateExpression: status === undefined ? expression : `${expression}, #status = :status`,
+        UpdateExpression: `SET ${paths.map((path, index) => `${nameOf(path)} = :${index}`).join(', ')}`,
         ConditionExpression: 'attribute_exists(pk) AND attribute_not_exists(endedAt)',
-        ExpressionAttributeNames: {
-          ...names,
-          ...(status !== undefined && { '#status': 'status' }),
-        },
-        ExpressionAttributeValues: { ...values, ...(status !== undefined && { ':status': status }) },
+        ExpressionAttributeNames: Object.fromEntries([...names].map((name) => [`#${name}`, name])),
+        ExpressionAttributeValues: Object.fromEntries(paths.map((path, index) => [`:${index}`, values[path]])),
       }),
     );
   } catch (error) {

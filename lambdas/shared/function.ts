@@ -1,7 +1,6 @@
 import { Logger } from '@aws-lambda-powertools/logger';
 import { injectLambdaContext } from '@aws-lambda-powertools/logger/middleware';
 import { Metrics, MetricUnit } from '@aws-lambda-powertools/metrics';
-import { logMetrics } from '@aws-lambda-powertools/metrics/middleware';
 import { Tracer } from '@aws-lambda-powertools/tracer';
 import { captureLambdaHandler } from '@aws-lambda-powertools/tracer/middleware';
 import type { MiddyHandlerObject } from '@middy/core';
@@ -9,20 +8,19 @@ import middy from '@middy/core';
 import type { Context } from 'aws-lambda';
 
 export const logger = new Logger({ serviceName: 'handoff' });
-export const metrics = new Metrics({ namespace: 'Handoff', serviceName: 'handoff' });
+const metrics = new Metrics({ namespace: 'Handoff', serviceName: 'handoff' });
 const tracer = new Tracer({ serviceName: 'handoff' });
 
-/** Counts one thing that happened. */
+/** Counts one thing that happened; written at once, so that there is nothing to flush. */
 export function count(name: string, dimensions: Record<string, string> = {}): void {
   const metric = metrics.singleMetric();
   for (const [key, value] of Object.entries(dimensions)) metric.addDimension(key, value);
   metric.addMetric(name, MetricUnit.Count, 1);
 }
 
-/** The middleware all functions share: logs, metrics and traces around a handler. */
+/** The middleware all functions share: logs and traces around a handler. */
 export function lambda<E, R>(handler: (event: E, context: Context, middyObject: MiddyHandlerObject) => Promise<R>) {
   return middy<E, R>(handler)
     .use(captureLambdaHandler(tracer, { captureResponse: false }))
-    .use(injectLambdaContext(logger))
-    .use(logMetrics(metrics));
+    .use(injectLambdaContext(logger));
 }

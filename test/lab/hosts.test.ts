@@ -99,8 +99,9 @@ describeWithLab('a lab host', OWN, (lab) => {
     const macOfBridge = async () => (await execText(lab(), 'kvm1', ['cat', '/sys/class/net/br0/address'])).trim();
     const before = await macOfBridge();
     // Lower than any other, as a bridge goes.
-    await execText(lab(), 'kvm1', ['ip', 'link', 'add', 'low', 'address', '00:00:00:00:00:01', 'type', 'dummy']);
-    await execText(lab(), 'kvm1', ['ip', 'link', 'set', 'low', 'master', 'br0', 'up']);
+    await execText(lab(), 'kvm1', ['ip', 'tuntap', 'add', 'low', 'mode', 'tap']);
+    await execText(lab(), 'kvm1', ['ip', 'link', 'set', 'low', 'address', '00:00:00:00:00:01']);
+    await execText(lab(), 'kvm1', ['ip', 'link', 'set', 'low', 'master', 'br0']);
     expect(await macOfBridge()).toBe(before);
     await execText(lab(), 'kvm1', ['ip', 'link', 'delete', 'low']);
   });

@@ -7,8 +7,8 @@ import { run } from './hosts/command.ts';
 import { signalLibvirtd } from './hosts/libvirtd.ts';
 import { addressOf, type HostName, libvirtSocketOf, libvirtUriOf } from './hosts/plan.ts';
 import { until } from './hosts/until.ts';
+import { type Relay, relayTo } from './libvirt-relay.ts';
 import { describeWithLab } from './support/lab.ts';
-import { type Relay, relayTo } from './support/relay.ts';
 
 const MIB = 1024 * 1024;
 const guest = { name: 'lv-a', address: '10.79.0.101', memoryMiB: 256, workingSetMiB: 64, dirtyMiBps: 20 };

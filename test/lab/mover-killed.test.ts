@@ -7,7 +7,7 @@ import { exec } from './hosts/node.ts';
 import { addressOf, type HostName } from './hosts/plan.ts';
 import { until } from './hosts/until.ts';
 import { ended, request, stateOn } from './support/moves.ts';
-import { type Direction, type Fate, LibvirtRelay } from './support/relay.ts';
+import { type Direction, type Fate, MessageRelay } from './support/message-relay.ts';
 import { describeWithWorld } from './support/world.ts';
 import type { World } from './world.ts';
 
@@ -18,14 +18,14 @@ import type { World } from './world.ts';
 describeWithWorld('the mover is killed', { name: 'killed', subnet: '10.83.0' }, (its) => {
   let lab: Lab;
   let world: World;
-  const relays = new Map<HostName, LibvirtRelay>();
+  const relays = new Map<HostName, MessageRelay>();
   const address = '10.83.0.101';
   let home: HostName = 'kvm1';
   beforeAll(async () => {
     world = its();
     lab = world.lab;
     for (const host of lab.hosts) {
-      const relay = await LibvirtRelay.start(addressOf(lab, 'machine'), addressOf(lab, host));
+      const relay = await MessageRelay.start(addressOf(lab, 'machine'), addressOf(lab, host));
       relays.set(host, relay);
       await world.api.call('PUT', `/hosts/${host}`, {
         body: {
@@ -38,7 +38,7 @@ describeWithWorld('the mover is killed', { name: 'killed', subnet: '10.83.0' }, 
     await startGuest(lab, 'kvm1', { name: 'web', address });
   });
   afterEach(() => {
-    for (const relay of relays.values()) relay.rule(() => 'pass');
+    for (const relay of relays.values()) relay.rule();
     world.aws.intercept(undefined);
   });
   afterAll(async () => {

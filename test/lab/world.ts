@@ -28,6 +28,7 @@ export async function startWorld(lab: Lab): Promise<World> {
     assembly,
     clock: systemClock,
     listen: { hosts: ['127.0.0.1', machine], port: 0 },
+    ...(process.env.HANDOFF_LOG_LEVEL !== undefined && { logLevel: process.env.HANDOFF_LOG_LEVEL as 'INFO' }),
   });
   if (aws.apiUrl === undefined) throw new Error('the template has no HTTP API');
   const port = new URL(aws.apiUrl).port;
@@ -40,6 +41,7 @@ export async function startWorld(lab: Lab): Promise<World> {
           env: { ...env, AWS_ENDPOINT_URL: `http://${machine}:${port}` },
           signal,
         });
+        if (outcome.exitCode !== 0) console.error('DEBUG', host, outcome.exitCode, outcome.stdout.toString(), outcome.stderr);
         return { exitCode: outcome.exitCode, stdout: outcome.stdout.toString(), stderr: outcome.stderr };
       },
     });

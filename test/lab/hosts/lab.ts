@@ -98,7 +98,8 @@ export async function installAgent(lab: Lab, bundlePath: string): Promise<void> 
   for (const host of lab.hosts) {
     const bin = join(folderOf(lab, host), 'run/bin');
     await mkdir(bin, { recursive: true });
-    const script = `#!/bin/sh\nexec '${process.execPath}' '${bundlePath}' "$@"\n`;
+    // The cache of compiled code is the host's own and goes with it.
+    const script = `#!/bin/sh\nNODE_COMPILE_CACHE=/run/node-cache exec '${process.execPath}' '${bundlePath}' "$@"\n`;
     await writeFile(join(bin, 'handoff-agent'), script, { mode: 0o755 });
   }
 }

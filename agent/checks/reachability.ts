@@ -1,0 +1,40 @@
+import type { TcpAnswer } from '../host/facts.ts';
+import { fail, pass, type Verdict } from './check.ts';
+
+/** Where libvirt's daemon listens for a URI, or undefined for a local (unix socket) one. */
+export function libvirtPort(uri: string): number | undefined {
+  const [, transport, port] = /^qemu(?:\+(\w+))?:\/\/[^/]*?(?::(\d+))?\//.exec(uri) ?? [];
+  if (transport === 'unix' || uri.includes(':///')) return undefined;
+  return port === undefined ? (transport === 'tcp' ? 16_509 : 16_514) : Number(port);
+}
+
+/** QEMU listens here for the first migration that arrives; libvirt's `migration_port_min`. */
+export const FIRST_MIGRATION_PORT = 49_152;
+
+/**
+ * libvirt's port must accept. On the migration port nothing listens before a migration is prepared, so a refusal is as
+ * good as an acceptance: the packet came through and the host answered. Silence is what a firewall does.
+ */
+export function checkReachable(
+  address: string,
+  libvirt: TcpAnswer | undefined,
+  migration: TcpAnswer | undefined,
+): Verdict {
+  const faults: string[] = [];
+  if (libvirt !== undefined && libvirt.answer !== 'accepted') {
+    faults.push(`libvirt's port: ${libvirt.answer === 'refused' ? 'refused' : libvirt.error}`);
+  }
+  if (migration !== undefined && migration.answer === 'none') {
+    faults.push(`migration port ${FIRST_MIGRATION_PORT}: ${migration.error}`);
+  }
+  return faults.length === 0
+    ? pass(`${address} answers`)
+    : fail(
+        `${address} does not answer on ${faults.join('; on ')}`,
+        'let libvirtd listen there, and let its port and 49152-49215 (migration) through the firewall',
+      );
+}
+
+export function median(values: readonly number[]): number | undefined {
+  return [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)];
+}

@@ -1,0 +1,35 @@
+import type { Clock } from '../contract/clock.ts';
+import type { OrderOf } from '../contract/orders.ts';
+import type { HostFacts } from './host/facts.ts';
+import type { MigrationTarget } from './hypervisor.ts';
+import type { Mailbox } from './mailbox.ts';
+
+/** Everything a stage can touch. A simulated host hands in its own and runs the very same code in process. */
+export interface AgentDeps {
+  mailbox: Mailbox;
+  clock: Clock;
+  /** Rejects with a HypervisorError when that libvirt cannot be reached. */
+  connect(uri: string): Promise<MigrationTarget>;
+  /** The URI under which this host's agent reaches its own libvirt. */
+  localUri: string;
+  facts: HostFacts;
+  movers: Movers;
+  /** The host's name in Handoff, where its administrator has set it (HANDOFF_HOST_ID); orders for another are refused. */
+  hostId?: string;
+}
+
+/** The movers of this host: one for each migration that leaves it, each outliving the command that started it. */
+export interface Movers {
+  /** Starts a mover for a claimed order; resolves once it answers, and from then on it reports for itself. */
+  start(order: OrderOf<'precopy'>): Promise<void>;
+  /** Hands the cutover to the migration's mover, which reports for itself from then on. False when there is no mover. */
+  cutover(migrationId: string, request: CutoverRequest): Promise<boolean>;
+  /** Kills the migration's mover, if any, and resolves only once it is proven dead. */
+  fence(migrationId: string): Promise<'none' | 'killed'>;
+}
+
+export interface CutoverRequest {
+  requestId: string;
+  /** QEMU's downtime limit at the switch, in ms. */
+  budgetMs: number;
+}

@@ -1,0 +1,28 @@
+/** What a stage can find out about the machine it runs on, beside what libvirt says. */
+export interface HostFacts {
+  hostname(): string;
+  /** One TCP handshake. A refusal proves that the host is there, as an acceptance does; silence proves nothing. */
+  connectTcp(host: string, port: number): Promise<TcpAnswer>;
+  /** The type of the file system a path lies on, as the kernel names it (`nfs4`, `ext4`), or undefined without such a path. */
+  fileSystemType(path: string): Promise<string | undefined>;
+  exists(path: string): Promise<boolean>;
+  /** The names in a directory. */
+  list(directory: string): Promise<string[]>;
+  /** Makes an empty file; a file of that name may be there already. */
+  touch(path: string): Promise<void>;
+  /** No error when there is no such file. */
+  remove(path: string): Promise<void>;
+  /** A Linux bridge, any other network interface, or none of that name. */
+  interfaceKind(name: string): Promise<'bridge' | 'other' | 'absent'>;
+  /** The bridge an interface is enslaved to. */
+  masterOf(name: string): Promise<string | undefined>;
+  /** Whether an address answers one ICMP echo within a second. */
+  ping(address: string): Promise<boolean>;
+}
+
+export interface TcpAnswer {
+  answer: 'accepted' | 'refused' | 'none';
+  ms: number;
+  /** Why there was no answer. */
+  error?: string;
+}

@@ -1,0 +1,235 @@
+import type { CopyState } from '../../contract/facts.ts';
+import {
+  type Domain,
+  type HandshakeInput,
+  HypervisorError,
+  type JobStats,
+  type MigrationOptions,
+} from '../hypervisor.ts';
+import type { Connection } from './connection.ts';
+import { isLibvirtError, LIBVIRT_ERROR } from './errors.ts';
+import { INCOMING_JOB, jobStatsOf } from './job.ts';
+import { migrationParameters, sourceFlags } from './migration.ts';
+import {
+  JOB_STATS_FLAGS,
+  JOB_TYPE,
+  LIST_MAX,
+  type Procedure,
+  SPEED_MAX_MIBPS,
+  STATS,
+  UNDEFINE_FLAGS,
+  XML_FLAGS,
+} from './protocol.ts';
+import { type DomainReference, formatUuid, writeDomain } from './references.ts';
+import { copyStateOf, dependsOnJob, stateWords } from './states.ts';
+import { domainStats } from './stats.ts';
+import {
+  byField,
+  numberIn,
+  type ParameterValues,
+  readTypedParameter,
+  writeTypedParameter,
+} from './typed-parameters.ts';
+import type { XdrReader, XdrWriter } from './xdr.ts';
+
+export class LibvirtDomain implements Domain {
+  readonly name: string;
+  readonly uuid: string;
+  readonly #connection: Connection;
+  readonly #reference: DomainReference;
+
+  constructor(connection: Connection, reference: DomainReference) {
+    this.#connection = connection;
+    this.#reference = reference;
+    this.name = reference.name;
+    this.uuid = formatUuid(reference.uuid);
+  }
+
+  async state(): Promise<{ state: CopyState; detail: string }> {
+    try {
+      for (;;) {
+        const before = await this.#state();
+        const job = dependsOnJob(before.state) ? await this.job() : undefined;
+        // State and job are two questions: only when the state is still the same do the answers belong together.
+        const after = dependsOnJob(before.state) ? await this.#state() : before;
+        if (after.state !== before.state || after.reason !== before.reason) continue;
+        const { state, reason } = after;
+        return { state: copyStateOf(state, reason, job?.operation), detail: stateWords(state, reason) };
+      }
+    } catch (error) {
+      // libvirt itself says that it is gone, which is a proof and not a guess.
+      if (isLibvirtError(error, LIBVIRT_ERROR.NO_DOMAIN)) return { state: 'absent', detail: error.message };
+      throw error;
+    }
+  }
+
+  async persistent(): Promise<boolean> {
+    return (await this.#call('DOMAIN_IS_PERSISTENT', nothing, (reader) => reader.int())) === 1;
+  }
+
+  xml(options: { migratable?: boolean; inactive?: boolean } = {}): Promise<string> {
+    const flags =
+      (options.migratable === true ? XML_FLAGS.migratable : 0) | (options.inactive === true ? XML_FLAGS.inactive : 0);
+    return this.#call(
+      'DOMAIN_GET_XML_DESC',
+      (writer) => writer.uint(flags),
+      (reader) => reader.string(),
+    );
+  }
+
+  async job(): Promise<JobStats | undefined> {
+    try {
+      const job = await this.#jobStats(0);
+      return job.type === JOB_TYPE.none ? undefined : job.stats;
+    } catch (error) {
+      // A domain that is not active has no job.
+      if (isLibvirtError(error, LIBVIRT_ERROR.OPERATION_INVALID)) return undefined;
+      // How libvirt says that it keeps no numbers on the receiving side of a migration.
+      if (isLibvirtError(error, LIBVIRT_ERROR.OPERATION_UNSUPPORTED)) return INCOMING_JOB;
+      throw error;
+    }
+  }
+
+  async lastJob(): Promise<JobStats | undefined> {
+    const job = await this.#jobStats(JOB_STATS_FLAGS.completed | JOB_STATS_FLAGS.keepCompleted);
+    // Failed and cancelled jobs are kept in the same place.
+    return job.type === JOB_TYPE.completed ? job.stats : undefined;
+  }
+
+  async cpuTimeNs(): Promise<bigint> {
+    const values = await this.#stats(STATS.vcpu);
+    let total = 0n;
+    for (const [field, value] of values) {
+      if (/^vcpu\.\d+\.time$/.test(field) && typeof value === 'bigint') total += value;
+    }
+    return total;
+  }
+
+  diskErrors(): Promise<string[]> {
+    const write = (writer: XdrWriter) => writer.uint(LIST_MAX.diskErrors).uint(0);
+    return this.#call('DOMAIN_GET_DISK_ERRORS', write, (reader) => {
+      const disks = reader.array(LIST_MAX.diskErrors, (item) => {
+        const disk = item.string();
+        item.int(); // virDomainDiskErrorCode: unspecified or out of space.
+        return disk;
+      });
+      reader.int(); // How many there are; the list is complete as long as a guest has no more disks than its limit.
+      return disks;
+    });
+  }
+
+  async disks(): Promise<string[]> {
+    const values = await this.#stats(STATS.block);
+    const count = numberIn(values, 'block.count') ?? 0;
+    const indexes = Array.from({ length: count }, (_, index) => index);
+    return indexes
+      .filter((index) => values.has(`block.${index}.rd.reqs`))
+      .map((index) => String(values.get(`block.${index}.name`)));
+  }
+
+  resume(): Promise<void> {
+    return this.#call('DOMAIN_RESUME', nothing, nothing);
+  }
+
+  destroy(): Promise<void> {
+    return this.#call('DOMAIN_DESTROY', nothing, nothing);
+  }
+
+  /** Drops the definition. NVRAM stays, as in libvirt's own migration: on shared storage the VM's new host uses it. */
+  undefine(): Promise<void> {
+    const { managedSave, snapshotsMetadata, checkpointsMetadata, keepNvram } = UNDEFINE_FLAGS;
+    const flags = managedSave | snapshotsMetadata | checkpointsMetadata | keepNvram;
+    return this.#call('DOMAIN_UNDEFINE_FLAGS', (writer) => writer.uint(flags), nothing);
+  }
+
+  begin(options: MigrationOptions): Promise<{ cookie: Buffer; xml: string }> {
+    return this.#call(
+      'DOMAIN_MIGRATE_BEGIN3_PARAMS',
+      (writer) => writer.array([], writeTypedParameter).uint(sourceFlags(options)),
+      (reader) => ({ cookie: reader.opaque(), xml: reader.string() }),
+    );
+  }
+
+  perform(options: MigrationOptions & HandshakeInput & { uri: string }): Promise<{ cookie: Buffer }> {
+    return this.#call(
+      'DOMAIN_MIGRATE_PERFORM3_PARAMS',
+      (writer) =>
+        writer
+          .optionalString(undefined) // The destination's libvirt, which only a peer-to-peer migration needs.
+          .array(migrationParameters(options, options.uri), writeTypedParameter)
+          .opaque(options.cookie)
+          .uint(sourceFlags(options)),
+      (reader) => ({ cookie: reader.opaque() }),
+      Number.POSITIVE_INFINITY,
+    );
+  }
+
+  confirm(options: MigrationOptions & { cookie: Buffer; cancelled: boolean }): Promise<void> {
+    return this.#call(
+      'DOMAIN_MIGRATE_CONFIRM3_PARAMS',
+      (writer) =>
+        writer.array([], writeTypedParameter).opaque(options.cookie).uint(sourceFlags(options)).bool(options.cancelled),
+      nothing,
+    );
+  }
+
+  setMaxDowntimeMs(ms: number): Promise<void> {
+    const write = (writer: XdrWriter) => writer.uhyper(BigInt(ms)).uint(0);
+    return this.#call('DOMAIN_MIGRATE_SET_MAX_DOWNTIME', write, nothing);
+  }
+
+  setMaxSpeedMiBps(mibps: number): Promise<void> {
+    const write = (writer: XdrWriter) => writer.uhyper(mibps === 0 ? SPEED_MAX_MIBPS : BigInt(mibps)).uint(0);
+    return this.#call('DOMAIN_MIGRATE_SET_MAX_SPEED', write, nothing);
+  }
+
+  abortJob(): Promise<void> {
+    return this.#call('DOMAIN_ABORT_JOB', nothing, nothing);
+  }
+
+  #state(): Promise<{ state: number; reason: number }> {
+    const read = (reader: XdrReader) => ({ state: reader.int(), reason: reader.int() });
+    return this.#call('DOMAIN_GET_STATE', (writer) => writer.uint(0), read);
+  }
+
+  #jobStats(flags: number): Promise<{ type: number; stats: JobStats }> {
+    return this.#call(
+      'DOMAIN_GET_JOB_STATS',
+      (writer) => writer.uint(flags),
+      (reader) => ({
+        type: reader.int(),
+        stats: jobStatsOf(byField(reader.array(LIST_MAX.jobStats, readTypedParameter))),
+      }),
+    );
+  }
+
+  async #stats(groups: number): Promise<ParameterValues> {
+    const [record] = await domainStats(this.#connection, [this.#reference], groups);
+    if (record !== undefined) return record.values;
+    // Unlike every other call, this one leaves out domains that are gone.
+    throw new HypervisorError(`Domain not found: "${this.name}" (${this.uuid})`, {
+      answered: true,
+      libvirtCode: LIBVIRT_ERROR.NO_DOMAIN,
+    });
+  }
+
+  /** A call whose first argument is this domain. */
+  #call<T>(
+    procedure: Procedure,
+    write: (writer: XdrWriter) => void,
+    read: (reader: XdrReader) => T,
+    timeoutMs?: number,
+  ) {
+    return this.#connection.call(
+      procedure,
+      (writer) => {
+        writeDomain(writer, this.#reference);
+        write(writer);
+      },
+      read,
+      timeoutMs,
+    );
+  }
+}
+
+function nothing(): void {}

@@ -1,0 +1,146 @@
+import { ConditionalCheckFailedException } from '@aws-sdk/client-dynamodb';
+import { type DynamoDBDocumentClient, GetCommand, UpdateCommand } from '@aws-sdk/lib-dynamodb';
+import type { Clock } from '../contract/clock.ts';
+import { orderKey, reportKey, type TicketState, ticketKey } from '../contract/mailbox.ts';
+import type { Report } from '../contract/reports.ts';
+
+/** This host's partition of the Mailbox table. Every call but `commit` rejects when AWS cannot be reached. */
+export interface Mailbox {
+  /** The order as it is stored, not yet validated; undefined when there is none. */
+  readOrder(requestId: string): Promise<unknown>;
+  /** True for exactly one caller. SSM may deliver a command twice; only the one that claims its order may carry it out. */
+  claim(requestId: string): Promise<boolean>;
+  /** False when the report came too late: a newer or a final one is there already. */
+  report(report: Report): Promise<boolean>;
+  /** undefined when there is no ticket. */
+  readTicket(migrationId: string): Promise<TicketState | undefined>;
+  /**
+   * The handover's one decision: OPEN -> COMMITTED. `unknown` means that AWS gave no answer within the patience, so the
+   * ticket may be either. Never rejects, and asking again after `unknown` is safe: the mover's own commit counts.
+   */
+  commit(migrationId: string, moverId: string): Promise<CommitOutcome>;
+}
+export type CommitOutcome = 'committed' | 'revoked' | 'unknown';
+
+/** The guest stands still while the commit is under way, so AWS gets this long to answer and no longer. */
+export const COMMIT_PATIENCE_MS = 1_000;
+/** DynamoDB answers in under 10 ms as a rule; a lost packet should cost one retry, not all of the patience. */
+const COMMIT_ATTEMPT_MS = 300;
+const COMMIT_PAUSE_MS = 20;
+/** Reports are kept for a month, as SSM keeps its commands. */
+const HISTORY_SECONDS = 30 * 86_400;
+
+export interface MailboxOptions {
+  client: DynamoDBDocumentClient;
+  /** For commits only: shares the connections of `client`, but does not retry by itself (the patience is counted here). */
+  commitClient: DynamoDBDocumentClient;
+  table: string;
+  mailbox: string;
+  clock: Clock;
+}
+
+export function dynamoMailbox({ client, commitClient, table, mailbox, clock }: MailboxOptions): Mailbox {
+  const get = async (Key: Record<string, string>) =>
+    (await client.send(new GetCommand({ TableName: table, Key, ConsistentRead: true }))).Item;
+  const now = () => new Date(clock.now()).toISOString();
+
+  return {
+    async readOrder(requestId) {
+      return (await get(orderKey(mailbox, requestId)))?.order;
+    },
+
+    claim(requestId) {
+      return unlessConditionFails(
+        client.send(
+          new UpdateCommand({
+            TableName: table,
+            Key: orderKey(mailbox, requestId),
+            UpdateExpression: 'SET claimedAt = :now',
+            ConditionExpression: 'attribute_exists(pk) AND attribute_not_exists(claimedAt)',
+            ExpressionAttributeValues: { ':now': now() },
+          }),
+        ),
+      );
+    },
+
+    report(report) {
+      return unlessConditionFails(
+        client.send(
+          new UpdateCommand({
+            TableName: table,
+            Key: reportKey(mailbox, report.requestId),
+            UpdateExpression: 'SET #report = :report, expiresAt = :expiresAt',
+            ConditionExpression:
+              'attribute_not_exists(#report) OR (#report.#kind = :progress AND #report.#sequence < :sequence)',
+            ExpressionAttributeNames: { '#report': 'report', '#kind': 'kind', '#sequence': 'sequence' },
+            ExpressionAttributeValues: {
+              ':report': report,
+              ':progress': 'progress',
+              ':sequence': report.sequence,
+              ':expiresAt': Math.floor(clock.now() / 1_000) + HISTORY_SECONDS,
+            },
+          }),
+        ),
+      );
+    },
+
+    async readTicket(migrationId) {
+      return (await get(ticketKey(mailbox, migrationId)))?.state as TicketState | undefined;
+    },
+
+    async commit(migrationId, moverId) {
+      const write = new UpdateCommand({
+        TableName: table,
+        Key: ticketKey(mailbox, migrationId),
+        UpdateExpression: 'SET #state = :committed, committedAt = :now, committedBy = :mover',
+        ConditionExpression: '#state = :open',
+        ExpressionAttributeNames: { '#state': 'state' },
+        ExpressionAttributeValues: { ':open': 'OPEN', ':committed': 'COMMITTED', ':now': now(), ':mover': moverId },
+        ReturnValuesOnConditionCheckFailure: 'ALL_OLD',
+      });
+      const deadline = clock.now() + COMMIT_PATIENCE_MS;
+      while (clock.now() < deadline) {
+        const attemptMs = Math.min(COMMIT_ATTEMPT_MS, deadline - clock.now());
+        try {
+          await within(clock, attemptMs, (abortSignal) => commitClient.send(write, { abortSignal }));
+          return 'committed';
+        } catch (error) {
+          if (error instanceof ConditionalCheckFailedException) return isOurs(error, moverId) ? 'committed' : 'revoked';
+        }
+        await clock.sleep(Math.min(COMMIT_PAUSE_MS, deadline - clock.now()));
+      }
+      return 'unknown';
+    },
+  };
+}
+
+/** An earlier attempt of this very mover may have reached the table though its answer never came back. */
+function isOurs({ Item }: ConditionalCheckFailedException, moverId: string): boolean {
+  return Item?.state?.S === 'COMMITTED' && Item.committedBy?.S === moverId;
+}
+
+async function unlessConditionFails(write: Promise<unknown>): Promise<boolean> {
+  try {
+    await write;
+    return true;
+  } catch (error) {
+    if (error instanceof ConditionalCheckFailedException) return false;
+    throw error;
+  }
+}
+
+/** Runs `action` for at most `ms`; the promise is settled by then even if the action ignores its signal. */
+async function within<T>(clock: Clock, ms: number, action: (signal: AbortSignal) => Promise<T>): Promise<T> {
+  const attempt = new AbortController();
+  const done = new AbortController();
+  const timeout = clock.sleep(ms, done.signal).then(() => {
+    attempt.abort();
+    throw new Error(`no answer within ${ms} ms`);
+  });
+  timeout.catch(() => {});
+  try {
+    return await Promise.race([action(attempt.signal), timeout]);
+  } finally {
+    done.abort();
+  }
+}

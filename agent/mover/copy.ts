@@ -1,0 +1,210 @@
+import type { Clock } from '../../contract/clock.ts';
+import { HandoffError } from '../../contract/errors.ts';
+import type { TicketState } from '../../contract/mailbox.ts';
+import type { Policy } from '../../contract/policy.ts';
+import type { Domain, JobStats } from '../hypervisor.ts';
+import {
+  BRAKE_DOWNTIME_MS,
+  BRAKE_SPEED_MIBPS,
+  FIRST_LOOK_MS,
+  guaranteedHoldSeconds,
+  hasSettled,
+  mustBrake,
+  nextLookMs,
+  SETTLE_LOOK_MS,
+  shrinkRate,
+} from './brake.ts';
+import { Pace } from './pace.ts';
+
+export interface Hold {
+  guaranteedHoldSeconds: number;
+  bytesRemaining: number;
+  bytesTransferred: number;
+  /** From the copy's begin to the hold, in ms. */
+  copyMs: number;
+}
+
+export interface CopyParties {
+  source: Domain;
+  clock: Clock;
+  policy: Policy;
+  readTicket(): Promise<TicketState | undefined>;
+  /** New statistics, or a new phase. */
+  onProgress(phase: CopyPhase, job: JobStats | undefined): void;
+  onHeld(hold: Hold): void;
+}
+
+export type CopyPhase = 'copying' | 'held' | 'switching';
+
+/** Zero pages may pass for a moment under the brake; longer than this the hold is reported as it is. */
+const SETTLE_MAX_MS = 1_000;
+/** While held: notices a revoked ticket, and keeps the connection to DynamoDB warm for the commit. */
+const TICKET_EVERY_MS = 5_000;
+const TICKET_RETRY_MS = 500;
+const SWITCHING_LOOK_MS = 100;
+const ABORT_RETRY_MS = 500;
+
+/**
+ * Drives one copy while libvirt's Perform is under way: brakes it before it converges, holds it, lets it go at the cutover.
+ * All settings are made during the job, since libvirt forgets those made before.
+ *
+ * Perform's end is not awaited here, and nothing here is awaited by the handover: when Perform returns, `stop()` ends the
+ * driving at whatever it was waiting for.
+ */
+export class Copy {
+  readonly #parties: CopyParties;
+  readonly #pace: Pace;
+  #phase: CopyPhase = 'copying';
+  #job: JobStats | undefined;
+  #braked: { at: number; look: JobStats } | undefined;
+  #limited = false;
+  #stopped = false;
+  #aborted: HandoffError | undefined;
+  #release: { budgetMs: number } | undefined;
+  #workedMs = 0;
+  #since: number;
+
+  constructor(parties: CopyParties) {
+    this.#parties = parties;
+    this.#pace = new Pace(parties.clock);
+    this.#since = parties.clock.now();
+  }
+
+  get job(): JobStats | undefined {
+    return this.#job;
+  }
+
+  /** Why the copy is being ended, if it is. */
+  get aborted(): HandoffError | undefined {
+    return this.#aborted;
+  }
+
+  /** Lets the copy converge, as soon as it is held and the ticket is seen to be open. */
+  release(budgetMs: number): void {
+    this.#release ??= { budgetMs };
+    this.#pace.wake();
+  }
+
+  /** Asks libvirt to end the job; Perform then rejects. */
+  abort(reason: HandoffError): void {
+    this.#aborted ??= reason;
+    this.#pace.wake();
+  }
+
+  stop(): void {
+    this.#stopped = true;
+    this.#pace.wake();
+  }
+
+  /** Returns after `stop()`. A call to libvirt that fails is tried again: if the connection is gone, Perform will say so. */
+  async drive(): Promise<void> {
+    while (!this.#stopped) {
+      let pauseMs: number;
+      try {
+        pauseMs = await this.#step();
+      } catch {
+        pauseMs = ABORT_RETRY_MS;
+      }
+      if (!this.#stopped) await this.#pace.sleep(pauseMs);
+    }
+  }
+
+  /** Does what is due, and says when to look again, in ms. */
+  async #step(): Promise<number> {
+    if (this.#aborted === undefined && this.#overdue()) {
+      const { deadlineSeconds } = this.#parties.policy;
+      this.#aborted = new HandoffError('DeadlineExceeded', `the copy did not converge within ${deadlineSeconds} s`, {
+        detail: { bytesRemaining: this.#job?.bytesRemaining, dirtyBytesPerSecond: this.#job?.dirtyBytesPerSecond },
+      });
+    }
+    if (this.#aborted !== undefined) {
+      await this.#parties.source.abortJob();
+      return ABORT_RETRY_MS;
+    }
+    if (this.#phase === 'held') return this.#hold();
+    const before = this.#job;
+    const job = await this.#parties.source.job();
+    if (this.#stopped || job?.operation !== 'migration-out' || job.bytesTotal === 0) return FIRST_LOOK_MS;
+    this.#job = job;
+    this.#parties.onProgress(this.#phase, job);
+    if (this.#phase === 'switching') return SWITCHING_LOOK_MS;
+    return this.#braked === undefined ? this.#copy(job, before) : this.#settle(job, this.#braked);
+  }
+
+  async #copy(job: JobStats, before: JobStats | undefined): Promise<number> {
+    const rate = shrinkRate(job, before);
+    if (mustBrake(job, rate)) {
+      await this.#parties.source.setMaxSpeedMiBps(BRAKE_SPEED_MIBPS);
+      if (this.#stopped) return 0;
+      await this.#parties.source.setMaxDowntimeMs(BRAKE_DOWNTIME_MS);
+      this.#braked = { at: this.#parties.clock.now(), look: job };
+      return SETTLE_LOOK_MS;
+    }
+    if (!this.#limited) {
+      await this.#parties.source.setMaxSpeedMiBps(this.#parties.policy.bandwidthMiBps);
+      this.#limited = true;
+    }
+    return nextLookMs(job, rate);
+  }
+
+  #settle(job: JobStats, braked: { at: number; look: JobStats }): number {
+    const { clock } = this.#parties;
+    if (!hasSettled(job, braked.look) && clock.now() - braked.at < SETTLE_MAX_MS) {
+      this.#braked = { ...braked, look: job };
+      return SETTLE_LOOK_MS;
+    }
+    this.#workedMs += clock.now() - this.#since;
+    this.#enter('held');
+    this.#parties.onHeld({
+      guaranteedHoldSeconds: guaranteedHoldSeconds(job.bytesRemaining),
+      bytesRemaining: job.bytesRemaining,
+      bytesTransferred: job.bytesProcessed,
+      copyMs: this.#workedMs,
+    });
+    return 0;
+  }
+
+  /** Never hurries: while AWS is away the hold goes on, for as long as the rest lasts. */
+  async #hold(): Promise<number> {
+    const { source, policy, clock } = this.#parties;
+    let ticket: TicketState | undefined;
+    try {
+      ticket = await this.#parties.readTicket();
+    } catch {
+      return TICKET_RETRY_MS;
+    }
+    if (this.#stopped) return 0;
+    if (ticket !== 'OPEN') {
+      this.abort(ticketTaken(ticket));
+      return 0;
+    }
+    // An abort may have come while the ticket was read.
+    if (this.#release === undefined || this.#aborted !== undefined) return this.#aborted ? 0 : TICKET_EVERY_MS;
+    await source.setMaxDowntimeMs(this.#release.budgetMs);
+    if (this.#stopped) return 0;
+    await source.setMaxSpeedMiBps(policy.bandwidthMiBps);
+    this.#since = clock.now();
+    this.#enter('switching');
+    return SWITCHING_LOOK_MS;
+  }
+
+  #enter(phase: CopyPhase): void {
+    this.#phase = phase;
+    if (!this.#stopped) this.#parties.onProgress(phase, this.#job);
+  }
+
+  /** The deadline is for the copy's own work; the time it is held at our wish does not count. */
+  #overdue(): boolean {
+    const worked = this.#phase === 'held' ? 0 : this.#parties.clock.now() - this.#since;
+    return this.#workedMs + worked > this.#parties.policy.deadlineSeconds * 1_000;
+  }
+}
+
+export function ticketTaken(ticket: TicketState | undefined): HandoffError {
+  return new HandoffError(
+    'TicketRevoked',
+    ticket === undefined
+      ? 'there is no ticket for this migration, so the control plane does not permit a handover'
+      : `the ticket is ${ticket}: the control plane no longer permits this mover to hand over`,
+  );
+}

@@ -1,0 +1,135 @@
+import type { Clock } from '../../contract/clock.ts';
+import type { Progress } from '../../contract/facts.ts';
+import type { OrderOf } from '../../contract/orders.ts';
+import type { JobStats } from '../hypervisor.ts';
+import type { Mailbox } from '../mailbox.ts';
+import { type FailureReport, type Outcome, Reporter } from '../reporter.ts';
+import { messageOf } from '../stages/stage.ts';
+import type { Hold } from './copy.ts';
+
+/** How a migration ended, before it is known which request will hear of it. */
+export type End =
+  | {
+      kind: 'switched';
+      downtimeMs: number;
+      commitMs: number;
+      finishedAt: number;
+      pausedAt: number;
+      bytesTransferred: number;
+    }
+  | { kind: 'failed'; failure: FailureReport };
+
+/** AWS may be away for a while; an outcome is kept for it that long. */
+const PATIENCE_MS = 30 * 60_000;
+
+/**
+ * Whom the mover tells what: the pre-copy request hears of everything until the copy is held (or of an early end), the cutover
+ * request of everything after it. Between the two nobody listens, so an end that comes then is kept for the cutover order.
+ */
+export class MoverReports {
+  readonly #mailbox: Mailbox;
+  readonly #clock: Clock;
+  readonly #order: OrderOf<'precopy'>;
+  readonly #log: (message: string) => void;
+  readonly #precopy: Reporter;
+  readonly #begunAt: number;
+  readonly #written: Promise<void>[] = [];
+  #cutover: { reporter: Reporter; acceptedAt: number } | undefined;
+  #held = false;
+  #end: End | undefined;
+
+  constructor(mailbox: Mailbox, clock: Clock, order: OrderOf<'precopy'>, log: (message: string) => void) {
+    this.#mailbox = mailbox;
+    this.#clock = clock;
+    this.#order = order;
+    this.#log = log;
+    this.#precopy = this.#reporter(order.requestId, 'precopy');
+    this.#begunAt = clock.now();
+  }
+
+  get held(): boolean {
+    return this.#held;
+  }
+
+  get ended(): boolean {
+    return this.#end !== undefined;
+  }
+
+  /** An end that nobody has heard of yet. */
+  get waitsForCutover(): boolean {
+    return this.#held && this.#cutover === undefined;
+  }
+
+  cutover(requestId: string): void {
+    this.#cutover = { reporter: this.#reporter(requestId, 'cutover'), acceptedAt: this.#clock.now() };
+    if (this.#end !== undefined) this.#tellCutover(this.#end);
+  }
+
+  progress(phase: Progress['phase'], job: JobStats | undefined): void {
+    const reporter = this.#cutover?.reporter ?? (this.#held ? undefined : this.#precopy);
+    reporter?.progress({
+      phase,
+      bytesTotal: job?.bytesTotal ?? 0,
+      bytesProcessed: job?.bytesProcessed ?? 0,
+      bytesRemaining: job?.bytesRemaining ?? 0,
+      bytesPerSecond: job?.bytesPerSecond ?? 0,
+      dirtyBytesPerSecond: job?.dirtyBytesPerSecond ?? 0,
+      iteration: job?.iteration ?? 0,
+      elapsedMs: this.#clock.now() - this.#begunAt,
+    });
+  }
+
+  hold(hold: Hold): void {
+    this.#held = true;
+    this.#write(this.#precopy, { result: { stage: 'precopy', switched: 'held', ...hold } });
+  }
+
+  end(end: End): void {
+    this.#end = end;
+    if (!this.#held) this.#write(this.#precopy, this.#precopyOutcome(end));
+    this.#tellCutover(end);
+  }
+
+  /** Resolves when every outcome is written, or given up. */
+  async allWritten(): Promise<void> {
+    await Promise.all(this.#written);
+  }
+
+  #precopyOutcome(end: End): Outcome {
+    if (end.kind === 'failed') return end;
+    return {
+      result: {
+        stage: 'precopy',
+        switched: 'early',
+        guaranteedHoldSeconds: 0,
+        bytesRemaining: 0,
+        bytesTransferred: end.bytesTransferred,
+        copyMs: end.pausedAt - this.#begunAt,
+        downtimeMs: end.downtimeMs,
+      },
+    };
+  }
+
+  #tellCutover(end: End): void {
+    if (this.#cutover === undefined) return;
+    const { reporter, acceptedAt } = this.#cutover;
+    if (end.kind === 'failed') {
+      this.#write(reporter, end);
+      return;
+    }
+    const { downtimeMs, commitMs, bytesTransferred, finishedAt, pausedAt } = end;
+    // A guest that converged before the order came has switched without waiting for it.
+    const switchMs = finishedAt - Math.min(acceptedAt, pausedAt);
+    this.#write(reporter, { result: { stage: 'cutover', downtimeMs, commitMs, switchMs, bytesTransferred } });
+  }
+
+  #write(reporter: Reporter, outcome: Outcome): void {
+    const written = reporter.end(outcome, PATIENCE_MS);
+    this.#written.push(written.catch((error) => this.#log(`An outcome could not be reported: ${messageOf(error)}`)));
+  }
+
+  #reporter(requestId: string, stage: 'precopy' | 'cutover'): Reporter {
+    const { migrationId, role } = this.#order;
+    return new Reporter(this.#mailbox, this.#clock, { requestId, migrationId, stage, role });
+  }
+}

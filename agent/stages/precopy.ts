@@ -1,0 +1,8 @@
+import type { OrderOf } from '../../contract/orders.ts';
+import type { AgentDeps } from '../deps.ts';
+
+/** Starts the mover, which carries the migration from here to its end and reports for itself. */
+export async function precopy(deps: AgentDeps, order: OrderOf<'precopy'>): Promise<'mover-reports'> {
+  await deps.movers.start(order);
+  return 'mover-reports';
+}

@@ -1,0 +1,118 @@
+import type { OrderOf } from '../../contract/orders.ts';
+import type { ResultOf } from '../../contract/reports.ts';
+import { type NamedCheck, pass, runChecks, shared, type Verdict } from '../checks/check.ts';
+import { checkNotHereYet } from '../checks/guest.ts';
+import { checkBridge, checkInterface, checkNetwork, needOf } from '../checks/networks.ts';
+import { checkCpu, checkMemory, checkVersions } from '../checks/platform.ts';
+import { checkReachable, libvirtPort } from '../checks/reachability.ts';
+import type { AgentDeps } from '../deps.ts';
+import { type DomainDescription, hostModelCpu, type Interface, parseDomain } from '../domain-xml.ts';
+import type { MigrationTarget } from '../hypervisor.ts';
+import { diskChecks } from './disk-checks.ts';
+import { connectOrSay, mustFind, withHypervisor } from './stage.ts';
+
+/** What only the destination can say: whether the guest, as the source describes it, can run here. */
+export function preflightDestination(deps: AgentDeps, order: OrderOf<'preflight'>): Promise<ResultOf<'preflight'>> {
+  return withHypervisor(deps, deps.localUri, async (here) => {
+    const source = shared(connectOrSay(deps, order.source.libvirtUri));
+    try {
+      return await look(deps, order, here, source);
+    } finally {
+      await source.then((connection) => connection.close()).catch(() => {});
+    }
+  });
+}
+
+async function look(
+  deps: AgentDeps,
+  order: OrderOf<'preflight'>,
+  here: MigrationTarget,
+  source: Promise<MigrationTarget>,
+): Promise<ResultOf<'preflight'>> {
+  const guest = shared(
+    source.then(async (connection) => {
+      const domain = await mustFind(connection, order.vm);
+      // As it is sent: the CPU spelt out in full, without what only the running guest has.
+      return parseDomain(await domain.xml({ migratable: true }));
+    }),
+  );
+  const capabilities = shared(guest.then(({ platform }) => here.domainCapabilities(platform)));
+  const freeMemoryMiB = await here.freeMemoryMiB();
+  const known = await guest.catch(() => undefined);
+
+  const checks = await runChecks([
+    ['source-reachable', () => sourceReachable(deps, order)],
+    ['versions', async () => checkVersions(await (await source).versions(), await here.versions())],
+    [
+      'emulator',
+      async () => {
+        const { emulator, virtType } = (await guest).platform;
+        await capabilities;
+        return pass(`${emulator} runs ${virtType} guests here`);
+      },
+    ],
+    [
+      'machine-type',
+      async () => {
+        const { machine, arch } = (await guest).platform;
+        await capabilities;
+        return pass(`${machine} (${arch}) is known here`);
+      },
+    ],
+    ['cpu', async () => compareCpu(await source, here, await guest)],
+    ['memory', async () => checkMemory(freeMemoryMiB, order.reservedMiB, (await guest).memoryMiB)],
+    ['no-such-domain-yet', async () => notHereYet(here, order.vm, known)],
+    ...(known === undefined ? ([] as NamedCheck[]) : networkChecks(deps, here, known.interfaces)),
+    ...(known === undefined ? ([] as NamedCheck[]) : diskChecks(deps, 'destination', order.migrationId, known.disks)),
+  ]);
+  return { stage: 'preflight', checks, freeMemoryMiB };
+}
+
+async function sourceReachable(deps: AgentDeps, { source }: OrderOf<'preflight'>): Promise<Verdict> {
+  const port = libvirtPort(source.libvirtUri);
+  const libvirt = port === undefined ? undefined : await deps.facts.connectTcp(source.address, port);
+  return checkReachable(source.address, libvirt, undefined);
+}
+
+async function notHereYet(here: MigrationTarget, vm: string, guest: DomainDescription | undefined): Promise<Verdict> {
+  const copies = (await here.list()).filter(({ name, uuid }) => name === vm || uuid === guest?.uuid);
+  return checkNotHereYet(copies);
+}
+
+async function compareCpu(source: MigrationTarget, here: MigrationTarget, guest: DomainDescription): Promise<Verdict> {
+  if (guest.cpu === undefined) return pass("the guest has the machine type's default CPU");
+  const { mode } = guest.cpu;
+  if (mode !== 'host-passthrough' && mode !== 'maximum') {
+    return checkCpu(mode, await here.compareCpu(guest.platform, guest.cpu.xml));
+  }
+  // Such a CPU has no name that could be compared: what stands for it is the source host's own CPU.
+  const hostCpu = hostModelCpu(await source.domainCapabilities(guest.platform));
+  if (hostCpu === undefined) throw new Error(`the source's libvirt does not say what its CPU is, which ${mode} needs`);
+  return checkCpu('host-passthrough', await here.compareCpu(guest.platform, hostCpu));
+}
+
+function networkChecks(deps: AgentDeps, here: MigrationTarget, interfaces: readonly Interface[]): NamedCheck[] {
+  const checks = new Map<string, NamedCheck>();
+  for (const nic of interfaces) {
+    const need = needOf(nic);
+    const name = `network:${need.name}`;
+    checks.set(name, [
+      name,
+      async () => {
+        switch (need.kind) {
+          case 'bridge':
+            return checkBridge(need.name, await deps.facts.interfaceKind(need.name));
+          case 'interface':
+            return checkInterface(need.name, await deps.facts.interfaceKind(need.name));
+          case 'network':
+            return checkNetwork(need.name, await here.networkActive(need.name));
+          case 'nothing':
+            return pass(need.found);
+          case 'refused':
+            return need.verdict;
+        }
+      },
+    ]);
+  }
+  return [...checks.values()];
+}

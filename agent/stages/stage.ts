@@ -1,0 +1,55 @@
+import { HandoffError } from '../../contract/errors.ts';
+import type { Order } from '../../contract/orders.ts';
+import type { AgentDeps } from '../deps.ts';
+import type { Domain, MigrationTarget } from '../hypervisor.ts';
+
+/** The orders that are about one VM and its two hosts. */
+export type VmOrder = Exclude<Order, { stage: 'inspect' }>;
+
+/** Opens a connection for the time of `use`. Throws HypervisorUnreachable when that libvirt does not answer. */
+export async function withHypervisor<T>(
+  deps: AgentDeps,
+  uri: string,
+  use: (hypervisor: MigrationTarget) => Promise<T>,
+): Promise<T> {
+  const hypervisor = await connectOrSay(deps, uri);
+  try {
+    return await use(hypervisor);
+  } finally {
+    await hypervisor.close().catch(() => {});
+  }
+}
+
+export async function connectOrSay(deps: Pick<AgentDeps, 'connect'>, uri: string): Promise<MigrationTarget> {
+  try {
+    return await deps.connect(uri);
+  } catch (cause) {
+    throw new HandoffError('HypervisorUnreachable', `libvirt at ${uri} could not be reached: ${messageOf(cause)}`, {
+      cause,
+    });
+  }
+}
+
+export async function mustFind(hypervisor: MigrationTarget, vm: string): Promise<Domain> {
+  const domain = await hypervisor.find(vm);
+  if (domain === undefined) throw new Error(`there is no VM "${vm}" on ${hypervisor.uri}`);
+  return domain;
+}
+
+export function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
+/** Looks every `everyMs` until `look` says true; false when it has not within `limitMs`. */
+export async function eventually(
+  deps: Pick<AgentDeps, 'clock'>,
+  times: { everyMs: number; limitMs: number },
+  look: () => Promise<boolean>,
+): Promise<boolean> {
+  const deadline = deps.clock.now() + times.limitMs;
+  while (!(await look())) {
+    if (deps.clock.now() >= deadline) return false;
+    await deps.clock.sleep(times.everyMs);
+  }
+  return true;
+}

@@ -1,0 +1,28 @@
+import type { InProcessTransport } from './endpoint/in-process.ts';
+
+export interface Credentials {
+  accessKeyId: string;
+  secretAccessKey: string;
+}
+
+/** Options for any AWS SDK client that is to reach the embedded AWS through `requestHandler`. */
+export type ClientConfiguration = ReturnType<typeof clientConfiguration>;
+
+export const clientConfiguration = (given: {
+  region: string;
+  credentials: Credentials;
+  requestHandler: InProcessTransport;
+}) => ({
+  ...given,
+  // Between attempts the SDK waits on timers of its own, which a virtual clock knows nothing of.
+  maxAttempts: 1,
+  // With all of these given the SDK reads no configuration file, which a virtual clock could not wait for.
+  accountIdEndpointMode: 'disabled' as const,
+  authSchemePreference: [],
+  disableClockSkewCorrection: true,
+  endpoint: 'http://embedded-aws',
+  retryMode: 'standard',
+  useDualstackEndpoint: false,
+  useFipsEndpoint: false,
+  userAgentAppId: 'embedded-aws',
+});

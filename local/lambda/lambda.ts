@@ -1,0 +1,160 @@
+import type { Clock } from '../../contract/clock.ts';
+import type { InProcessTransport } from '../endpoint/in-process.ts';
+import { AwsError, type Caller, type Json, notImplemented, type Service } from '../service.ts';
+import type { Handler } from './bundle.ts';
+import { type Invocation, runInvocation } from './invocation.ts';
+
+export interface LambdaFunction {
+  name: string;
+  arn: string;
+  roleArn: string;
+  timeoutSeconds: number;
+  memoryMiB: number;
+  handler: Handler;
+}
+
+/** What a function that threw, or ran out of time, answers. */
+export type FunctionError = { errorType: string; errorMessage: string; trace: string[] };
+export type InvokeResult = { payload: Json; error?: undefined } | { error: FunctionError };
+
+export interface LambdaOptions {
+  clock: Clock;
+  uuid: () => string;
+  callerForRole: (roleArn: string, session: string) => Caller;
+  /** The way function code's SDK clients take to the services. It asks `currentCaller` who calls. */
+  transport: InProcessTransport;
+  /** Ends waiting for retries. */
+  signal: AbortSignal;
+  /** Told of each event that an asynchronous invocation gave up. */
+  report: (message: string) => void;
+}
+
+export interface Lambda extends Service {
+  put(lambdaFunction: LambdaFunction): void;
+  /** Runs a function, named by its name or ARN, and waits for its answer. Rejects only when there is no such function. */
+  invoke(name: string, payload: Json): Promise<InvokeResult>;
+  /** The role session a function runs as. */
+  callerOf(name: string): Caller;
+}
+
+// An asynchronous invocation that fails is tried twice again, after one minute and after two (Lambda's defaults).
+const ASYNC_RETRY_PAUSES_MS = [60_000, 120_000];
+
+/** Lambda, with the code in this process. All functions share its memory; an invocation that timed out is left to itself. */
+export function createLambda(options: LambdaOptions): Lambda {
+  const { clock, uuid, signal } = options;
+  const functions = new Map<string, LambdaFunction>();
+
+  function find(name: string): LambdaFunction {
+    const found = functions.get(name.slice(name.lastIndexOf(':') + 1));
+    if (found === undefined) throw new AwsError('ResourceNotFoundException', `Function not found: ${name}`, 404);
+    return found;
+  }
+
+  const callerOf = ({ name, roleArn }: LambdaFunction) => options.callerForRole(roleArn, name);
+
+  async function run(lambdaFunction: LambdaFunction, payload: Json): Promise<InvokeResult> {
+    const requestId = uuid();
+    const deadline = clock.now() + lambdaFunction.timeoutSeconds * 1_000;
+    const invocation: Invocation = {
+      functionName: lambdaFunction.name,
+      caller: callerOf(lambdaFunction),
+      transport: options.transport,
+      now: () => clock.now(),
+      uuid,
+      ended: false,
+    };
+    const done = new AbortController();
+    const answer = runInvocation(invocation, async () => {
+      const context = contextOf(lambdaFunction, requestId, () => deadline - clock.now());
+      return lambdaFunction.handler(copy(payload), context);
+    }).then(
+      (result): InvokeResult => ({ payload: copy(result) }),
+      (error: unknown): InvokeResult => ({ error: describeError(error) }),
+    );
+    const timeUp = clock
+      .sleep(deadline - clock.now(), AbortSignal.any([done.signal, signal]))
+      .then((): InvokeResult => ({ error: timedOut(requestId, lambdaFunction.timeoutSeconds) }));
+    const result = await Promise.race([answer, timeUp]);
+    invocation.ended = true;
+    done.abort();
+    return result;
+  }
+
+  async function runAsynchronously(lambdaFunction: LambdaFunction, payload: Json): Promise<void> {
+    for (const pause of [...ASYNC_RETRY_PAUSES_MS, undefined]) {
+      const { error } = await run(lambdaFunction, payload);
+      if (error === undefined || signal.aborted) return;
+      if (pause === undefined) {
+        options.report(`${lambdaFunction.name} failed for good on an event: ${error.errorType}: ${error.errorMessage}`);
+        return;
+      }
+      await clock.sleep(pause, signal);
+    }
+  }
+
+  return {
+    put: (lambdaFunction) => void functions.set(lambdaFunction.name, lambdaFunction),
+    invoke: async (name, payload) => run(find(name), payload),
+    callerOf: (name) => callerOf(find(name)),
+
+    demands(operation, input) {
+      if (operation !== 'Invoke') throw notImplemented(`lambda:${operation}`);
+      return [{ action: 'lambda:InvokeFunction', resource: find(String(input.FunctionName)).arn }];
+    },
+
+    /** `Payload` is JSON text both ways, as on the wire. */
+    async call(_operation, input) {
+      const lambdaFunction = find(String(input.FunctionName));
+      const payload = parsePayload(input.Payload);
+      switch (input.InvocationType ?? 'RequestResponse') {
+        case 'RequestResponse': {
+          const result = await run(lambdaFunction, payload);
+          const common = { StatusCode: 200, ExecutedVersion: '$LATEST' };
+          if (result.error === undefined) return { ...common, Payload: JSON.stringify(result.payload) };
+          return { ...common, FunctionError: 'Unhandled', Payload: JSON.stringify(result.error) };
+        }
+        case 'Event':
+          void runAsynchronously(lambdaFunction, payload);
+          return { StatusCode: 202 };
+        default:
+          throw notImplemented(`lambda:Invoke with InvocationType ${String(input.InvocationType)}`);
+      }
+    },
+  };
+}
+
+/** Functions and callers share no objects, and what JSON can't carry is lost, as between processes. */
+const copy = (value: unknown): Json => (value === undefined ? null : (JSON.parse(JSON.stringify(value)) as Json));
+
+function parsePayload(payload: Json | undefined): Json {
+  if (payload === undefined) return {};
+  try {
+    return JSON.parse(String(payload)) as Json;
+  } catch {
+    throw new AwsError('InvalidRequestContentException', 'Could not parse request body into json.');
+  }
+}
+
+const contextOf = ({ name, arn, memoryMiB }: LambdaFunction, requestId: string, remainingMs: () => number) => ({
+  functionName: name,
+  functionVersion: '$LATEST',
+  invokedFunctionArn: arn,
+  memoryLimitInMB: String(memoryMiB),
+  awsRequestId: requestId,
+  logGroupName: `/aws/lambda/${name}`,
+  logStreamName: requestId,
+  callbackWaitsForEmptyEventLoop: true,
+  getRemainingTimeInMillis: () => Math.max(0, remainingMs()),
+});
+
+function describeError(error: unknown): FunctionError {
+  if (!(error instanceof Error)) return { errorType: typeof error, errorMessage: String(error), trace: [] };
+  return { errorType: error.name, errorMessage: error.message, trace: (error.stack ?? '').split('\n') };
+}
+
+const timedOut = (requestId: string, seconds: number): FunctionError => ({
+  errorType: 'Sandbox.Timedout',
+  errorMessage: `RequestId: ${requestId} Error: Task timed out after ${seconds.toFixed(2)} seconds`,
+  trace: [],
+});

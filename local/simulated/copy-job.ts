@@ -1,0 +1,122 @@
+import type { JobStats } from '../../agent/hypervisor.ts';
+import { Pace } from '../../agent/mover/pace.ts';
+import type { Clock } from '../../contract/clock.ts';
+
+const MIB = 1_048_576;
+/** What QEMU needs to stop, hand over and start, however little is left to copy. */
+const SWITCH_MS = 20;
+/** libvirt's own downtime limit, before anybody sets another. */
+const DEFAULT_DOWNTIME_MS = 300;
+
+export interface Load {
+  memoryMiB: number;
+  /** Speed at which the guest writes memory, and how much memory it writes again and again. */
+  dirtyMiBps: number;
+  workingSetMiB: number;
+}
+
+/**
+ * SIMULATED: QEMU's pre-copy as a sum. A pass sends what is left at the speed allowed; what the guest has written meanwhile (at
+ * its rate, at most its working set) is the next pass. The guest is paused when the rest fits into the downtime limit.
+ */
+export class CopyJob {
+  readonly #clock: Clock;
+  readonly #pace: Pace;
+  readonly #load: Load;
+  readonly #linkMiBps: number;
+  readonly #begunAt: number;
+  #at: number;
+  #speedMiBps = 0;
+  #downtimeLimitMs = DEFAULT_DOWNTIME_MS;
+  #remaining: number;
+  #processed = 0;
+  #dirty = 0;
+  #iteration = 1;
+  #ended: Error | undefined;
+  #downtimeMs: number | undefined;
+
+  constructor(clock: Clock, load: Load, linkMiBps: number) {
+    this.#clock = clock;
+    this.#pace = new Pace(clock);
+    this.#load = load;
+    this.#linkMiBps = linkMiBps;
+    this.#begunAt = clock.now();
+    this.#at = clock.now();
+    this.#remaining = load.memoryMiB * MIB;
+  }
+
+  /** Resolves when the guest is paused and everything is sent; rejects with the reason when the job is ended before. */
+  async run(): Promise<void> {
+    for (;;) {
+      this.#advance();
+      if (this.#ended !== undefined) throw this.#ended;
+      const rest = this.#remaining + this.#dirty;
+      if (this.#remaining === 0 || rest <= this.#threshold()) {
+        if (rest <= this.#threshold()) return this.#switch(rest);
+        this.#remaining = this.#dirty;
+        this.#dirty = 0;
+        this.#iteration += 1;
+      }
+      await this.#pace.sleep(Math.max(1, Math.ceil((this.#remaining / this.#rate()) * 1_000)));
+    }
+  }
+
+  end(reason: Error): void {
+    this.#ended ??= reason;
+    this.#pace.wake();
+  }
+
+  limitSpeed(mibps: number): void {
+    this.#advance();
+    this.#speedMiBps = mibps;
+    this.#pace.wake();
+  }
+
+  limitDowntime(ms: number): void {
+    this.#downtimeLimitMs = ms;
+    this.#pace.wake();
+  }
+
+  stats(): JobStats {
+    this.#advance();
+    return {
+      operation: 'migration-out',
+      elapsedMs: this.#clock.now() - this.#begunAt,
+      bytesTotal: this.#load.memoryMiB * MIB,
+      bytesProcessed: Math.round(this.#processed),
+      bytesRemaining: Math.round(this.#remaining),
+      bytesPerSecond: this.#downtimeMs === undefined ? this.#rate() : 0,
+      dirtyBytesPerSecond: this.#load.dirtyMiBps * MIB,
+      iteration: this.#iteration,
+      ...(this.#downtimeMs !== undefined && { downtimeMs: this.#downtimeMs }),
+    };
+  }
+
+  async #switch(rest: number): Promise<void> {
+    this.#processed += rest;
+    this.#remaining = 0;
+    // QEMU lifts the speed limit for the last part.
+    this.#downtimeMs = Math.round((rest / (this.#linkMiBps * MIB)) * 1_000) + SWITCH_MS;
+    await this.#clock.sleep(this.#downtimeMs);
+    this.#at = this.#clock.now();
+  }
+
+  #advance(): void {
+    const seconds = (this.#clock.now() - this.#at) / 1_000;
+    this.#at = this.#clock.now();
+    if (this.#downtimeMs !== undefined) return;
+    const moved = Math.min(this.#remaining, this.#rate() * seconds);
+    this.#remaining -= moved;
+    this.#processed += moved;
+    const { dirtyMiBps, workingSetMiB } = this.#load;
+    this.#dirty = Math.min(workingSetMiB * MIB, this.#dirty + dirtyMiBps * MIB * seconds);
+  }
+
+  #rate(): number {
+    return (this.#speedMiBps === 0 ? this.#linkMiBps : Math.min(this.#speedMiBps, this.#linkMiBps)) * MIB;
+  }
+
+  #threshold(): number {
+    return (this.#rate() * this.#downtimeLimitMs) / 1_000;
+  }
+}

@@ -1,0 +1,37 @@
+import type { HostFacts } from '../../agent/host/facts.ts';
+import type { SimulatedFleet } from './fleet.ts';
+
+const ROUND_TRIP_MS = 0.2;
+
+/** SIMULATED: what a host of the fleet finds out about itself. All hosts have br0 and one shared file system. */
+export function simulatedFacts(fleet: SimulatedFleet, hostId: string): HostFacts {
+  return {
+    hostname: () => hostId,
+    async connectTcp(address) {
+      const host = fleet.at(address);
+      const answers = host === undefined || host.reachable;
+      return answers ? { answer: 'accepted', ms: ROUND_TRIP_MS } : { answer: 'none', ms: 3_000, error: 'timed out' };
+    },
+    fileSystemType: async () => 'nfs4',
+    exists: async () => true,
+    async list(directory) {
+      const inside = [...fleet.sharedFiles].filter((path) => path.startsWith(`${directory}/`));
+      return inside.map((path) => path.slice(directory.length + 1));
+    },
+    async touch(path) {
+      fleet.sharedFiles.add(path);
+    },
+    async remove(path) {
+      fleet.sharedFiles.delete(path);
+    },
+    interfaceKind: async (name) => (name === 'br0' ? 'bridge' : 'absent'),
+    masterOf: async () => 'br0',
+    async ping(address) {
+      return fleet
+        .hosts()
+        .some(({ copies }) =>
+          [...copies.values()].some(({ guest, state }) => guest.address === address && state === 'running'),
+        );
+    },
+  };
+}

@@ -1,0 +1,80 @@
+import type { MigrationTarget } from '../../agent/hypervisor.ts';
+import type { Clock } from '../../contract/clock.ts';
+import { SimulatedConnection } from './connection.ts';
+import { type Guest, type HostSpec, SimulatedHost, silence } from './host.ts';
+
+/**
+ * SIMULATED: hosts, guests and their migrations, without libvirt or QEMU, on any clock. It behaves as libvirt was seen to:
+ * what is left after every step of the protocol, after the client's death at each, and how a copy brakes and converges.
+ *
+ * For tests, for simulations of whole fleets, and for trying Handoff where no hypervisor can run. It proves nothing about
+ * libvirt; the lab tests do.
+ */
+export class SimulatedFleet {
+  readonly clock: Clock;
+  /** Names of files on the storage that all hosts share. */
+  readonly sharedFiles = new Set<string>();
+  readonly #hosts = new Map<string, SimulatedHost>();
+  #guests = 0;
+
+  constructor(clock: Clock) {
+    this.clock = clock;
+  }
+
+  addHost(spec: Partial<HostSpec> & { hostId: string }): SimulatedHost {
+    const number = this.#hosts.size + 1;
+    const address = spec.address ?? `10.0.${number >> 8}.${number & 255}`;
+    const host = new SimulatedHost(
+      { address, libvirtUri: `qemu+tcp://${address}/system`, memoryMiB: 262_144, linkMiBps: 1_100, ...spec },
+      uuidOf('host', number),
+      this.clock,
+    );
+    this.#hosts.set(spec.hostId, host);
+    return host;
+  }
+
+  /** Starts a VM; by default 4 GiB with a modest load. */
+  addGuest(hostId: string, spec: Partial<Guest> & { name: string }): Guest {
+    this.#guests += 1;
+    const guest: Guest = {
+      uuid: uuidOf('vm', this.#guests),
+      memoryMiB: 4_096,
+      vcpus: 2,
+      dirtyMiBps: 20,
+      workingSetMiB: 64,
+      persistent: true,
+      ...spec,
+    };
+    this.host(hostId).run(guest, 'running (booted)');
+    return guest;
+  }
+
+  host(hostId: string): SimulatedHost {
+    const host = this.#hosts.get(hostId);
+    if (host === undefined) throw new Error(`the simulated fleet has no host "${hostId}"`);
+    return host;
+  }
+
+  hosts(): SimulatedHost[] {
+    return [...this.#hosts.values()];
+  }
+
+  at(address: string): SimulatedHost | undefined {
+    return this.hosts().find(({ spec }) => spec.address === address);
+  }
+
+  /** Connects from one host to a libvirt URI; a URI without a host name is the host's own. */
+  async connect(fromHostId: string, uri: string): Promise<MigrationTarget> {
+    const local = uri.includes(':///');
+    const host = local ? this.host(fromHostId) : this.hosts().find(({ spec }) => spec.libvirtUri === uri);
+    if (host === undefined) throw silence(`cannot connect to ${uri}: no route to host`);
+    return host.through('connect', async () => {
+      if (!host.reachable && !local) throw silence(`cannot connect to ${uri}: connection timed out`);
+      return new SimulatedConnection(this, host, uri);
+    });
+  }
+}
+
+function uuidOf(kind: 'host' | 'vm', number: number): string {
+  return `${kind === 'host' ? '00000000' : '11111111'}-0000-4000-8000-${String(number).padStart(12, '0')}`;
+}

@@ -1,0 +1,122 @@
+import { HypervisorError, type JobStats } from '../../agent/hypervisor.ts';
+import type { Clock } from '../../contract/clock.ts';
+import type { CopyState } from '../../contract/facts.ts';
+import type { CopyJob, Load } from './copy-job.ts';
+
+/** SIMULATED: a VM. */
+export interface Guest extends Load {
+  name: string;
+  uuid: string;
+  vcpus: number;
+  persistent: boolean;
+  /** Where it answers ICMP echo. */
+  address?: string;
+}
+
+/** SIMULATED: one host's domain: the VM itself, or a copy of it that a migration receives or has left. */
+export interface Copy {
+  guest: Guest;
+  state: Exclude<CopyState, 'absent'>;
+  detail: string;
+  outgoing?: CopyJob;
+  /** Whether Perform has returned. */
+  performed?: boolean;
+  /** An incoming copy dies with the connection that prepared it. */
+  preparedBy?: object;
+  lastJob?: JobStats;
+  runningSince: number;
+}
+
+export interface HostSpec {
+  hostId: string;
+  address: string;
+  libvirtUri: string;
+  memoryMiB: number;
+  /** Speed of its link for a copy that leaves. */
+  linkMiBps: number;
+}
+
+/** Calls that faults can be put in the way of. */
+export type CallName =
+  | 'connect'
+  | 'find'
+  | 'begin'
+  | 'prepare'
+  | 'perform'
+  | 'finish'
+  | 'confirm'
+  | 'job'
+  | 'abortJob'
+  | 'resume'
+  | 'destroy';
+
+/** A fault: called in place of the call; `proceed` carries it out. */
+export type Fault = (proceed: () => Promise<unknown>) => Promise<unknown>;
+
+/** SIMULATED: a hypervisor host with its libvirt daemon. */
+export class SimulatedHost {
+  readonly spec: HostSpec;
+  readonly uuid: string;
+  readonly copies = new Map<string, Copy>();
+  readonly faults = new Map<CallName, Fault>();
+  readonly #clock: Clock;
+  readonly #sever = new Set<() => void>();
+  #reachable = true;
+
+  constructor(spec: HostSpec, uuid: string, clock: Clock) {
+    this.spec = spec;
+    this.uuid = uuid;
+    this.#clock = clock;
+  }
+
+  get reachable(): boolean {
+    return this.#reachable;
+  }
+
+  /** Cuts every connection to the daemon, as its restart or a broken network does; clients' deaths follow from it. */
+  severConnections(): void {
+    for (const sever of [...this.#sever]) sever();
+  }
+
+  /** Nobody reaches the host any more (its guests run on, if it lives). */
+  becomeUnreachable(): void {
+    this.#reachable = false;
+    this.severConnections();
+  }
+
+  becomeReachable(): void {
+    this.#reachable = true;
+  }
+
+  /** Registers a connection; returns how to take it off again. */
+  connected(sever: () => void): () => void {
+    this.#sever.add(sever);
+    return () => this.#sever.delete(sever);
+  }
+
+  async through<T>(name: CallName, proceed: () => Promise<T>): Promise<T> {
+    const fault = this.faults.get(name);
+    return fault === undefined ? proceed() : ((await fault(proceed)) as T);
+  }
+
+  run(guest: Guest, detail: string): Copy {
+    const copy: Copy = { guest, state: 'running', detail, runningSince: this.#clock.now() };
+    this.copies.set(guest.name, copy);
+    return copy;
+  }
+
+  mustHave(name: string): Copy {
+    const copy = this.copies.get(name);
+    if (copy === undefined) throw refusal(`Domain not found: no domain with matching name '${name}'`, 42);
+    return copy;
+  }
+}
+
+/** An error libvirt answers with. 55 is VIR_ERR_OPERATION_INVALID. */
+export function refusal(message: string, libvirtCode = 55): HypervisorError {
+  return new HypervisorError(message, { answered: true, libvirtCode });
+}
+
+export function silence(message: string): HypervisorError {
+  return new HypervisorError(message, { answered: false });
+}

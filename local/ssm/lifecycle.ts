@@ -1,0 +1,92 @@
+import type { Clock } from '../../contract/clock.ts';
+import type { BusEvent } from '../events/event-bridge.ts';
+import { type Command, type CommandInvocation, type CommandStatus, commandStatus, isOver } from './command.ts';
+import { renderScript } from './document.ts';
+import { commandEvent, invocationEvent } from './events.ts';
+import type { ManagedNode } from './node.ts';
+
+export interface LifecycleOptions {
+  clock: Clock;
+  region: string;
+  account: string;
+  emit: (event: BusEvent) => void;
+  /** Kills what runs, and ends waiting. */
+  signal: AbortSignal;
+}
+
+/** Takes invocations from Pending to their end, and tells EventBridge of every change of status. */
+export function createLifecycle(options: LifecycleOptions) {
+  const { clock, signal: stopped } = options;
+
+  async function expireUndelivered(command: Command, invocation: CommandInvocation): Promise<void> {
+    const { begun, cancelled } = invocation;
+    await clock.sleep(command.timeoutSeconds * 1_000, AbortSignal.any([begun.signal, cancelled.signal, stopped]));
+    if (invocation.status === 'Pending' && !stopped.aborted) end(command, invocation, 'TimedOut', 'DeliveryTimedOut');
+  }
+
+  async function run(command: Command, invocation: CommandInvocation, node: ManagedNode): Promise<void> {
+    if (invocation.status !== 'Pending' || stopped.aborted) return;
+    invocation.begun.abort();
+    invocation.startedAt = clock.now();
+    change(command, invocation, 'InProgress');
+
+    const { script, env, timeoutSeconds } = renderScript(command.document, command.parameters);
+    const surroundings = {
+      AWS_SSM_INSTANCE_ID: node.id,
+      AWS_SSM_REGION_NAME: options.region,
+      SSM_COMMAND_ID: command.id,
+    };
+    const step = { script, env: { ...env, ...surroundings }, timeoutSeconds };
+    const cancelled = invocation.cancelled.signal;
+    const done = new AbortController();
+    const timedOut = new AbortController();
+    const finished = node.executor
+      .run(step, AbortSignal.any([cancelled, timedOut.signal, stopped]))
+      .catch((error: unknown) => ({ exitCode: -1, stdout: '', stderr: `The node could not run the script: ${error}` }));
+    const interrupted = clock
+      .sleep(timeoutSeconds * 1_000, AbortSignal.any([done.signal, cancelled, stopped]))
+      .then(() => undefined);
+    const output = await Promise.race([finished, interrupted]);
+    done.abort();
+
+    if (stopped.aborted) return;
+    if (cancelled.aborted) return end(command, invocation, 'Cancelled');
+    if (output === undefined) {
+      timedOut.abort();
+      return end(command, invocation, 'TimedOut', 'ExecutionTimedOut');
+    }
+    invocation.output = output;
+    end(command, invocation, output.exitCode === 0 ? 'Success' : 'Failed');
+  }
+
+  function end(command: Command, invocation: CommandInvocation, status: CommandStatus, details: string = status): void {
+    invocation.endedAt = clock.now();
+    change(command, invocation, status, details);
+  }
+
+  function change(
+    command: Command,
+    invocation: CommandInvocation,
+    status: CommandStatus,
+    details: string = status,
+  ): void {
+    const before = commandStatus(command);
+    invocation.status = status;
+    invocation.statusDetails = details;
+    options.emit(invocationEvent(command, invocation, options));
+    if (commandStatus(command) !== before) options.emit(commandEvent(command, options));
+  }
+
+  return {
+    start(command: Command, invocation: CommandInvocation, node: ManagedNode): void {
+      void expireUndelivered(command, invocation);
+      node.enqueue(() => run(command, invocation, node));
+    },
+    /** Kills the script if it runs; nothing happens to an invocation that is over. */
+    cancel(command: Command, invocation: CommandInvocation): void {
+      if (isOver(invocation)) return;
+      invocation.cancelled.abort();
+      if (invocation.status === 'Pending') end(command, invocation, 'Cancelled');
+    },
+  };
+}

@@ -1,0 +1,57 @@
+import { DynamoDBClient } from '@aws-sdk/client-dynamodb';
+import { DynamoDBDocumentClient } from '@aws-sdk/lib-dynamodb';
+import { clientConfiguration } from '../../../local/client-configuration.ts';
+import { createDynamoDb } from '../../../local/dynamodb/service.ts';
+import { inProcessTransport } from '../../../local/endpoint/in-process.ts';
+import { createWire } from '../../../local/endpoint/wire.ts';
+import type { JsonObject } from '../../../local/service.ts';
+import { admin } from '../dynamodb/fixture.ts';
+import { VirtualClock } from '../support/virtual-clock.ts';
+
+export const TABLE = 'Mailbox';
+
+/** An embedded DynamoDB with an empty Mailbox table, a client for it, and a switch on the wire between them. */
+export async function mailboxTable(clock = new VirtualClock()) {
+  const db = createDynamoDb({ clock, region: 'eu-central-1', account: '123456789012' });
+  await db.call(
+    'CreateTable',
+    {
+      TableName: TABLE,
+      BillingMode: 'PAY_PER_REQUEST',
+      AttributeDefinitions: [
+        { AttributeName: 'pk', AttributeType: 'S' },
+        { AttributeName: 'sk', AttributeType: 'S' },
+      ],
+      KeySchema: [
+        { AttributeName: 'pk', KeyType: 'HASH' },
+        { AttributeName: 'sk', KeyType: 'RANGE' },
+      ],
+    },
+    admin,
+  );
+  /** What happens to calls: `lost` never reach the table, `unanswered` do, and their answers never come back. */
+  const wireState: { fault: (operation: string) => 'none' | 'lost' | 'unanswered' } = { fault: () => 'none' };
+  const handle = createWire({
+    account: '123456789012',
+    callerForAccessKey: () => admin,
+    httpApi: async () => ({ status: 404, headers: {}, body: '' }),
+    call: async (_service, operation, input, caller) => {
+      const fault = wireState.fault(operation);
+      if (fault === 'lost') return new Promise<JsonObject>(() => {});
+      const answer = db.call(operation, input, caller);
+      if (fault === 'none') return answer;
+      await answer.catch(() => {});
+      return new Promise<JsonObject>(() => {});
+    },
+  });
+  const client = DynamoDBDocumentClient.from(
+    new DynamoDBClient(
+      clientConfiguration({
+        region: 'eu-central-1',
+        credentials: { accessKeyId: 'local', secretAccessKey: 'local' },
+        requestHandler: inProcessTransport(handle, () => undefined),
+      }),
+    ),
+  );
+  return { clock, client, wire: wireState };
+}

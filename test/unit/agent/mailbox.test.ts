@@ -1,0 +1,136 @@
+import { GetCommand, PutCommand } from '@aws-sdk/lib-dynamodb';
+import { beforeEach, describe, expect, it } from 'vitest';
+import { dynamoMailbox, type Mailbox } from '../../../agent/mailbox.ts';
+import { orderKey, reportKey, ticketKey } from '../../../contract/mailbox.ts';
+import type { Report } from '../../../contract/reports.ts';
+import { mailboxTable, TABLE } from './dynamo.ts';
+
+const HOST = 'AROAHOST:mi-0123456789abcdef0';
+const REQUEST = 'web01-5f2c.precopy.source.1';
+const MIGRATION = 'web01-5f2c';
+const ME = 'me';
+
+let table: Awaited<ReturnType<typeof mailboxTable>>;
+let mailbox: Mailbox;
+beforeEach(async () => {
+  table = await mailboxTable();
+  const { client, clock } = table;
+  mailbox = dynamoMailbox({ client, commitClient: client, table: TABLE, mailbox: HOST, clock });
+});
+
+const put = (Item: Record<string, unknown>) => table.client.send(new PutCommand({ TableName: TABLE, Item }));
+const get = async (Key: Record<string, string>) =>
+  (await table.client.send(new GetCommand({ TableName: TABLE, Key }))).Item;
+
+describe('an order', () => {
+  it('is read as it was written, or not there', async () => {
+    await put({ ...orderKey(HOST, REQUEST), order: { stage: 'precopy' } });
+    expect(await mailbox.readOrder(REQUEST)).toEqual({ stage: 'precopy' });
+    expect(await mailbox.readOrder('web01-5f2c.precopy.source.2')).toBeUndefined();
+  });
+
+  it('can be claimed once, and only when it is there', async () => {
+    await put({ ...orderKey(HOST, REQUEST), order: {} });
+    expect(await Promise.all([mailbox.claim(REQUEST), mailbox.claim(REQUEST)])).toEqual([true, false]);
+    expect(await get(orderKey(HOST, REQUEST))).toMatchObject({ claimedAt: '2026-01-01T00:00:00.000Z' });
+    expect(await mailbox.claim('web01-5f2c.precopy.source.2')).toBe(false);
+  });
+});
+
+describe('a report', () => {
+  const report = (sequence: number, kind: 'progress' | 'failed' = 'progress') =>
+    ({ requestId: REQUEST, sequence, kind }) as unknown as Report;
+  const stored = async () => ((await get(reportKey(HOST, REQUEST)))?.report as Report).sequence;
+
+  it('takes the place of an older one, never of a newer one', async () => {
+    expect(await mailbox.report(report(0))).toBe(true);
+    expect(await mailbox.report(report(2))).toBe(true);
+    expect(await mailbox.report(report(1))).toBe(false);
+    expect(await stored()).toBe(2);
+  });
+
+  it('that is final stays, whatever comes', async () => {
+    await mailbox.report(report(0));
+    expect(await mailbox.report(report(1, 'failed'))).toBe(true);
+    expect(await mailbox.report(report(2))).toBe(false);
+    expect(await mailbox.report(report(3, 'failed'))).toBe(false);
+    expect(await stored()).toBe(1);
+  });
+
+  it('is kept for a month', async () => {
+    await mailbox.report(report(0));
+    const { expiresAt } = (await get(reportKey(HOST, REQUEST)))!;
+    expect(expiresAt).toBe(Date.parse('2026-01-31T00:00:00Z') / 1_000);
+  });
+
+  it('rejects when AWS says no, so that it is tried again', async () => {
+    const { client, clock } = table;
+    const elsewhere = dynamoMailbox({ client, commitClient: client, table: 'Other', mailbox: HOST, clock });
+    await expect(elsewhere.report(report(0))).rejects.toThrow();
+  });
+});
+
+describe('the commit', () => {
+  const ticket = (state: string, more = {}) => put({ ...ticketKey(HOST, MIGRATION), state, ...more });
+  const stateNow = () => mailbox.readTicket(MIGRATION);
+
+  it('turns an open ticket into a committed one, and says whose', async () => {
+    await ticket('OPEN');
+    expect(await mailbox.commit(MIGRATION, ME)).toBe('committed');
+    expect(await get(ticketKey(HOST, MIGRATION))).toMatchObject({
+      state: 'COMMITTED',
+      committedBy: ME,
+      committedAt: '2026-01-01T00:00:00.000Z',
+    });
+  });
+
+  it.each([
+    ['revoked', { state: 'REVOKED' }, 'revoked'],
+    ["another mover's", { state: 'COMMITTED', committedBy: 'other' }, 'revoked'],
+    ['our own from before', { state: 'COMMITTED', committedBy: ME }, 'committed'],
+  ] as const)('finds a ticket that is %s', async (_, { state, ...more }, outcome) => {
+    await ticket(state, more);
+    expect(await mailbox.commit(MIGRATION, ME)).toBe(outcome);
+    expect(await stateNow()).toBe(state);
+  });
+
+  it('without a ticket is refused', async () => {
+    expect(await mailbox.commit(MIGRATION, ME)).toBe('revoked');
+    expect(await stateNow()).toBeUndefined();
+  });
+
+  it.each([['lost'], ['unanswered']] as const)('is tried again when the first try is %s', async (fault) => {
+    await ticket('OPEN');
+    let tries = 0;
+    table.wire.fault = (operation) => (operation === 'UpdateItem' && ++tries === 1 ? fault : 'none');
+    const commit = mailbox.commit(MIGRATION, ME);
+    await table.clock.advance(1_000);
+
+    expect(await commit).toBe('committed');
+    expect(tries).toBe(2);
+  });
+
+  it.each([
+    ['lost', 'OPEN'],
+    ['unanswered', 'COMMITTED'],
+  ] as const)('is unknown after 1 s when every try is %s', async (fault, left) => {
+    await ticket('OPEN');
+    table.wire.fault = (operation) => (operation === 'UpdateItem' ? fault : 'none');
+    const outcomes: string[] = [];
+    void mailbox.commit(MIGRATION, ME).then((outcome) => outcomes.push(outcome));
+    await table.clock.advance(990);
+    expect(outcomes).toEqual([]);
+    await table.clock.advance(10);
+
+    expect(outcomes).toEqual(['unknown']);
+    expect(await stateNow()).toBe(left);
+  });
+
+  it('takes an error that is no answer to the question for none', async () => {
+    const { client, clock } = table;
+    const elsewhere = dynamoMailbox({ client, commitClient: client, table: 'Other', mailbox: HOST, clock });
+    const commit = elsewhere.commit(MIGRATION, ME);
+    await clock.advance(1_000);
+    expect(await commit).toBe('unknown');
+  });
+});

@@ -1,0 +1,156 @@
+import type { AgentDeps } from '../../../agent/deps.ts';
+import type { CommitOutcome, Mailbox } from '../../../agent/mailbox.ts';
+import type { TicketState } from '../../../contract/mailbox.ts';
+import { type Role, requestIdOf, type StageName } from '../../../contract/names.ts';
+import type { Order, OrderOf } from '../../../contract/orders.ts';
+import { Policy } from '../../../contract/policy.ts';
+import { Report } from '../../../contract/reports.ts';
+import { CONTRACT_VERSION } from '../../../contract/version.ts';
+import { simulatedFacts } from '../../../local/simulated/facts.ts';
+import { SimulatedFleet } from '../../../local/simulated/fleet.ts';
+import { SimulatedMovers } from '../../../local/simulated/movers.ts';
+import { VirtualClock } from '../support/virtual-clock.ts';
+
+export const VM = 'web01';
+export const MIGRATION = 'web01-5f2c';
+
+/** A mailbox in memory, with switches for what AWS can do wrong. */
+export class MemoryMailbox implements Mailbox {
+  readonly orders = new Map<string, { order: unknown; claimed: boolean }>();
+  readonly reports = new Map<string, Report>();
+  /** Every report written, in order. */
+  readonly written: Report[] = [];
+  ticket: TicketState | undefined = 'OPEN';
+  committedBy: string | undefined;
+  awsAway = false;
+  /** Called in place of the commit; `proceed` makes it. */
+  onCommit: ((proceed: () => CommitOutcome) => Promise<CommitOutcome>) | undefined;
+
+  async readOrder(requestId: string): Promise<unknown> {
+    this.#mustAnswer();
+    return this.orders.get(requestId)?.order;
+  }
+
+  async claim(requestId: string): Promise<boolean> {
+    this.#mustAnswer();
+    const item = this.orders.get(requestId);
+    if (item === undefined || item.claimed) return false;
+    item.claimed = true;
+    return true;
+  }
+
+  async report(report: Report): Promise<boolean> {
+    this.#mustAnswer();
+    const before = this.reports.get(report.requestId);
+    if (before !== undefined && (before.kind !== 'progress' || before.sequence >= report.sequence)) return false;
+    this.reports.set(report.requestId, Report.parse(report));
+    this.written.push(report);
+    return true;
+  }
+
+  async readTicket(): Promise<TicketState | undefined> {
+    this.#mustAnswer();
+    return this.ticket;
+  }
+
+  async commit(_migrationId: string, moverId: string): Promise<CommitOutcome> {
+    const proceed = (): CommitOutcome => {
+      if (this.ticket !== 'OPEN') return this.committedBy === moverId ? 'committed' : 'revoked';
+      this.ticket = 'COMMITTED';
+      this.committedBy = moverId;
+      return 'committed';
+    };
+    if (this.onCommit !== undefined) return this.onCommit(proceed);
+    return this.awsAway ? 'unknown' : proceed();
+  }
+
+  #mustAnswer(): void {
+    if (this.awsAway) throw new Error('AWS is away');
+  }
+}
+
+/** Two hosts, a VM on the first, and a mailbox for each. */
+export class World {
+  readonly clock = new VirtualClock();
+  readonly fleet = new SimulatedFleet(this.clock);
+  readonly source = this.fleet.addHost({ hostId: 'kvm-a' });
+  readonly destination = this.fleet.addHost({ hostId: 'kvm-b' });
+  readonly mailbox = new MemoryMailbox();
+  readonly logged: string[] = [];
+  readonly movers: SimulatedMovers;
+  readonly #destinationMovers: SimulatedMovers;
+
+  constructor(guest: { dirtyMiBps?: number; workingSetMiB?: number; memoryMiB?: number; address?: string } = {}) {
+    this.fleet.addGuest('kvm-a', { name: VM, ...guest });
+    this.movers = this.#movers('kvm-a');
+    this.#destinationMovers = this.#movers('kvm-b');
+  }
+
+  deps(role: Role = 'source'): AgentDeps {
+    const hostId = role === 'source' ? 'kvm-a' : 'kvm-b';
+    return {
+      ...this.#own(hostId),
+      facts: simulatedFacts(this.fleet, hostId),
+      movers: role === 'source' ? this.movers : this.#destinationMovers,
+    };
+  }
+
+  order<S extends StageName>(stage: S, extra: Record<string, unknown> = {}, attempt = 1): OrderOf<S> {
+    const role = (extra.role as Role | undefined) ?? 'source';
+    const both = {
+      vm: VM,
+      source: { ...this.source.spec },
+      destination: { ...this.destination.spec },
+      policy: Policy.parse({}),
+      reservedMiB: 0,
+    };
+    return {
+      version: CONTRACT_VERSION,
+      requestId: requestIdOf(MIGRATION, stage, role, attempt),
+      migrationId: MIGRATION,
+      stage,
+      role,
+      hostId: role === 'source' ? 'kvm-a' : 'kvm-b',
+      issuedAt: new Date(this.clock.now()).toISOString(),
+      expiresAt: new Date(this.clock.now() + 60_000).toISOString(),
+      ...both,
+      ...extra,
+    } as unknown as OrderOf<S>;
+  }
+
+  give(order: Order): string {
+    this.mailbox.orders.set(order.requestId, { order, claimed: false });
+    return order.requestId;
+  }
+
+  reportOf(stage: StageName, role: Role = 'source', attempt = 1): Report | undefined {
+    return this.mailbox.reports.get(requestIdOf(MIGRATION, stage, role, attempt));
+  }
+
+  /** The state of the VM on a host, in libvirt's words. */
+  at(host: 'source' | 'destination'): string {
+    return this[host].copies.get(VM)?.detail ?? 'absent';
+  }
+
+  /** Moves the clock until `holds`, by steps of 10 ms, for at most `limitMs`. */
+  async until(holds: () => boolean, limitMs = 120_000): Promise<void> {
+    const end = this.clock.now() + limitMs;
+    while (!holds()) {
+      if (this.clock.now() >= end) throw new Error(`did not come to hold within ${limitMs} ms: ${holds}`);
+      await this.clock.advance(10);
+    }
+  }
+
+  #movers(hostId: string): SimulatedMovers {
+    return new SimulatedMovers({ ...this.#own(hostId), log: (message) => this.logged.push(message) });
+  }
+
+  #own(hostId: string) {
+    return {
+      clock: this.clock,
+      mailbox: this.mailbox,
+      localUri: 'qemu:///system',
+      connect: (uri: string) => this.fleet.connect(hostId, uri),
+    };
+  }
+}
