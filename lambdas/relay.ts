@@ -65,7 +65,8 @@ function reject(why: string, detail: Record<string, unknown>): void {
 async function show(request: RequestItem, report: Report): Promise<void> {
   const { migrationId, role, hostId } = request;
   if (report.kind === 'progress') {
-    const held = report.progress.phase === 'held';
+    // The cutover's own first report may still say so.
+    const held = report.progress.phase === 'held' && request.stage === 'precopy';
     await set(migrationId, { progress: report.progress, ...(held && { status: 'HELD' satisfies MigrationStatus }) });
     return;
   }

@@ -43,15 +43,20 @@ export function mustBrake(job: JobStats, bytesPerSecond: number): boolean {
 /** A look costs QEMU about 0.5 ms. */
 const LOOK_MIN_MS = 20;
 const LOOK_MAX_MS = 500;
+/**
+ * Zero pages cost no bandwidth, and nobody knows where they lie: the rest can collapse at the speed at which QEMU reads memory,
+ * whatever the link's speed was until now.
+ */
+const ZERO_PAGES_BYTES_PER_SECOND = 4 * 1024 * MIB;
 
 /**
- * When to look again: halfway to the braking point at the present speed. So a big guest is left alone for most of its copy, and
- * a small one on a fast link (512 MiB in 0.4 s) is looked at all the time.
+ * When to look again: before the braking point can have been reached, even if only zero pages come. So a big guest is left
+ * alone for most of its copy, and a small one (512 MiB pass in 0.4 s) is looked at all the time.
  */
 export function nextLookMs(job: JobStats, bytesPerSecond: number): number {
-  if (bytesPerSecond <= 0) return LOOK_MIN_MS;
   const distance = job.bytesRemaining - brakingPoint(job.bytesTotal, bytesPerSecond);
-  return Math.round(Math.min(Math.max((distance / bytesPerSecond / 2) * 1_000, LOOK_MIN_MS), LOOK_MAX_MS));
+  const fastest = Math.max(bytesPerSecond, ZERO_PAGES_BYTES_PER_SECOND);
+  return Math.round(Math.min(Math.max((distance / fastest) * 1_000, LOOK_MIN_MS), LOOK_MAX_MS));
 }
 
 /** Before there are statistics, the copy may be anywhere. */

@@ -73,10 +73,10 @@ describe('the speed at which the rest shrinks', () => {
 describe('when to look again', () => {
   it.each([
     ['far from the end: at the longest', job({ total: 400_000 }), 1_000, 500],
-    ['halfway to the braking point', job({ remaining: 714 }), 1_000, 200],
+    ['when zero pages alone may have brought it to the braking point', job({ remaining: 714 }), 1_000, 98],
     ['close to it: at the shortest', job({ remaining: 320 }), 1_000, 20],
     ['past it', job({ remaining: 100 }), 1_000, 20],
-    ['before anything moves', job({}), 0, 20],
+    ['before anything moves: of so much memory, not all can pass at once', job({}), 0, 500],
   ])('%s', (_, stats, rate, expected) => {
     expect(nextLookMs(stats, rate * MIB)).toBe(expected);
   });
