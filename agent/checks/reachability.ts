@@ -2,10 +2,15 @@ import type { TcpAnswer } from '../host/facts.ts';
 import { fail, pass, type Verdict } from './check.ts';
 
 /** Where libvirt's daemon listens for a URI, or undefined for a local (unix socket) one. */
-export function libvirtPort(uri: string): number | undefined {
-  const [, transport, port] = /^qemu(?:\+(\w+))?:\/\/[^/]*?(?::(\d+))?\//.exec(uri) ?? [];
-  if (transport === 'unix' || uri.includes(':///')) return undefined;
-  return port === undefined ? (transport === 'tcp' ? 16_509 : 16_514) : Number(port);
+export function libvirtEndpoint(uri: string): { host: string; port: number } | undefined {
+  const { protocol, hostname, port } = new URL(uri);
+  const transport = /^qemu(?:\+(\w+))?:$/.exec(protocol)?.[1];
+  if (transport === 'unix' || hostname === '') return undefined;
+  // An IPv6 address stands in brackets in a URI, and nowhere else.
+  return {
+    host: hostname.replace(/^\[|\]$/g, ''),
+    port: port === '' ? (transport === 'tcp' ? 16_509 : 16_514) : Number(port),
+  };
 }
 
 /** QEMU listens here for the first migration that arrives; libvirt's `migration_port_min`. */

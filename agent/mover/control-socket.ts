@@ -19,6 +19,9 @@ export type ControlAnswer = ({ ok: true } & MoverStatus) | { ok: false; error: s
 
 const ANSWER_TIMEOUT_MS = 5_000;
 
+/** No socket, nobody behind it, or a mover that died while it was asked. */
+const GONE = ['ENOENT', 'ECONNREFUSED', 'ECONNRESET', 'EPIPE'];
+
 export async function listenForControl(
   path: string,
   mover: Pick<Mover, 'cutover' | 'cancel' | 'status'>,
@@ -67,7 +70,7 @@ export function askMover(path: string, request: ControlRequest): Promise<Control
       socket.destroy(new Error(`the mover at ${path} does not answer`));
     });
     socket.on('error', (error: NodeJS.ErrnoException) =>
-      error.code === 'ENOENT' || error.code === 'ECONNREFUSED' ? resolve(undefined) : reject(error),
+      GONE.includes(error.code ?? '') ? resolve(undefined) : reject(error),
     );
     socket.on('close', () => reject(new Error(`the mover at ${path} hung up without an answer`)));
     linesOf(socket).once('line', (line) => {

@@ -42,6 +42,8 @@ const SETTLE_MAX_MS = 1_000;
 const TICKET_EVERY_MS = 5_000;
 const TICKET_RETRY_MS = 500;
 const SWITCHING_LOOK_MS = 100;
+/** A rest that is sent in a few ms on any link worth migrating over. */
+const SMALL_REST_BYTES = 8 * 1_048_576;
 const ABORT_RETRY_MS = 500;
 
 /**
@@ -58,6 +60,7 @@ export class Copy {
   #job: JobStats | undefined;
   #braked: { at: number; look: JobStats } | undefined;
   #limited = false;
+  #allowed = false;
   #stopped = false;
   #aborted: HandoffError | undefined;
   #release: { budgetMs: number } | undefined;
@@ -127,7 +130,7 @@ export class Copy {
     if (this.#stopped || job?.operation !== 'migration-out' || job.bytesTotal === 0) return FIRST_LOOK_MS;
     this.#job = job;
     this.#parties.onProgress(this.#phase, job);
-    if (this.#phase === 'switching') return SWITCHING_LOOK_MS;
+    if (this.#phase === 'switching') return this.#converge(job, before);
     return this.#braked === undefined ? this.#copy(job, before) : this.#settle(job, this.#braked);
   }
 
@@ -189,11 +192,21 @@ export class Copy {
     }
     // An abort may have come while the ticket was read.
     if (this.#release === undefined || this.#aborted !== undefined) return this.#aborted ? 0 : TICKET_EVERY_MS;
-    await source.setMaxDowntimeMs(this.#release.budgetMs);
-    if (this.#stopped) return 0;
     await source.setMaxSpeedMiBps(policy.bandwidthMiBps);
     this.#since = clock.now();
     this.#enter('switching');
+    return FIRST_LOOK_MS;
+  }
+
+  /**
+   * Copies the rest of the held pass with the guest running, and only then allows the blackout: with the budget as limit from
+   * the start, QEMU would stop the guest for what is held as soon as it fits.
+   */
+  async #converge(job: JobStats, before: JobStats | undefined): Promise<number> {
+    if (this.#allowed) return SWITCHING_LOOK_MS;
+    if (before?.iteration === job.iteration && job.bytesRemaining > SMALL_REST_BYTES) return FIRST_LOOK_MS;
+    await this.#parties.source.setMaxDowntimeMs(this.#release!.budgetMs);
+    this.#allowed = true;
     return SWITCHING_LOOK_MS;
   }
 

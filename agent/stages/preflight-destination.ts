@@ -4,7 +4,7 @@ import { type NamedCheck, pass, runChecks, shared, type Verdict } from '../check
 import { checkNotHereYet } from '../checks/guest.ts';
 import { checkBridge, checkInterface, checkNetwork, needOf } from '../checks/networks.ts';
 import { checkCpu, checkMemory, checkVersions } from '../checks/platform.ts';
-import { checkReachable, libvirtPort } from '../checks/reachability.ts';
+import { checkReachable, libvirtEndpoint } from '../checks/reachability.ts';
 import type { AgentDeps } from '../deps.ts';
 import { type DomainDescription, hostModelCpu, type Interface, parseDomain } from '../domain-xml.ts';
 import type { MigrationTarget } from '../hypervisor.ts';
@@ -69,8 +69,8 @@ async function look(
 }
 
 async function sourceReachable(deps: AgentDeps, { source }: OrderOf<'preflight'>): Promise<Verdict> {
-  const port = libvirtPort(source.libvirtUri);
-  const libvirt = port === undefined ? undefined : await deps.facts.connectTcp(source.address, port);
+  const daemon = libvirtEndpoint(source.libvirtUri);
+  const libvirt = daemon && (await deps.facts.connectTcp(daemon.host, daemon.port));
   return checkReachable(source.address, libvirt, undefined);
 }
 

@@ -2,7 +2,7 @@ import type { OrderOf } from '../../contract/orders.ts';
 import type { GuestFacts, ResultOf } from '../../contract/reports.ts';
 import { type NamedCheck, pass, runChecks, shared } from '../checks/check.ts';
 import { checkDevices, checkHostsDiffer, checkNoOtherJob, checkRunning } from '../checks/guest.ts';
-import { checkReachable, FIRST_MIGRATION_PORT, libvirtPort, median } from '../checks/reachability.ts';
+import { checkReachable, FIRST_MIGRATION_PORT, libvirtEndpoint, median } from '../checks/reachability.ts';
 import type { AgentDeps } from '../deps.ts';
 import { type DomainDescription, parseDomain } from '../domain-xml.ts';
 import type { Domain, MigrationTarget } from '../hypervisor.ts';
@@ -53,8 +53,8 @@ async function compareHosts(deps: AgentDeps, order: OrderOf<'preflight'>, here: 
 
 /** One after the other: connects side by side would measure each other. */
 async function lookAtTheWay(deps: AgentDeps, { destination }: OrderOf<'preflight'>) {
-  const port = libvirtPort(destination.libvirtUri);
-  const libvirt = port === undefined ? undefined : await deps.facts.connectTcp(destination.address, port);
+  const daemon = libvirtEndpoint(destination.libvirtUri);
+  const libvirt = daemon && (await deps.facts.connectTcp(daemon.host, daemon.port));
   const migration = await deps.facts.connectTcp(destination.address, FIRST_MIGRATION_PORT);
   const times: number[] = [];
   if (migration.answer !== 'none') {

@@ -115,65 +115,57 @@ describeWithWorld('a migration through the API', { name: 'move', subnet: '10.80.
     expect(await migrate(world, { vm: 'web', from: 'kvm2', to: 'kvm1' })).toMatchObject({ status: 'SUCCEEDED' });
   });
 
-  describeRefusals();
+  it('is refused for a bridge the destination does not have', async () => {
+    await addBridge(lab, 'kvm1', 'br9');
+    await startGuest(lab, 'kvm1', { name: 'odd', address: '10.80.0.102', bridge: 'br9' });
+    await refused('odd', 'network:br9');
+  });
 
-  function describeRefusals(): void {
-    it('is refused for a bridge the destination does not have', async () => {
-      await addBridge(lab, 'kvm1', 'br9');
-      await startGuest(lab, 'kvm1', { name: 'odd', address: '10.80.0.102', bridge: 'br9' });
-      await refused('odd', 'network:br9');
-    });
+  it('is refused for a disk only the source has', async () => {
+    await startGuest(lab, 'kvm1', { name: 'local', address: '10.80.0.103', disk: 'local' });
+    await refused('local', 'disk:vda');
+  });
 
-    it('is refused for a disk only the source has', async () => {
-      await startGuest(lab, 'kvm1', { name: 'local', address: '10.80.0.103', disk: 'local' });
-      await refused('local', 'disk:vda');
-    });
+  it('is refused for memory the destination has promised to others', async () => {
+    const db = new DynamoDBClient(world.aws.inProcess());
+    const promise = (UpdateExpression: string, values?: Record<string, number>) =>
+      db.send(
+        new UpdateCommand({
+          TableName: world.aws.outputs.ControlTable,
+          Key: { pk: 'HOSTS', sk: 'kvm2' },
+          UpdateExpression,
+          ExpressionAttributeNames: { '#other': 'another-migration' },
+          ...(values && { ExpressionAttributeValues: values }),
+        }),
+      );
+    await promise('SET reservations.#other = :mib', { ':mib': 1_000_000 });
+    try {
+      await refused('web', 'memory');
+    } finally {
+      await promise('REMOVE reservations.#other');
+    }
+    await nothingIsHeld();
+  });
 
-    it('is refused for memory the destination has promised to others', async () => {
-      const db = new DynamoDBClient(world.aws.inProcess());
-      const promise = (UpdateExpression: string, values?: Record<string, number>) =>
-        db.send(
-          new UpdateCommand({
-            TableName: world.aws.outputs.ControlTable,
-            Key: { pk: 'HOSTS', sk: 'kvm2' },
-            UpdateExpression,
-            ExpressionAttributeNames: { '#other': 'another-migration' },
-            ...(values && { ExpressionAttributeValues: values }),
-          }),
-        );
-      await promise('SET reservations.#other = :mib', { ':mib': 1_000_000 });
-      try {
-        await refused('web', 'memory');
-      } finally {
-        await promise('REMOVE reservations.#other');
-      }
-    });
-
-    it('is refused for a VM that is not there, and names every other check too', async () => {
-      const view = await migrate(world, { vm: 'nobody', from: 'kvm1', to: 'kvm2' });
-      expect(view).toMatchObject({ status: 'FAILED', failure: { code: 'PreflightFailed' } });
-      expect(view.failure?.message).toContain('domain-exists');
-      expect(new Set(view.checks?.map((check) => check.role))).toEqual(new Set(['source', 'destination']));
-    });
-  }
+  it('is refused for a VM that is not there, and names every other check too', async () => {
+    const view = await migrate(world, { vm: 'nobody', from: 'kvm1', to: 'kvm2' });
+    expect(view).toMatchObject({ status: 'FAILED', failure: { code: 'PreflightFailed' } });
+    expect(view.failure?.message).toContain('domain-exists');
+    expect(new Set(view.checks?.map((check) => check.role))).toEqual(new Set(['source', 'destination']));
+  });
 
   /** Asks to move the VM from kvm1 to kvm2, and expects the one check to fail and the guest to notice nothing. */
   async function refused(vm: string, check: string): Promise<void> {
+    const before = await stateOn(lab, 'kvm1', vm);
     const view = await migrate(world, { vm, from: 'kvm1', to: 'kvm2' });
     expect(view).toMatchObject({ status: 'FAILED', failure: { code: 'PreflightFailed' } });
     const failed = view.checks?.filter((one) => !one.passed) ?? [];
-    expect(failed.map((one) => one.name)).toEqual([check]);
+    // Both hosts may say it.
+    expect(new Set(failed.map((one) => one.name))).toEqual(new Set([check]));
     expect(failed[0]?.remedy).toBeTruthy();
     expect(view.failure?.message).toContain(check);
-    expect(await stateOn(lab, 'kvm1', vm)).toBe(
-      'running (booted)'.replace('booted', (await bootedOrMigrated(vm)) ?? 'booted'),
-    );
+    expect(await stateOn(lab, 'kvm1', vm)).toBe(before);
     expect(await stateOn(lab, 'kvm2', vm)).toBeUndefined();
-    await nothingIsHeld();
     if (vm !== 'web') await destroyGuest(lab, vm);
-  }
-
-  async function bootedOrMigrated(vm: string): Promise<string | undefined> {
-    return /\((.*)\)/.exec((await stateOn(lab, 'kvm1', vm)) ?? '')?.[1];
   }
 });

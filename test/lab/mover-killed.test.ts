@@ -6,8 +6,8 @@ import type { Lab } from './hosts/lab.ts';
 import { exec } from './hosts/node.ts';
 import { addressOf, type HostName } from './hosts/plan.ts';
 import { until } from './hosts/until.ts';
-import { ended, request, stateOn } from './support/moves.ts';
 import { type Direction, type Fate, MessageRelay } from './support/message-relay.ts';
+import { ended, request, stateOn } from './support/moves.ts';
 import { describeWithWorld } from './support/world.ts';
 import type { World } from './world.ts';
 
@@ -65,7 +65,7 @@ describeWithWorld('the mover is killed', { name: 'killed', subnet: '10.83.0' }, 
     migrationId = await request(world, { vm: 'web', from: home, to, policy: { silenceSeconds: 10 } });
     await watching;
     const view = await ended(world, migrationId);
-    expect(killed, 'the mover was killed').toBe(true);
+    expect(killed, `the mover was killed: ${JSON.stringify(view.failure)}`).toBe(true);
     const states = { source: await stateOn(lab, home, 'web'), destination: await stateOn(lab, to, 'web') };
     const running = [states.source, states.destination].filter((state) => state?.startsWith('running'));
     expect(running, JSON.stringify({ states, view }, undefined, 1)).toHaveLength(1);

@@ -16,9 +16,30 @@ export async function request({ api }: World, { vm, from, to, ...more }: Wish): 
   return migrationId;
 }
 
-/** Follows a migration to its end. */
-export const ended = ({ api }: World, migrationId: string): Promise<MigrationView> =>
-  follow(api, migrationId, () => {}, 100);
+/** Longer than any recovery in these tests; a migration that takes longer hangs. */
+const PATIENCE_MS = 150_000;
+
+/** Follows a migration to its end; one that does not end in time says where it stands. */
+export async function ended(world: World, migrationId: string): Promise<MigrationView> {
+  const deadline = Date.now() + PATIENCE_MS;
+  return follow(
+    world.api,
+    migrationId,
+    (view) => {
+      if (Date.now() > deadline) throw new Error(`${migrationId} does not end: ${JSON.stringify(view, undefined, 1)}`);
+    },
+    100,
+  ).catch(async (error: Error) => {
+    const executionArn = world.aws.outputs.MigrateMachine?.replace(':stateMachine:', ':execution:');
+    const history = await world.aws.callAws(
+      'states',
+      'GetExecutionHistory',
+      { executionArn: `${executionArn}:${migrationId}`, reverseOrder: true, maxResults: 15 },
+      world.aws.adminCaller,
+    );
+    throw new Error(`${error.message}\nlast of its history: ${JSON.stringify(history.events, undefined, 1)}`);
+  });
+}
 
 export const migrate = async (world: World, wish: Wish): Promise<MigrationView> =>
   ended(world, await request(world, wish));

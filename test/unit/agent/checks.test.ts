@@ -10,7 +10,7 @@ import {
 } from '../../../agent/checks/guest.ts';
 import { checkBridge, checkEnslaved, checkInterface, checkNetwork, needOf } from '../../../agent/checks/networks.ts';
 import { checkCpu, checkMemory, checkVersions } from '../../../agent/checks/platform.ts';
-import { checkReachable, libvirtPort, median } from '../../../agent/checks/reachability.ts';
+import { checkReachable, libvirtEndpoint, median } from '../../../agent/checks/reachability.ts';
 import type { TcpAnswer } from '../../../agent/host/facts.ts';
 import type { JobStats } from '../../../agent/hypervisor.ts';
 
@@ -158,15 +158,15 @@ it.each([
 });
 
 it.each([
-  ['qemu+tcp://10.0.0.2/system', 16_509],
-  ['qemu+tcp://10.0.0.2:7/system', 7],
-  ['qemu+tcp://[fd00::2]/system', 16_509],
-  ['qemu+tcp://[fd00::2]:7/system', 7],
-  ['qemu://kvm2/system', 16_514],
+  ['qemu+tcp://10.0.0.2/system', { host: '10.0.0.2', port: 16_509 }],
+  ['qemu+tcp://10.0.0.2:7/system', { host: '10.0.0.2', port: 7 }],
+  ['qemu+tcp://[fd00::2]/system', { host: 'fd00::2', port: 16_509 }],
+  ['qemu+tcp://[fd00::2]:7/system', { host: 'fd00::2', port: 7 }],
+  ['qemu://kvm2/system', { host: 'kvm2', port: 16_514 }],
   ['qemu:///system', undefined],
   ['qemu+unix:///system?socket=/run/x', undefined],
-])('libvirt at %s listens on %s', (uri, port) => {
-  expect(libvirtPort(uri)).toBe(port);
+])('libvirt at %s listens on %j', (uri, endpoint) => {
+  expect(libvirtEndpoint(uri)).toEqual(endpoint);
 });
 
 it('takes the middle of several round trips', () => {
