@@ -40,7 +40,7 @@ export async function openLabPlace(say: (line: string) => void): Promise<Place> 
               blackoutMs: Math.round(pinged.longestGapMs),
               tcpLongestGapMs: Math.round(talked.longestGapMs),
               tcpIntact: talked.survived && talked.lost === 0 && talked.wrong === 0,
-              bytesLost: talked.bytesSent - talked.bytesReceived,
+              bytesLost: talked.bytesLost,
               guestIntact: after.bootId === before.bootId && after.patternErrors === 0 && after.diskErrors === 0,
             };
           },

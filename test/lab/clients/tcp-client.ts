@@ -18,6 +18,8 @@ export interface TcpResult {
   /** Answers that were not the one expected next: doubled, out of order or garbled. */
   wrong: number;
   bytesSent: number;
+  /** Of the requests that never got an answer. */
+  bytesLost: number;
   bytesReceived: number;
   /** The longest time between two answers that followed each other, in ms. */
   longestGapMs: number;
@@ -36,6 +38,7 @@ const result: TcpResult = {
   lost: 0,
   wrong: 0,
   bytesSent: 0,
+  bytesLost: 0,
   bytesReceived: 0,
   longestGapMs: 0,
   longestGapAt: Date.now(),
@@ -46,7 +49,7 @@ let lastAnswer: number | undefined;
 
 const socket = createConnection({ host: address ?? '', port: Number(port), noDelay: true });
 const asking = setInterval(() => {
-  const request = `request-${result.sent}\n`;
+  const request = requestOf(result.sent);
   socket.write(request);
   result.sent += 1;
   result.bytesSent += request.length;
@@ -67,6 +70,10 @@ process.on('SIGTERM', () => {
   if (result.answered === result.sent) finish();
   setTimeout(finish, PATIENCE_MS);
 });
+
+function requestOf(number: number): string {
+  return `request-${number}\n`;
+}
 
 /** The guest answers with its own count, its uptime, and the request. */
 function take(line: string): void {
@@ -96,5 +103,6 @@ function fail(error: string): void {
 
 function finish(): void {
   result.lost = result.sent - result.answered;
+  for (let number = result.answered; number < result.sent; number++) result.bytesLost += requestOf(number).length;
   process.stdout.write(`${JSON.stringify(result)}\n`, () => process.exit(0));
 }
