@@ -82,7 +82,11 @@ export interface Domain {
 
 /** The destination's two calls of the protocol; they exist before the domain does. */
 export interface MigrationTarget extends Hypervisor {
-  prepare(options: MigrationOptions & HandshakeInput): Promise<{ cookie: Buffer; uri: string }>;
+  /**
+   * `address` is where the source is to send the memory: the destination's address on the migration network. Without it the
+   * destination names itself, by its configuration or its hostname, which the source may not be able to resolve.
+   */
+  prepare(options: MigrationOptions & HandshakeInput & { address?: string }): Promise<{ cookie: Buffer; uri: string }>;
   /**
    * Starts the copy (`cancelled: false`) or throws it away (`cancelled: true`). A rejection with `answered: true` means the
    * destination refused and has destroyed its copy; with `answered: false` nobody knows.

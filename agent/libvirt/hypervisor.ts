@@ -105,12 +105,16 @@ export class LibvirtHypervisor implements MigrationTarget {
     }
   }
 
-  async prepare(options: MigrationOptions & HandshakeInput): Promise<{ cookie: Buffer; uri: string }> {
+  async prepare(
+    options: MigrationOptions & HandshakeInput & { address?: string },
+  ): Promise<{ cookie: Buffer; uri: string }> {
+    // Without a port libvirt picks a free one, and says which.
+    const wanted = options.address === undefined ? undefined : `tcp://${bracketed(options.address)}`;
     const { cookie, uri } = await this.#connection.call(
       'DOMAIN_MIGRATE_PREPARE3_PARAMS',
       (writer) =>
         writer
-          .array(migrationParameters(options), writeTypedParameter)
+          .array(migrationParameters(options, wanted), writeTypedParameter)
           .opaque(options.cookie)
           .uint(destinationFlags(options)),
       (reader) => ({ cookie: reader.opaque(), uri: reader.optionalString() }),
@@ -187,3 +191,8 @@ function writePlatform(writer: XdrWriter, guest: GuestPlatform): XdrWriter {
 }
 
 function nothing(): void {}
+
+/** As an address stands in a URI. */
+function bracketed(address: string): string {
+  return address.includes(':') ? `[${address}]` : address;
+}

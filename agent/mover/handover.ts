@@ -41,6 +41,8 @@ const NO_COOKIE = Buffer.alloc(0);
 export interface HandoverParties {
   source: Domain;
   target: MigrationTarget;
+  /** The destination's on the migration network. */
+  address: string;
   /** A new connection to the destination, for when the first one is lost. */
   reconnect(): Promise<MigrationTarget>;
   clock: Clock;
@@ -67,10 +69,10 @@ export class Handover {
 
   /** Begin and Prepare: the destination is ready to receive. Closing its connection undoes it. */
   static async prepare(parties: HandoverParties): Promise<Handover> {
-    const { source, target } = parties;
+    const { source, target, address } = parties;
     const options: MigrationOptions = { name: source.name, persistent: await source.persistent() };
     const begun = await source.begin(options);
-    const prepared = await target.prepare({ ...options, xml: begun.xml, cookie: begun.cookie });
+    const prepared = await target.prepare({ ...options, xml: begun.xml, cookie: begun.cookie, address });
     return new Handover(parties, options, { xml: begun.xml, uri: prepared.uri, cookie: prepared.cookie });
   }
 

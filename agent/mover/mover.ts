@@ -115,7 +115,8 @@ export class Mover {
     const { clock, connect } = this.#deps;
     const reconnect = () => connect(this.#order.destination.libvirtUri);
     try {
-      return await Handover.prepare({ source, target, clock, reconnect });
+      const { address } = this.#order.destination;
+      return await Handover.prepare({ source, target, address, clock, reconnect });
     } catch (cause) {
       throw new HandoffError('CopyFailed', `libvirt could not prepare the copy: ${messageOf(cause)}`, { cause });
     }
