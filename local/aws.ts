@@ -130,7 +130,9 @@ export async function startEmbeddedAws(options: EmbeddedAwsOptions): Promise<Emb
     const ssm = createSsm({ ...common, emit: events.emit });
     const states = createStepFunctions({
       ...common,
-      callerForRole: (arn) => roles.session(arn, 'StepFunctions', 'states.amazonaws.com'),
+      // A machine of the user's own names a role that is not the template's: there are no policies to hold it to.
+      callerForRole: (arn) =>
+        roles.has(arn) ? roles.session(arn, 'StepFunctions', 'states.amazonaws.com') : { ...adminCaller, arn },
       emit: events.publish,
     });
     const lambda = createLambda({

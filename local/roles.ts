@@ -11,6 +11,7 @@ export interface Role {
 }
 
 export interface Roles {
+  has(roleArn: string): boolean;
   /** The role's session; fails when the template has no such role, or the role does not trust `service`. */
   session(roleArn: string, sessionName: string, service: string): Caller;
   trustedBy(service: string): Role[];
@@ -77,6 +78,7 @@ export function readRoles(resources: readonly Resource[]): Roles {
   }
 
   return {
+    has: (roleArn) => roles.has(roleArn),
     session(roleArn, sessionName, service) {
       const role = roles.get(roleArn);
       if (role === undefined) throw new Error(`The template has no role ${roleArn}.`);

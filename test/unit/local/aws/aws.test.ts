@@ -2,7 +2,12 @@ import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:f
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DynamoDBClient, UpdateItemCommand } from '@aws-sdk/client-dynamodb';
-import { DescribeExecutionCommand, SFNClient } from '@aws-sdk/client-sfn';
+import {
+  CreateStateMachineCommand,
+  DescribeExecutionCommand,
+  SFNClient,
+  StartExecutionCommand,
+} from '@aws-sdk/client-sfn';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { type EmbeddedAws, type EmbeddedAwsOptions, startEmbeddedAws } from '../../../../local/aws.ts';
 import { AwsError } from '../../../../local/service.ts';
@@ -130,6 +135,33 @@ describe('the embedded AWS', () => {
     const name = Object.keys(functions).find((id) => /^Intruder(?!ServiceRole)/.test(id));
     const answer = await aws.callAws('lambda', 'Invoke', { FunctionName: `Orders-${name}` }, aws.adminCaller);
     expect(JSON.parse(String(answer.Payload))).toMatchObject({ errorType: 'AccessDeniedException' });
+  });
+
+  it('runs any JSONata machine a user brings, with a role of his own', async () => {
+    const { aws, clock } = await start();
+    const states = new SFNClient(aws.inProcess());
+    const { stateMachineArn } = await states.send(
+      new CreateStateMachineCommand({
+        name: 'mine',
+        roleArn: 'arn:aws:iam::000000000000:role/mine',
+        definition: JSON.stringify({
+          QueryLanguage: 'JSONata',
+          StartAt: 'List',
+          States: {
+            List: {
+              Type: 'Task',
+              Resource: 'arn:aws:states:::aws-sdk:dynamodb:listTables',
+              Output: '{% $states.result.TableNames %}',
+              End: true,
+            },
+          },
+        }),
+      }),
+    );
+    const { executionArn } = await states.send(new StartExecutionCommand({ stateMachineArn }));
+    await clock.runUntilIdle();
+    const { status, output } = await states.send(new DescribeExecutionCommand({ executionArn }));
+    expect([status, JSON.parse(output ?? '')]).toEqual(['SUCCEEDED', [aws.outputs.TableName]]);
   });
 
   it('knows callers by their access keys', async () => {
