@@ -65,6 +65,9 @@ export class HandoffStack extends Stack {
     control.grantReadWriteData(settle);
     mailbox.grant(settle, 'dynamodb:UpdateItem');
 
+    const takeOver = fn('TakeOver', 'take-over.ts', 'Reads what a stopped execution had been given, for its successor');
+    control.grantReadWriteData(takeOver);
+
     const migrate = this.machine('Migrate', MIGRATE, {
       definition: migrateDefinition({
         admit: admit.functionArn,
@@ -72,10 +75,11 @@ export class HandoffStack extends Stack {
         reserveMemory: reserveMemory.functionArn,
         recover: recover.functionArn,
         settle: settle.functionArn,
+        takeOver: takeOver.functionArn,
         mailboxTable: mailbox.tableName,
       }),
     });
-    for (const called of [admit, dispatch, reserveMemory, recover, settle]) called.grantInvoke(migrate);
+    for (const called of [admit, dispatch, reserveMemory, recover, settle, takeOver]) called.grantInvoke(migrate);
     mailbox.grant(migrate, 'dynamodb:UpdateItem');
 
     // Emptying a host.
@@ -150,6 +154,24 @@ export class HandoffStack extends Stack {
       },
       targets: [
         new LambdaFunction(watchCommands, { deadLetterQueue: this.deadLetters('DeadCommandEvents'), ...retries }),
+      ],
+    });
+    const watchExecutions = fn(
+      'WatchExecutions',
+      'watch-executions.ts',
+      'Has stopped executions of Migrate taken over',
+    );
+    control.grantReadData(watchExecutions);
+    migrate.grantStartExecution(watchExecutions);
+    new Rule(this, 'ExecutionStopped', {
+      description: 'A migration’s execution ended otherwise than well, perhaps without settling anything',
+      eventPattern: {
+        source: ['aws.states'],
+        detailType: ['Step Functions Execution Status Change'],
+        detail: { stateMachineArn: [migrate.stateMachineArn], status: ['FAILED', 'TIMED_OUT', 'ABORTED'] },
+      },
+      targets: [
+        new LambdaFunction(watchExecutions, { deadLetterQueue: this.deadLetters('DeadExecutionEvents'), ...retries }),
       ],
     });
     new Rule(this, 'MaintenanceScheduled', {

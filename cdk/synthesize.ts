@@ -1,6 +1,6 @@
 import { execFile } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { existsSync, globSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, globSync, readFileSync, renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 
@@ -8,24 +8,33 @@ const PROJECT = new URL('..', import.meta.url).pathname;
 const SOURCES = ['cdk/**/*.ts', 'lambdas/**/*.ts', 'contract/**/*.ts', 'cdk.json', 'package-lock.json'];
 
 /**
- * Synthesizes the stack with the CDK's own command, unless its sources are those of the last time: it takes some fifteen
+ * Synthesizes the stack with the CDK's own command, unless that was done for the same sources before: it takes some fifteen
  * seconds. Returns the cloud assembly's folder.
+ *
+ * Each version of the sources has a folder of its own, which appears when it is complete and never changes. So test
+ * processes that come here at the same time, or an embedded AWS that runs on, are not disturbed by an edit.
  */
 export async function synthesize(): Promise<string> {
-  const assembly = join(PROJECT, 'cdk.out');
-  const stamp = join(assembly, 'sources.sha256');
   const hash = createHash('sha256');
   for (const file of globSync(SOURCES, { cwd: PROJECT }).sort())
     hash.update(file).update(readFileSync(join(PROJECT, file)));
-  const digest = hash.digest('hex');
-  if (existsSync(stamp) && readFileSync(stamp, 'utf8') === digest) return assembly;
+  const assembly = join(PROJECT, '.handoff', `assembly-${hash.digest('hex').slice(0, 16)}`);
+  if (existsSync(assembly)) return assembly;
+
+  const unfinished = `${assembly}.${process.pid}`;
   const bin = join(PROJECT, 'node_modules/.bin');
-  await promisify(execFile)(join(bin, 'cdk'), ['synth', '--quiet', '--output', assembly], {
-    cwd: PROJECT,
-    // The app must run on this Node, whichever the machine has.
-    env: { ...process.env, PATH: `${bin}:${process.env.PATH}` },
-    maxBuffer: 64 * 1024 * 1024,
-  });
-  writeFileSync(stamp, digest);
+  try {
+    await promisify(execFile)(join(bin, 'cdk'), ['synth', '--quiet', '--output', unfinished], {
+      cwd: PROJECT,
+      // The app must run on this Node, whichever the machine has.
+      env: { ...process.env, PATH: `${bin}:${process.env.PATH}` },
+      maxBuffer: 64 * 1024 * 1024,
+    });
+    renameSync(unfinished, assembly);
+  } catch (error) {
+    rmSync(unfinished, { recursive: true, force: true });
+    // Another process was faster.
+    if (!existsSync(assembly)) throw error;
+  }
   return assembly;
 }

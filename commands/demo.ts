@@ -58,25 +58,31 @@ async function migrate({
 
 function report(place: Place, { view, seen }: { view: MigrationView; seen: Observation }): void {
   const known = (ms: number | undefined): string => (ms === undefined ? 'not observed' : duration(ms));
+  const simulated = place.hypervisor === 'simulated';
   const rows = [
     ['VM', view.vm],
     ['was on', view.source],
     ['is on', view.runsOn ?? 'unknown'],
     ['status', view.status],
     ['total time', known(view.result?.totalMs)],
-    ['downtime (QEMU)', known(view.result?.downtimeMs)],
-    ['blackout (outside)', known(seen.blackoutMs)],
-    ['longest TCP gap', known(seen.tcpLongestGapMs)],
-    ['TCP connection', seen.tcpIntact === undefined ? 'not observed' : seen.tcpIntact ? 'intact' : 'BROKEN'],
-    ['bytes lost', seen.bytesLost === undefined ? 'not observed' : String(seen.bytesLost)],
-    ['memory and disk', seen.guestIntact === undefined ? 'not observed' : seen.guestIntact ? 'intact' : 'DAMAGED'],
+    [simulated ? 'downtime (simulated)' : 'downtime (QEMU)', known(view.result?.downtimeMs)],
   ];
+  if (!simulated) {
+    rows.push(
+      ['blackout (outside)', known(seen.blackoutMs)],
+      ['longest TCP gap', known(seen.tcpLongestGapMs)],
+      ['TCP connection', seen.tcpIntact === undefined ? 'not observed' : seen.tcpIntact ? 'intact' : 'BROKEN'],
+      ['bytes lost', seen.bytesLost === undefined ? 'not observed' : String(seen.bytesLost)],
+      ['memory and disk', seen.guestIntact === undefined ? 'not observed' : seen.guestIntact ? 'intact' : 'DAMAGED'],
+    );
+  }
   console.log(`\n${table(rows)}`);
   if (view.failure) console.log(`\n${view.failure.code}: ${view.failure.message}`);
-  if (place.hypervisor === 'simulated') console.log('\nThese figures are simulated: no real guest was moved.');
+  if (simulated)
+    console.log('\nThe times are simulated: no real guest was moved, and nothing was measured from outside.');
   if (!options.keep) {
     console.log(
-      '\nNext: "npm run demo -- --keep" leaves it running, to look around with "npx handoff"; README.md goes on from there.',
+      `\nNext: "npm run demo -- ${options.simulated ? '--simulated ' : ''}--keep" leaves it running, to look around with "npx handoff"; README.md goes on from there.`,
     );
   }
   if (options.json) {

@@ -47,7 +47,7 @@ export const MigrationRequest = z.strictObject({
   source: HostId,
   destination: HostId,
   /** Where the guest answers, so that verify can look for it; optional. */
-  guestAddress: z.union([z.ipv4(), z.ipv6()]).optional(),
+  guestAddress: z.union([z.ipv4(), z.ipv6()], 'must be an IPv4 or IPv6 address').optional(),
   policy: Policy.prefault({}),
   /** Why, for the record. */
   reason: z.string().max(256).optional(),

@@ -7,6 +7,7 @@ export const FAILURES = {
   InvalidInput: 'The request is not valid; the message names each field.',
   UnknownHost: 'No host of that name is registered.',
   UnknownMigration: 'No migration of that id is known.',
+  UnknownEvacuation: 'No evacuation of that id is known.',
   VmBusy: 'The VM is being migrated already.',
   HostNotAccepting: 'The destination is cordoned or in maintenance.',
   HostBusy: 'No slot came free on the hosts within the time the policy allows.',
@@ -18,6 +19,7 @@ export const FAILURES = {
   OrderExpired: 'The order came too late to be begun.',
   OrderMisdirected: 'The order is for another host.',
   CommandFailed: 'SSM could not run the agent on the host.',
+  HostSilent: 'A host did not report on a stage in time.',
   AgentFailed: 'The agent failed in a way it did not expect.',
   HypervisorUnreachable: "A host's libvirt could not be reached.",
   // What ends a copy or a handover.
@@ -31,6 +33,7 @@ export const FAILURES = {
   VerifyFailed: 'A check after the handover failed.',
   Cancelled: 'Cancelled on request.',
   AlreadyHandedOver: 'The handover is committed; it can no longer be cancelled.',
+  ExecutionStopped: 'The execution that carried the migration was stopped from outside; another one settled it.',
   // What recovery cannot settle by itself.
   NeedsOperator: 'Who owns the VM could not be proven; nothing was resumed.',
   HostNotEmptied: 'VMs are left on the host.',

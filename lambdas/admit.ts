@@ -14,11 +14,10 @@ import {
   MAILBOX,
   type MigrationItem,
   mailboxOfNode,
-  migrationHostKey,
-  migrationKey,
 } from './shared/control-table.ts';
 import { lambda, logger } from './shared/function.ts';
 import { addressOf, getHosts, mustAccept } from './shared/hosts.ts';
+import { getRecord, hostLinks, type NewMigration, newRecord } from './shared/migration-record.ts';
 import { parse } from './shared/parse.ts';
 import { dynamo, isoNow, now } from './shared/surroundings.ts';
 import { addEvent } from './shared/timeline.ts';
@@ -45,18 +44,19 @@ export const handler = lambda(async (event: unknown) => {
   const { [PARENT]: _parent, ...body } = raw;
   const request = parse(MigrationRequest, body, 'migration');
   const { source, destination } = await getHosts(request.source, request.destination);
-  const known = await record(migrationId);
-  if (known?.cancelRequestedAt !== undefined)
-    throw new HandoffError('Cancelled', 'Cancelled on request while waiting in line.');
+  const wanted: Wanted = { migrationId, executionArn, requestedAt, request, source, destination };
+  const known = await getRecord(migrationId);
+  mustNotBeCancelled(known);
   if (known === undefined || known.status === 'QUEUED') mustAccept(destination);
 
-  const wanted: Wanted = { request, source, destination };
   const verdict = admission(source, destination, migrationId, now());
   if (verdict.admit) {
-    const refused = await take(migrationId, executionArn, requestedAt, wanted);
+    const refused = await take(wanted);
     if (refused.length === 0)
       await addEvent(migrationId, 'admitted', { source: source.sk, destination: destination.sk });
-    if (refused.length === 0 || (await alreadyAdmitted(migrationId))) {
+    const latest = refused.length === 0 ? undefined : await getRecord(migrationId);
+    mustNotBeCancelled(latest);
+    if (refused.length === 0 || latest?.admittedAt !== undefined) {
       return {
         admitted: true,
         vm: request.vm,
@@ -75,25 +75,18 @@ export const handler = lambda(async (event: unknown) => {
   if (waitedSeconds >= request.policy.waitInLineSeconds) {
     throw new HandoffError('HostBusy', `Waited ${Math.round(waitedSeconds)} s in line: ${because}.`);
   }
-  await queue(migrationId, executionArn, requestedAt, wanted, known);
+  await queue(wanted, known);
   return { admitted: false, vm: request.vm, because, askAgainSeconds: ASK_AGAIN_SECONDS };
 });
 
-interface Wanted {
-  request: MigrationRequest;
+interface Wanted extends NewMigration {
   source: HostItem;
   destination: HostItem;
 }
 
-async function record(migrationId: string): Promise<MigrationItem | undefined> {
-  const { Item } = await dynamo.send(
-    new GetCommand({ TableName: CONTROL, Key: migrationKey(migrationId), ConsistentRead: true }),
-  );
-  return Item as MigrationItem | undefined;
-}
-
-async function alreadyAdmitted(migrationId: string): Promise<boolean> {
-  return (await record(migrationId))?.admittedAt !== undefined;
+function mustNotBeCancelled(record: MigrationItem | undefined): void {
+  if (record?.cancelRequestedAt !== undefined && record.admittedAt === undefined)
+    throw new HandoffError('Cancelled', 'Cancelled on request before it began.');
 }
 
 async function vmBusy(vm: string): Promise<HandoffError> {
@@ -109,43 +102,18 @@ async function vmBusy(vm: string): Promise<HandoffError> {
 }
 
 /** The record and the lock, which a waiting migration holds as well. Neither overwrites anybody else's. */
-function recordAndLock(
-  migrationId: string,
-  executionArn: string,
-  requestedAt: string,
-  { request }: Wanted,
-  admitted: boolean,
-) {
-  const { reason, guestAddress } = request;
-  const item: MigrationItem = {
-    ...migrationKey(migrationId),
-    entity: 'MIGRATION',
-    migrationId,
-    vm: request.vm,
-    source: request.source,
-    destination: request.destination,
-    policy: request.policy,
-    checks: {},
-    status: admitted ? 'PREFLIGHT' : 'QUEUED',
-    requestedAt,
-    executionArn,
-    ...(guestAddress !== undefined && { guestAddress }),
-    ...(reason !== undefined && { reason }),
-    ...(admitted && { admittedAt: isoNow() }),
-  };
-  const link = (hostId: string) => ({
-    Put: {
-      TableName: CONTROL,
-      Item: { ...migrationHostKey(migrationId, hostId), host: hostId, migrationId, requestedAt },
-    },
-  });
+function recordAndLock(wanted: Wanted, admitted: boolean) {
+  const { migrationId, request } = wanted;
   return [
     {
       name: 'record' as const,
       write: {
         Put: {
           TableName: CONTROL,
-          Item: item,
+          Item: {
+            ...newRecord(wanted),
+            ...(admitted && { status: 'PREFLIGHT', admittedAt: isoNow() }),
+          } satisfies MigrationItem,
           ConditionExpression:
             'attribute_not_exists(pk) OR (#status = :queued AND attribute_not_exists(cancelRequestedAt))',
           ExpressionAttributeNames: { '#status': 'status' },
@@ -164,14 +132,13 @@ function recordAndLock(
         },
       },
     },
-    { name: 'links' as const, write: link(request.source) },
-    { name: 'links' as const, write: link(request.destination) },
+    ...hostLinks(wanted),
   ];
 }
 
 /** Everything at once. Returns what stood in the way. */
-function take(migrationId: string, executionArn: string, requestedAt: string, wanted: Wanted) {
-  const { source, destination } = wanted;
+function take(wanted: Wanted) {
+  const { migrationId, source, destination } = wanted;
   const slot = (host: HostItem, side: 'outgoing' | 'incoming', state: string) => ({
     name: side,
     write: {
@@ -195,7 +162,7 @@ function take(migrationId: string, executionArn: string, requestedAt: string, wa
     },
   });
   return transact([
-    ...recordAndLock(migrationId, executionArn, requestedAt, wanted, true),
+    ...recordAndLock(wanted, true),
     slot(source, 'outgoing', 'attribute_exists(pk)'),
     // A host that was cordoned since it was read takes nothing.
     slot(destination, 'incoming', '#state = :active'),
@@ -213,15 +180,11 @@ function take(migrationId: string, executionArn: string, requestedAt: string, wa
 }
 
 /** The record, the lock, and a place in both hosts' lines (or a sign that the place is still wanted). */
-async function queue(
-  migrationId: string,
-  executionArn: string,
-  requestedAt: string,
-  wanted: Wanted,
-  known: MigrationItem | undefined,
-): Promise<void> {
+async function queue(wanted: Wanted, known: MigrationItem | undefined): Promise<void> {
+  const { migrationId, requestedAt } = wanted;
   if (known === undefined) {
-    const refused = await transact(recordAndLock(migrationId, executionArn, requestedAt, wanted, false));
+    const refused = await transact(recordAndLock(wanted, false));
+    if (refused.includes('record')) mustNotBeCancelled(await getRecord(migrationId));
     if (refused.includes('lock')) throw await vmBusy(wanted.request.vm);
     await addEvent(migrationId, 'waiting in line', { source: wanted.source.sk, destination: wanted.destination.sk });
   }

@@ -1,3 +1,4 @@
+import type { MiddlewareObj } from '@middy/core';
 import httpHeaderNormalizer from '@middy/http-header-normalizer';
 import httpJsonBodyParser from '@middy/http-json-body-parser';
 import httpRouter from '@middy/http-router';
@@ -22,8 +23,14 @@ const route = httpRouter<APIGatewayProxyEventV2, APIGatewayProxyStructuredResult
   { method: 'POST', path: '/migrations/{migrationId}/cancel', handler: cancelMigration },
 ]);
 
+const parseBody = httpJsonBodyParser().before!;
+/** Only what is there is parsed: some clients send a content type without a body. */
+const jsonBody: MiddlewareObj<APIGatewayProxyEventV2, APIGatewayProxyStructuredResultV2> = {
+  before: async (request) => (request.event.body ? parseBody(request as Parameters<typeof parseBody>[0]) : undefined),
+};
+
 /** The HTTP API. Callers are authorized by IAM before they come here; bodies are checked by the routes. */
 export const handler = lambda<APIGatewayProxyEventV2, APIGatewayProxyStructuredResultV2>(route)
   .use(httpHeaderNormalizer())
-  .use(httpJsonBodyParser({ disableContentTypeError: true }))
+  .use(jsonBody)
   .use(problems);

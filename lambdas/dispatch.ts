@@ -22,6 +22,7 @@ import {
 } from './shared/control-table.ts';
 import { lambda, logger } from './shared/function.ts';
 import { addressOf, getHost, getHosts, mustAccept } from './shared/hosts.ts';
+import { getRecord, unknownMigration } from './shared/migration-record.ts';
 import { parse } from './shared/parse.ts';
 import { dynamo, isoNow, now, setting, ssm } from './shared/surroundings.ts';
 import { answer } from './shared/task-answer.ts';
@@ -124,7 +125,7 @@ async function prepare(
     const host = await getHost(input.hostId);
     return { host, order: { ...common, hostId: host.sk, stage: 'inspect', fence: false }, record: undefined };
   }
-  const record = await getRecord(input.migrationId);
+  const record = await mustHaveRecord(input.migrationId);
   const hosts = await getHosts(record.source, record.destination);
   const host = hosts[input.role];
   const both = { vm: record.vm, source: addressOf(hosts.source), destination: addressOf(hosts.destination) };
@@ -157,13 +158,10 @@ async function prepare(
   }
 }
 
-async function getRecord(migrationId: string): Promise<MigrationItem> {
-  const { Item } = await dynamo.send(
-    new GetCommand({ TableName: CONTROL, Key: migrationKey(migrationId), ConsistentRead: true }),
-  );
-  if (Item === undefined)
-    throw new HandoffError('UnknownMigration', `No migration "${migrationId}" has been admitted.`);
-  return Item as MigrationItem;
+async function mustHaveRecord(migrationId: string): Promise<MigrationItem> {
+  const record = await getRecord(migrationId);
+  if (record === undefined) throw unknownMigration(migrationId, 'it has not been admitted');
+  return record;
 }
 
 /** In one step with the look at the record, so that a cancel either sees this request or stops it. */
@@ -190,9 +188,9 @@ async function finalReport(mailbox: string, requestId: string): Promise<Report |
   const { Item } = await dynamo.send(
     new GetCommand({ TableName: MAILBOX, Key: reportKey(mailbox, requestId), ConsistentRead: true }),
   );
-  if (Item === undefined) return undefined;
-  const report = Report.parse(Item.report);
-  return report.kind === 'progress' ? undefined : report;
+  // What a host writes is outside input: what is no report is no answer.
+  const report = Report.safeParse(Item?.report).data;
+  return report?.kind === 'progress' ? undefined : report;
 }
 
 /** An order once given stays as it is: the agent may have claimed it already. */

@@ -1,9 +1,9 @@
 import { ConditionalCheckFailedException } from '@aws-sdk/client-dynamodb';
-import { DeleteCommand, GetCommand, UpdateCommand } from '@aws-sdk/lib-dynamodb';
+import { DeleteCommand, UpdateCommand } from '@aws-sdk/lib-dynamodb';
 import { z } from 'zod';
 import type { MigrationStatus } from '../contract/api.ts';
 import { ticketKey } from '../contract/mailbox.ts';
-import { MigrationId, Role } from '../contract/names.ts';
+import { Role } from '../contract/names.ts';
 import { CutoverResult, PrecopyResult } from '../contract/reports.ts';
 import {
   CONTROL,
@@ -17,12 +17,14 @@ import {
 } from './shared/control-table.ts';
 import { count, lambda } from './shared/function.ts';
 import { getHosts } from './shared/hosts.ts';
+import { getRecord } from './shared/migration-record.ts';
 import { parse } from './shared/parse.ts';
 import { dynamo, isoNow, now } from './shared/surroundings.ts';
 import { addEvent } from './shared/timeline.ts';
 
 const Input = z.object({
-  migrationId: MigrationId,
+  /** The execution's name, which a person may have chosen: one that is no migration's id has nothing to settle. */
+  migrationId: z.string(),
   outcome: z.object({
     status: z.enum(['SUCCEEDED', 'FAILED', 'NEEDS_OPERATOR']),
     /** Who owns the VM now; absent when nothing was touched and nothing is known. */
@@ -62,13 +64,6 @@ export const handler = lambda(async (event: unknown) => {
     ...(final.failure !== undefined && { failure: final.failure }),
   };
 });
-
-async function getRecord(migrationId: string): Promise<MigrationItem | undefined> {
-  const { Item } = await dynamo.send(
-    new GetCommand({ TableName: CONTROL, Key: migrationKey(migrationId), ConsistentRead: true }),
-  );
-  return Item as MigrationItem | undefined;
-}
 
 /** A ticket nobody used is revoked; a committed one stays as the proof it is. Both may go when history goes. */
 async function closeTicket(key: { pk: string; sk: string }): Promise<void> {

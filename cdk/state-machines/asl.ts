@@ -66,7 +66,7 @@ export function call(functionArn: string, payload: Record<string, unknown>, rest
  */
 export function stage(
   dispatchArn: string,
-  order: { stage: string; role: string } & Record<string, unknown>,
+  order: { migrationId: string; stage: string; role: string } & Record<string, unknown>,
   limits: { timeoutSeconds: number | string; heartbeatSeconds?: string },
   rest: Record<string, unknown>,
 ): State {
@@ -76,7 +76,6 @@ export function stage(
     Arguments: {
       FunctionName: dispatchArn,
       Payload: {
-        migrationId: js('$states.context.Execution.Name'),
         ...order,
         taskToken: js('$states.context.Task.Token'),
       },
@@ -90,10 +89,14 @@ export function stage(
 
 /**
  * What a Catch knows, as a failure with a code and a message. A function's error comes as Lambda's JSON, a host's failure as
- * the plain message it reported, a time limit with no cause at all.
+ * the plain message it reported; a time limit comes without a cause, and is told in our words.
  */
 export const CAUGHT = js(
-  "{ 'code': $states.errorOutput.Error, 'message': " +
+  "$states.errorOutput.Error = 'States.HeartbeatTimeout' ? { 'code': 'MoverGone', 'message': " +
+    "'The mover was silent for longer than the policy allows (silenceSeconds).' } : " +
+    "$states.errorOutput.Error = 'States.Timeout' ? { 'code': 'HostSilent', 'message': " +
+    "'No report came in time in \"' & $states.context.State.Name & '\"; the timeline shows who was asked and has not answered.' } : " +
+    "{ 'code': $states.errorOutput.Error, 'message': " +
     '$not($exists($states.errorOutput.Cause)) ? $states.errorOutput.Error : ' +
     '$substring($states.errorOutput.Cause, 0, 13) = \'{"errorType":\' ? $parse($states.errorOutput.Cause).errorMessage : ' +
     '$states.errorOutput.Cause }',

@@ -28,7 +28,13 @@ export function evacuateDefinition(fn: EvacuateParts): Definition {
   const look = (rest: Record<string, unknown>): State =>
     stage(
       fn.dispatch,
-      { stage: 'inspect', role: 'source', hostId: js('$host'), attempt: js('$round') },
+      {
+        migrationId: js('$states.context.Execution.Name'),
+        stage: 'inspect',
+        role: 'source',
+        hostId: js('$host'),
+        attempt: js('$round'),
+      },
       { timeoutSeconds: 90 },
       { Output: js('$states.result'), Catch: giveUp, ...rest },
     );

@@ -6,16 +6,23 @@ export interface MigrateParts {
   reserveMemory: string;
   recover: string;
   settle: string;
+  takeOver: string;
   mailboxTable: string;
 }
 
 /** How long a host may take to answer a short stage: delivery of the command (30 s at most), start, work. */
 const SHORT_STAGE_SECONDS = 90;
+const MINE = { migrationId: js('$migrationId') };
+/** A function of a stopped execution may run on for as long as a function may run at all. */
+const FUNCTIONS_END_SECONDS = 30;
+/** Rounds of recovery are counted anew by each execution of a migration; their requests must not be mistaken for each other. */
+const ATTEMPT = js('$takeover * 100 + $round');
 /** Of the mover, before its host or its way to AWS counts as gone. */
 const SILENCE = js('$admission.policy.silenceSeconds');
 
 /**
  * One VM's move. The execution's name is the migration's id, its input the request (contract/api.ts, MigrationRequest).
+ * A name with a number, `<migration id>.1`, is an execution that takes over from one that was stopped from outside.
  *
  * Until pre-copy is ordered nothing has been touched, and a failure only has to be settled. From then on every failure goes
  * through recovery, which finds out by proof where the VM is. Settle always runs.
@@ -40,7 +47,7 @@ export function migrateDefinition(fn: MigrateParts): Definition {
     States: {
       [title]: stage(
         fn.dispatch,
-        { stage: 'preflight', role },
+        { ...MINE, stage: 'preflight', role },
         { timeoutSeconds: SHORT_STAGE_SECONDS },
         {
           Comment: `The ${role} answers with its list of checks, each passed or failed with what was found.`,
@@ -59,7 +66,7 @@ export function migrateDefinition(fn: MigrateParts): Definition {
     States: {
       [title]: stage(
         fn.dispatch,
-        { stage: 'verify', role },
+        { ...MINE, stage: 'verify', role },
         { timeoutSeconds: SHORT_STAGE_SECONDS },
         {
           Comment:
@@ -81,7 +88,7 @@ export function migrateDefinition(fn: MigrateParts): Definition {
     States: {
       [title]: stage(
         fn.dispatch,
-        { stage: 'inspect', role, attempt: js('$round'), fence: role === 'source' },
+        { ...MINE, stage: 'inspect', role, attempt: ATTEMPT, fence: role === 'source' },
         { timeoutSeconds: SHORT_STAGE_SECONDS },
         {
           Comment:
@@ -106,12 +113,57 @@ export function migrateDefinition(fn: MigrateParts): Definition {
   return {
     Comment: 'Handoff: live-migrates one VM. Input: vm, source, destination, policy. The name is the migration id.',
     QueryLanguage: 'JSONata',
-    StartAt: 'Admit',
+    StartAt: 'Which migration?',
     States: {
+      'Which migration?': {
+        Type: 'Pass',
+        Assign: {
+          migrationId: js("$replace($states.context.Execution.Name, /\\.\\d+$/, '')"),
+          takeover: js(
+            '$contains($states.context.Execution.Name, /\\.\\d+$/) ? $number($match($states.context.Execution.Name, /\\d+$/).match) : 0',
+          ),
+        },
+        Next: 'Begun before?',
+      },
+      'Begun before?': {
+        Type: 'Choice',
+        Choices: [{ Condition: js('$takeover > 0'), Next: 'Let its functions end' }],
+        Default: 'Admit',
+      },
+      'Let its functions end': {
+        Type: 'Wait',
+        Comment: 'The execution this one takes over from was stopped; what it had called may still be at work.',
+        Seconds: FUNCTIONS_END_SECONDS,
+        Next: 'Take over',
+      },
+      'Take over': call(
+        fn.takeOver,
+        { migrationId: js('$migrationId'), executionArn: js('$states.context.Execution.Id') },
+        {
+          Comment: 'Reads what the stopped execution had been given.',
+          Assign: {
+            admission: js('$states.result.Payload'),
+            results: {},
+            recoverySince: js('$states.context.State.EnteredTime'),
+            failure: {
+              code: 'ExecutionStopped',
+              message: 'The execution that carried the migration was stopped from outside.',
+            },
+          },
+          Catch: untouched,
+          Next: 'Was it admitted?',
+        },
+      ),
+      'Was it admitted?': {
+        Type: 'Choice',
+        Choices: [{ Condition: js('$admission.admitted'), Next: 'Revoke the ticket' }],
+        Default: 'Nothing was touched',
+      },
+
       Admit: call(
         fn.admit,
         {
-          migrationId: js('$states.context.Execution.Name'),
+          migrationId: js('$migrationId'),
           executionArn: js('$states.context.Execution.Id'),
           requestedAt: js('$states.context.Execution.StartTime'),
           request: js('$states.context.Execution.Input'),
@@ -161,7 +213,7 @@ export function migrateDefinition(fn: MigrateParts): Definition {
       'Reserve memory': call(
         fn.reserveMemory,
         {
-          migrationId: js('$states.context.Execution.Name'),
+          migrationId: js('$migrationId'),
           destination: js('$admission.destination.hostId'),
           memoryMiB: js('$guest.memoryMiB'),
           freeMemoryMiB: js('$freeMemoryMiB'),
@@ -175,7 +227,7 @@ export function migrateDefinition(fn: MigrateParts): Definition {
 
       'Pre-copy': stage(
         fn.dispatch,
-        { stage: 'precopy', role: 'source' },
+        { ...MINE, stage: 'precopy', role: 'source' },
         // The mover itself keeps the deadline; this is for a mover that does not.
         { timeoutSeconds: js('$admission.policy.deadlineSeconds + 300'), heartbeatSeconds: SILENCE },
         {
@@ -194,7 +246,7 @@ export function migrateDefinition(fn: MigrateParts): Definition {
       },
       'Cut over': stage(
         fn.dispatch,
-        { stage: 'cutover', role: 'source' },
+        { ...MINE, stage: 'cutover', role: 'source' },
         { timeoutSeconds: 900, heartbeatSeconds: SILENCE },
         {
           Comment:
@@ -283,7 +335,7 @@ export function migrateDefinition(fn: MigrateParts): Definition {
       'Decide who owns the VM': call(
         fn.recover,
         {
-          migrationId: js('$states.context.Execution.Name'),
+          migrationId: js('$migrationId'),
           ticket: js('$admission.ticket'),
           round: js('$round'),
           since: js('$recoverySince'),
@@ -322,9 +374,10 @@ export function migrateDefinition(fn: MigrateParts): Definition {
       'Put it right': stage(
         fn.dispatch,
         {
+          ...MINE,
           stage: 'abort',
           role: js('$decision.role'),
-          attempt: js('$round'),
+          attempt: ATTEMPT,
           action: js('$decision.action'),
         },
         { timeoutSeconds: SHORT_STAGE_SECONDS },
@@ -348,7 +401,7 @@ export function migrateDefinition(fn: MigrateParts): Definition {
 
       Settle: call(
         fn.settle,
-        { migrationId: js('$states.context.Execution.Name'), outcome: js('$outcome'), results: js('$results') },
+        { migrationId: js('$migrationId'), outcome: js('$outcome'), results: js('$results') },
         {
           Comment: 'Writes the outcome and gives back lock, slots and memory. Tried until it is done.',
           Assign: { settled: js('$states.result.Payload') },

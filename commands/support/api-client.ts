@@ -43,7 +43,13 @@ export async function findAccess(given: string | undefined): Promise<Access> {
     return JSON.parse(readFileSync(LOCAL_FILE, 'utf8')) as Access;
   }
   const region = /\.execute-api\.([a-z0-9-]+)\.amazonaws\.com/.exec(url)?.[1] ?? process.env.AWS_REGION ?? 'us-east-1';
-  return { url, region, credentials: await fromNodeProviderChain()() };
+  try {
+    return { url, region, credentials: await fromNodeProviderChain()() };
+  } catch (cause) {
+    throw new Unreachable(`No AWS credentials to sign requests to ${url} with: ${(cause as Error).message}.`, {
+      cause,
+    });
+  }
 }
 
 export class ApiClient {

@@ -3,22 +3,29 @@ import type { Progress } from '../../contract/facts.ts';
 
 /** A duration in a person's units: 85 ms, 2.4 s, 3 min 20 s, 2 h 5 min. */
 export function duration(ms: number): string {
-  if (ms < 1000) return `${Math.round(ms)} ms`;
-  if (ms < 60_000) return `${(ms / 1000).toFixed(1)} s`;
-  if (ms < 3_600_000) return `${Math.floor(ms / 60_000)} min ${Math.round((ms % 60_000) / 1000)} s`;
-  return `${Math.floor(ms / 3_600_000)} h ${Math.round((ms % 3_600_000) / 60_000)} min`;
+  // Rounded to what is shown before it is put into words, or there would be minutes of 60 s.
+  if (Math.round(ms) < 1000) return `${Math.round(ms)} ms`;
+  const tenths = Math.round(ms / 100);
+  if (tenths < 600) return `${(tenths / 10).toFixed(1)} s`;
+  const seconds = Math.round(ms / 1000);
+  if (seconds < 3600) return `${Math.floor(seconds / 60)} min ${seconds % 60} s`;
+  const minutes = Math.round(ms / 60_000);
+  return `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
 }
 
 /** An amount of memory or data: 512 KiB, 16.6 MiB, 1.5 GiB. */
 export function bytes(count: number): string {
-  if (count < 1024 * 1024) return `${Math.round(count / 1024)} KiB`;
-  if (count < 1024 ** 3) return `${(count / 1024 ** 2).toFixed(1)} MiB`;
-  return `${(count / 1024 ** 3).toFixed(1)} GiB`;
+  const kib = Math.round(count / 1024);
+  if (kib < 1024) return `${kib} KiB`;
+  const mib = (count / 1024 ** 2).toFixed(1);
+  return Number(mib) < 1024 ? `${mib} MiB` : `${(count / 1024 ** 3).toFixed(1)} GiB`;
 }
 
 export function bar(progress: Progress, width = 24): string {
-  const share = progress.bytesTotal === 0 ? 0 : 1 - progress.bytesRemaining / progress.bytesTotal;
-  const filled = Math.max(0, Math.min(width, Math.round(share * width)));
+  const copied = progress.bytesTotal === 0 ? 0 : 1 - progress.bytesRemaining / progress.bytesTotal;
+  // QEMU may count more left than there is.
+  const share = Math.max(0, Math.min(1, copied));
+  const filled = Math.round(share * width);
   return `[${'#'.repeat(filled)}${'.'.repeat(width - filled)}] ${Math.round(share * 100)} %`;
 }
 
@@ -42,6 +49,7 @@ export function table(rows: readonly (readonly string[])[]): string {
 
 /** A finished or running migration, for a person. */
 export function describe(view: MigrationView): string {
+  const failed = failedChecks(view);
   const lines = [
     `${view.migrationId}: ${view.vm}, ${view.source} -> ${view.destination}, ${view.status}`,
     ...(view.runsOn !== undefined ? [`  runs on     ${view.runsOn}`] : []),
@@ -51,18 +59,29 @@ export function describe(view: MigrationView): string {
       ? [`  downtime    ${duration(view.result.downtimeMs)} (QEMU's figure)`]
       : []),
     ...(view.progress !== undefined && view.endedAt === undefined ? [`  copy        ${copyLine(view.progress)}`] : []),
-    ...(view.failure !== undefined ? [`  failure     ${view.failure.code}: ${view.failure.message}`] : []),
+    ...(view.failure !== undefined ? [`  failure     ${failureLine(view.failure, failed.length)}`] : []),
     ...(view.caution !== undefined ? [`  caution     ${view.caution.code}: ${view.caution.message}`] : []),
-    ...(view.checks ?? [])
-      .filter((check) => !check.passed)
-      .map(
-        (check) =>
-          `  check       ${check.role}: ${check.name} failed: ${check.found}${check.remedy ? ` (${check.remedy})` : ''}`,
-      ),
+    ...failed.map((line) => `  check       ${line}`),
     ...view.timeline.map((event) => `  ${event.at}  ${event.what}${eventDetail(event.detail)}`),
     `  console     ${view.consoleUrl}`,
   ];
   return lines.join('\n');
+}
+
+/** A refusal by preflight is told by its checks, a line each. */
+function failureLine({ code, message }: { code: string; message: string }, failedChecks: number): string {
+  return code === 'PreflightFailed' && failedChecks > 0 ? `${code}; the VM was not touched` : `${code}: ${message}`;
+}
+
+/** Checks of one host that failed for the same reason share a line: a VM that is not there fails nearly all of them. */
+function failedChecks({ checks = [] }: MigrationView): string[] {
+  const failed = checks.filter(({ passed }) => !passed);
+  const alike = Map.groupBy(failed, ({ role, found, remedy }) => JSON.stringify([role, found, remedy]));
+  return [...alike.values()].map((group) => {
+    const { role, found, remedy } = group[0]!;
+    const names = group.map(({ name }) => name).join(', ');
+    return `${role}: ${names}: ${found}${remedy === undefined ? '' : ` (${remedy})`}`;
+  });
 }
 
 function eventDetail(detail: Record<string, unknown> | undefined): string {

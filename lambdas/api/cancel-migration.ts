@@ -1,6 +1,6 @@
 import { QueryCommand } from '@aws-sdk/lib-dynamodb';
 import type { APIGatewayProxyEventV2, APIGatewayProxyStructuredResultV2 } from 'aws-lambda';
-import { FINAL_STATUSES } from '../../contract/api.ts';
+import { FINAL_STATUSES, MigrationRequest } from '../../contract/api.ts';
 import { HandoffError } from '../../contract/errors.ts';
 import { ticketKey } from '../../contract/mailbox.ts';
 import {
@@ -12,12 +12,13 @@ import {
   type RequestItem,
 } from '../shared/control-table.ts';
 import { getHost } from '../shared/hosts.ts';
+import { getExecution, getRecord, hostLinks, newRecord, unknownMigration } from '../shared/migration-record.ts';
 import { json } from '../shared/problem.ts';
 import { dynamo, isoNow } from '../shared/surroundings.ts';
 import { failTask } from '../shared/task-answer.ts';
 import { addEvent } from '../shared/timeline.ts';
 import { transact } from '../shared/transaction.ts';
-import { getRecord, migrationIdOf, unknownMigration } from './show-migrations.ts';
+import { migrationIdOf } from './show-migrations.ts';
 
 /**
  * Cancels a migration that has not been handed over yet. The ticket decides: revoking it and noting the cancel are one
@@ -26,12 +27,11 @@ import { getRecord, migrationIdOf, unknownMigration } from './show-migrations.ts
  */
 export async function cancelMigration(event: APIGatewayProxyEventV2): Promise<APIGatewayProxyStructuredResultV2> {
   const migrationId = migrationIdOf(event);
-  const record = await getRecord(migrationId);
-  if (record === undefined) throw unknownMigration(migrationId);
+  const record = (await getRecord(migrationId)) ?? (await forestall(migrationId));
   if (record.status === 'CANCELLED' || (record.cancelRequestedAt !== undefined && record.endedAt === undefined)) {
     return answer(record, record.status === 'CANCELLED');
   }
-  if (FINAL_STATUSES.includes(record.status)) throw tooLate(record, `it has ended (${record.status})`);
+  if (FINAL_STATUSES.includes(record.status)) throw tooLate(migrationId, `it has ended (${record.status})`);
 
   const refused = await revoke(record);
   if (refused.length > 0) {
@@ -40,15 +40,38 @@ export async function cancelMigration(event: APIGatewayProxyEventV2): Promise<AP
     // Between the two reads the migration was admitted, ended, or was cancelled by somebody else: decide anew.
     if (latest.cancelRequestedAt !== undefined || latest.status !== record.status || refused.includes('record')) {
       if (latest.cancelRequestedAt !== undefined) return answer(latest, latest.status === 'CANCELLED');
-      if (latest.endedAt !== undefined) throw tooLate(latest, `it has ended (${latest.status})`);
+      if (latest.endedAt !== undefined) throw tooLate(migrationId, `it has ended (${latest.status})`);
     }
-    throw tooLate(latest, `the handover to ${latest.destination} is committed`);
+    throw tooLate(migrationId, `the handover to ${latest.destination} is committed`);
   }
   await addEvent(migrationId, 'cancel requested');
   for (const request of await openRequests(migrationId)) {
     await failTask(request, { code: 'Cancelled', message: 'Cancelled on request.' });
   }
   return answer(record, false);
+}
+
+/**
+ * The migration was asked for a moment ago, and admission has not come to it: stores the record in its place, cancelled, which
+ * admission finds. Returns the record, this one or the one admission has stored meanwhile.
+ */
+async function forestall(migrationId: string): Promise<MigrationItem> {
+  const { executionArn, status, startDate, input } = await getExecution(migrationId);
+  const request = MigrationRequest.safeParse(JSON.parse(input ?? '{}')).data;
+  if (status !== 'RUNNING' || startDate === undefined || request === undefined) {
+    throw tooLate(migrationId, `it has ended (${status})`);
+  }
+  const migration = { migrationId, executionArn, requestedAt: startDate.toISOString(), request };
+  const cancelled: MigrationItem = { ...newRecord(migration), cancelRequestedAt: isoNow() };
+  const put = { TableName: CONTROL, Item: cancelled, ConditionExpression: 'attribute_not_exists(pk)' };
+  const refused = await transact([{ name: 'record' as const, write: { Put: put } }, ...hostLinks(migration)]);
+  if (refused.length === 0) {
+    await addEvent(migrationId, 'cancel requested');
+    return cancelled;
+  }
+  const admitted = await getRecord(migrationId);
+  if (admitted === undefined) throw unknownMigration(migrationId);
+  return admitted;
 }
 
 async function revoke(record: MigrationItem) {
@@ -61,7 +84,7 @@ async function revoke(record: MigrationItem) {
         Key: migrationKey(record.migrationId),
         UpdateExpression: 'SET cancelRequestedAt = :now',
         // A migration in line has no ticket yet; one that was admitted since has to be looked at again.
-        ConditionExpression: queued ? '#status = :queued' : 'attribute_not_exists(endedAt)',
+        ConditionExpression: `attribute_not_exists(cancelRequestedAt) AND ${queued ? '#status = :queued' : 'attribute_not_exists(endedAt)'}`,
         ExpressionAttributeValues: { ':now': isoNow(), ...(queued && { ':queued': 'QUEUED' }) },
         ...(queued && { ExpressionAttributeNames: { '#status': 'status' } }),
       },
@@ -100,9 +123,9 @@ async function openRequests(migrationId: string): Promise<RequestItem[]> {
   return ((Items ?? []) as RequestItem[]).filter((request) => request.open && stages.includes(request.stage));
 }
 
-function tooLate(record: MigrationItem, why: string): HandoffError {
-  return new HandoffError('AlreadyHandedOver', `${record.migrationId} cannot be cancelled: ${why}.`, {
-    detail: { migrationId: record.migrationId },
+function tooLate(migrationId: string, why: string): HandoffError {
+  return new HandoffError('AlreadyHandedOver', `${migrationId} cannot be cancelled: ${why}.`, {
+    detail: { migrationId },
   });
 }
 

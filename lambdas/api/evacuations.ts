@@ -41,6 +41,6 @@ export async function getEvacuation(event: APIGatewayProxyEventV2): Promise<APIG
     });
   } catch (error) {
     if (!(error instanceof Error && error.name === 'ExecutionDoesNotExist')) throw error;
-    throw new HandoffError('UnknownMigration', `No evacuation "${evacuationId}" is known.`);
+    throw new HandoffError('UnknownEvacuation', `No evacuation "${evacuationId}" is known.`);
   }
 }

@@ -1,15 +1,15 @@
-import { DescribeExecutionCommand } from '@aws-sdk/client-sfn';
-import { BatchGetCommand, GetCommand, QueryCommand } from '@aws-sdk/lib-dynamodb';
+import { BatchGetCommand, QueryCommand } from '@aws-sdk/lib-dynamodb';
 import type { APIGatewayProxyEventV2, APIGatewayProxyStructuredResultV2 } from 'aws-lambda';
 import { z } from 'zod';
 import { MigrationRequest, MigrationStatus, type MigrationView } from '../../contract/api.ts';
 import { HandoffError } from '../../contract/errors.ts';
 import { HostId, MigrationId, VmName } from '../../contract/names.ts';
-import { consoleUrl, executionArnOf } from '../shared/console.ts';
+import { consoleUrl } from '../shared/console.ts';
 import { CONTROL, type EventItem, type MigrationItem, migrationKey } from '../shared/control-table.ts';
+import { getExecution, getRecord, unknownMigration } from '../shared/migration-record.ts';
 import { parse } from '../shared/parse.ts';
 import { json } from '../shared/problem.ts';
-import { dynamo, setting, sfn } from '../shared/surroundings.ts';
+import { dynamo } from '../shared/surroundings.ts';
 
 export const migrationIdOf = (event: APIGatewayProxyEventV2): string =>
   parse(MigrationId, event.pathParameters?.migrationId, 'migrationId');
@@ -21,17 +21,6 @@ export async function getMigration(event: APIGatewayProxyEventV2): Promise<APIGa
     200,
     record === undefined ? await notAdmittedYet(migrationId) : view(record, await timeline(migrationId)),
   );
-}
-
-export async function getRecord(migrationId: string): Promise<MigrationItem | undefined> {
-  const { Item } = await dynamo.send(
-    new GetCommand({ TableName: CONTROL, Key: migrationKey(migrationId), ConsistentRead: true }),
-  );
-  return Item as MigrationItem | undefined;
-}
-
-export function unknownMigration(migrationId: string): HandoffError {
-  return new HandoffError('UnknownMigration', `No migration "${migrationId}" is known; GET /migrations lists them.`);
 }
 
 async function timeline(migrationId: string): Promise<EventItem[]> {
@@ -68,31 +57,28 @@ function view(record: MigrationItem, events: readonly EventItem[]): MigrationVie
 
 /** Between the API's answer and admission, and for one admission refused, only the execution can tell. */
 async function notAdmittedYet(migrationId: string): Promise<MigrationView> {
-  const executionArn = executionArnOf(setting('MIGRATE_MACHINE'), migrationId);
-  try {
-    const execution = await sfn.send(new DescribeExecutionCommand({ executionArn }));
-    const request = MigrationRequest.parse(JSON.parse(execution.input ?? '{}'));
-    const failed = execution.status !== 'RUNNING';
-    return {
-      migrationId,
-      vm: request.vm,
-      source: request.source,
-      destination: request.destination,
-      policy: request.policy,
-      status: failed ? 'FAILED' : 'REQUESTED',
-      requestedAt: execution.startDate?.toISOString() ?? '',
-      ...(execution.stopDate !== undefined && { endedAt: execution.stopDate.toISOString() }),
-      ...(failed && {
-        failure: { code: execution.error ?? 'AgentFailed', message: execution.cause ?? 'The execution ended.' },
-      }),
-      timeline: [],
-      executionArn,
-      consoleUrl: consoleUrl(executionArn),
-    };
-  } catch (error) {
-    if (error instanceof Error && error.name === 'ExecutionDoesNotExist') throw unknownMigration(migrationId);
-    throw error;
-  }
+  const { executionArn, ...execution } = await getExecution(migrationId);
+  const request = MigrationRequest.safeParse(JSON.parse(execution.input ?? '{}')).data;
+  // Started by hand with something else: there is no migration to show.
+  if (request === undefined) throw unknownMigration(migrationId, `see what became of its execution ${executionArn}`);
+  const { vm, source, destination, policy } = request;
+  const failed = execution.status !== 'RUNNING';
+  return {
+    migrationId,
+    vm,
+    source,
+    destination,
+    policy,
+    status: failed ? 'FAILED' : 'REQUESTED',
+    requestedAt: execution.startDate?.toISOString() ?? '',
+    ...(execution.stopDate !== undefined && { endedAt: execution.stopDate.toISOString() }),
+    ...(failed && {
+      failure: { code: execution.error ?? 'AgentFailed', message: execution.cause ?? 'The execution ended.' },
+    }),
+    timeline: [],
+    executionArn,
+    consoleUrl: consoleUrl(executionArn),
+  };
 }
 
 const ListQuery = z.strictObject({
@@ -114,16 +100,18 @@ export async function listMigrations(event: APIGatewayProxyEventV2): Promise<API
   }
   const filter = filters[0];
   const index = { vm: 'byVm', host: 'byHost', status: 'byStatus', all: 'recent' }[filter ?? 'all'];
+  const key = filter ?? 'entity';
+  const value = filter === undefined ? 'MIGRATION' : String(query[filter]);
   const page = await dynamo.send(
     new QueryCommand({
       TableName: CONTROL,
       IndexName: index,
       KeyConditionExpression: '#key = :value',
-      ExpressionAttributeNames: { '#key': filter ?? 'entity' },
-      ExpressionAttributeValues: { ':value': filter === undefined ? 'MIGRATION' : query[filter] },
+      ExpressionAttributeNames: { '#key': key },
+      ExpressionAttributeValues: { ':value': value },
       ScanIndexForward: false,
       Limit: query.limit,
-      ...(query.next !== undefined && { ExclusiveStartKey: decode(query.next) }),
+      ...(query.next !== undefined && { ExclusiveStartKey: decode(query.next, key, value) }),
     }),
   );
   const ids = (page.Items ?? []).map((item) => String(item.pk).slice('MIGRATION#'.length));
@@ -150,12 +138,18 @@ async function getRecords(ids: readonly string[]): Promise<MigrationItem[]> {
 
 const encode = (key: Record<string, unknown>): string => Buffer.from(JSON.stringify(key)).toString('base64url');
 
-function decode(token: string): Record<string, unknown> {
+/** A page goes on with the list it came from; DynamoDB would refuse any other key, and not in words for our clients. */
+function decode(token: string, key: string, value: string): Record<string, unknown> {
+  const startKey = z.strictObject({
+    pk: z.string(),
+    sk: z.string(),
+    requestedAt: z.string(),
+    [key]: z.literal(value),
+  });
   try {
-    return z.record(z.string(), z.string()).parse(JSON.parse(Buffer.from(token, 'base64url').toString()));
+    return startKey.parse(JSON.parse(Buffer.from(token, 'base64url').toString()));
   } catch {
-    throw new HandoffError('InvalidInput', 'next: must be the "next" of an earlier answer, unchanged', {
-      detail: { errors: [{ field: 'next', message: 'must be the "next" of an earlier answer, unchanged' }] },
-    });
+    const message = 'must be the "next" of an earlier answer to the same query, unchanged';
+    throw new HandoffError('InvalidInput', `next: ${message}`, { detail: { errors: [{ field: 'next', message }] } });
   }
 }

@@ -22,6 +22,7 @@ export async function getHosts(
     throw new HandoffError(
       'InvalidInput',
       `source and destination are both "${source}"; they must be two different hosts`,
+      { detail: { errors: [{ field: 'destination', message: 'must be another host than the source' }] } },
     );
   }
   const { Responses } = await dynamo.send(

@@ -8,6 +8,7 @@ const STATUS: Partial<Record<FailureCode, number>> = {
   InvalidInput: 400,
   UnknownHost: 404,
   UnknownMigration: 404,
+  UnknownEvacuation: 404,
   VmBusy: 409,
   HostNotAccepting: 409,
   AlreadyHandedOver: 409,

@@ -1,25 +1,38 @@
 import type { Movers } from '../../agent/deps.ts';
 import type { MigrationTarget } from '../../agent/hypervisor.ts';
-import type { Mailbox } from '../../agent/mailbox.ts';
 import { Mover, type MoverDeps } from '../../agent/mover/mover.ts';
-import type { Clock } from '../../contract/clock.ts';
+import { SimulatedProcess, type WatchBoundaries } from './process.ts';
+
+export interface SimulatedMoversOptions extends Omit<MoverDeps, 'connect'> {
+  hostId?: string;
+  connect(uri: string, process?: SimulatedProcess): Promise<MigrationTarget>;
+  watch?: WatchBoundaries;
+}
 
 /** SIMULATED: the movers of one host, in this process. */
 export class SimulatedMovers implements Movers {
-  readonly #deps: MoverDeps;
-  readonly #running = new Map<string, { mover: Mover; kill(): void }>();
+  readonly #options: SimulatedMoversOptions;
+  readonly #running = new Map<string, { mover: Mover; process: SimulatedProcess }>();
 
-  constructor(deps: MoverDeps) {
-    this.#deps = deps;
+  constructor(options: SimulatedMoversOptions) {
+    this.#options = options;
   }
 
   async start(order: Parameters<Movers['start']>[0]): Promise<void> {
-    const { deps, kill } = mortal(this.#deps);
-    const mover = new Mover(deps, order);
-    this.#running.set(order.migrationId, { mover, kill });
-    void mover.run().then(() => {
-      if (this.#running.get(order.migrationId)?.mover === mover) this.#running.delete(order.migrationId);
-    });
+    // A second process for the same migration ends at once; whoever asks is answered by the first.
+    if (this.#running.has(order.migrationId)) return;
+    const { hostId = order.hostId, mailbox, clock, localUri, log, connect, watch } = this.#options;
+    const process = new SimulatedProcess('mover', hostId, order.migrationId, watch);
+    const surroundings: MoverDeps = {
+      mailbox: process.mailbox(mailbox),
+      clock: process.clock(clock),
+      connect: (uri) => process.connect(() => connect(uri, process)),
+      localUri,
+      log,
+    };
+    const mover = new Mover(surroundings, order);
+    this.#running.set(order.migrationId, { mover, process });
+    void mover.run().then(() => this.#forget(order.migrationId, process));
   }
 
   async cutover(migrationId: string, request: Parameters<Movers['cutover']>[1]): Promise<boolean> {
@@ -35,53 +48,21 @@ export class SimulatedMovers implements Movers {
   async fence(migrationId: string): Promise<'none' | 'killed'> {
     const running = this.#running.get(migrationId);
     if (running === undefined) return 'none';
-    this.#running.delete(migrationId);
-    running.kill();
+    this.kill(running.process);
     return 'killed';
   }
 
-  /** As when the host's processes die: of a mover that is killed nothing is heard any more, and its connections are gone. */
+  /** As when the host's processes die. */
   killAll(): void {
-    for (const id of [...this.#running.keys()]) void this.fence(id);
+    for (const { process } of [...this.#running.values()]) this.kill(process);
   }
-}
 
-/** Surroundings that can be taken away at once: calls made afterwards are never answered. */
-function mortal(deps: MoverDeps): { deps: MoverDeps; kill(): void } {
-  const connections = new Set<MigrationTarget>();
-  let dead = false;
-  const whileAlive = async <T>(call: () => Promise<T>): Promise<T> => {
-    if (dead) return new Promise<never>(() => {});
-    const result = await call();
-    return dead ? new Promise<never>(() => {}) : result;
-  };
-  const { mailbox, clock } = deps;
-  const mortalMailbox: Mailbox = {
-    readOrder: (id) => whileAlive(() => mailbox.readOrder(id)),
-    claim: (id) => whileAlive(() => mailbox.claim(id)),
-    report: (report) => whileAlive(() => mailbox.report(report)),
-    readTicket: (id) => whileAlive(() => mailbox.readTicket(id)),
-    commit: (id, mover) => whileAlive(() => mailbox.commit(id, mover)),
-  };
-  const mortalClock: Clock = {
-    now: () => clock.now(),
-    sleep: (ms, signal) => whileAlive(() => clock.sleep(ms, signal)),
-  };
-  return {
-    deps: {
-      ...deps,
-      mailbox: mortalMailbox,
-      clock: mortalClock,
-      connect: (uri) =>
-        whileAlive(async () => {
-          const connection = await deps.connect(uri);
-          connections.add(connection);
-          return connection;
-        }),
-    },
-    kill() {
-      dead = true;
-      for (const connection of connections) void connection.close();
-    },
-  };
+  kill(process: SimulatedProcess): void {
+    this.#forget(process.migrationId, process);
+    process.kill();
+  }
+
+  #forget(migrationId: string, process: SimulatedProcess): void {
+    if (this.#running.get(migrationId)?.process === process) this.#running.delete(migrationId);
+  }
 }

@@ -21,6 +21,7 @@ const machines: Record<string, Definition> = {
     reserveMemory: arn('reserve'),
     recover: arn('recover'),
     settle: arn('settle'),
+    takeOver: arn('take-over'),
     mailboxTable: 'mailbox',
   }),
   Evacuate: evacuateDefinition({

@@ -1,0 +1,85 @@
+import type { Hypervisor } from '../../agent/hypervisor.ts';
+import type { Mailbox } from '../../agent/mailbox.ts';
+import type { Clock } from '../../contract/clock.ts';
+
+/** A moment at which a process is about to wait for something outside of it, or has just got its answer. */
+export interface Boundary {
+  process: SimulatedProcess;
+  /** What it waits for: a call of the hypervisor or of the mailbox. */
+  call: string;
+  moment: 'before' | 'after';
+}
+
+export type WatchBoundaries = (boundary: Boundary) => void;
+
+/**
+ * SIMULATED: a process on a host, which can be killed: from then on none of its calls is made or answered, so that nothing is
+ * heard of it any more, and its connections are gone.
+ */
+export class SimulatedProcess {
+  readonly kind: 'agent' | 'mover';
+  readonly hostId: string;
+  readonly migrationId: string;
+  readonly #watch: WatchBoundaries | undefined;
+  readonly #connections = new Set<Hypervisor>();
+  #dead = false;
+
+  constructor(kind: 'agent' | 'mover', hostId: string, migrationId: string, watch?: WatchBoundaries) {
+    this.kind = kind;
+    this.hostId = hostId;
+    this.migrationId = migrationId;
+    this.#watch = watch;
+  }
+
+  kill(): void {
+    if (this.#dead) return;
+    this.#dead = true;
+    for (const connection of this.#connections) void connection.close();
+  }
+
+  /** A call to the outside: the process can be killed before it, during it and right after it. */
+  async call<T>(name: string, action: () => Promise<T>): Promise<T> {
+    this.#watch?.({ process: this, call: name, moment: 'before' });
+    if (this.#dead) return never();
+    try {
+      return await action();
+    } finally {
+      this.#watch?.({ process: this, call: name, moment: 'after' });
+      // Whatever came back, a dead process does nothing with it.
+      if (this.#dead) await never();
+    }
+  }
+
+  clock(clock: Clock): Clock {
+    return {
+      now: () => clock.now(),
+      sleep: async (ms, signal) => {
+        if (this.#dead) return never();
+        await clock.sleep(ms, signal);
+        if (this.#dead) await never();
+      },
+    };
+  }
+
+  mailbox(mailbox: Mailbox): Mailbox {
+    return {
+      readOrder: (id) => this.call('readOrder', () => mailbox.readOrder(id)),
+      claim: (id) => this.call('claim', () => mailbox.claim(id)),
+      report: (report) => this.call('report', () => mailbox.report(report)),
+      readTicket: (id) => this.call('readTicket', () => mailbox.readTicket(id)),
+      commit: (id, mover) => this.call('commit', () => mailbox.commit(id, mover)),
+    };
+  }
+
+  connect<C extends Hypervisor>(connect: () => Promise<C>): Promise<C> {
+    return this.call('connect', async () => {
+      const connection = await connect();
+      this.#connections.add(connection);
+      void connection.closed.then(() => this.#connections.delete(connection));
+      if (this.#dead) void connection.close();
+      return connection;
+    });
+  }
+}
+
+const never = () => new Promise<never>(() => {});

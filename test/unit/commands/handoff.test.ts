@@ -1,0 +1,130 @@
+import { execFile } from 'node:child_process';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, it, vi } from 'vitest';
+import type { Place } from '../../../commands/demo/place.ts';
+import { openSimulatedPlace } from '../../../commands/demo/simulated-place.ts';
+import { LOCAL_FILE } from '../../../commands/support/api-client.ts';
+
+/** The real command against the simulated demo, over a socket and in real time: each run of it takes a second. */
+vi.setConfig({ testTimeout: 60_000 });
+
+const COMMAND = new URL('../../../commands/handoff.ts', import.meta.url).pathname;
+/** A folder as a person has it whose demo is kept running, and one where none is. */
+const here = mkdtempSync(join(tmpdir(), 'handoff-here-'));
+const elsewhere = mkdtempSync(join(tmpdir(), 'handoff-elsewhere-'));
+let place: Place;
+
+beforeAll(async () => {
+  place = await openSimulatedPlace(() => {});
+  mkdirSync(join(here, '.handoff'));
+  writeFileSync(join(here, LOCAL_FILE), JSON.stringify(place.access));
+}, 120_000);
+afterAll(async () => {
+  await place?.close();
+  for (const folder of [here, elsewhere]) rmSync(folder, { recursive: true });
+});
+
+interface Ran {
+  exitCode: number;
+  stdout: string;
+  stderr: string;
+}
+
+function handoff(args: readonly string[], { cwd = here, env = {} }: { cwd?: string; env?: object } = {}): Promise<Ran> {
+  const clean = { PATH: process.env.PATH, HOME: elsewhere, AWS_EC2_METADATA_DISABLED: 'true', ...env };
+  return new Promise((resolve) => {
+    execFile(process.execPath, [COMMAND, ...args], { cwd, env: clean }, (error, stdout, stderr) =>
+      resolve({ exitCode: error === null ? 0 : Number(error.code), stdout, stderr }),
+    );
+  });
+}
+
+const json = ({ stdout }: Ran) => JSON.parse(stdout);
+
+it('moves a VM and follows it to its end', async () => {
+  const moved = await handoff(['migrate', 'web', '--from', 'kvm1', '--to', 'kvm2', '--watch', '--json']);
+  expect(moved).toMatchObject({ exitCode: 0, stderr: '' });
+  // Nothing but the answer, for programs.
+  expect(moved.stdout.trim().split('\n')).toHaveLength(1);
+  expect(json(moved)).toMatchObject({ vm: 'web', status: 'SUCCEEDED', runsOn: 'kvm2' });
+
+  const listed = await handoff(['list', '--vm', 'web', '--json']);
+  expect(json(listed).migrations).toMatchObject([{ migrationId: json(moved).migrationId, status: 'SUCCEEDED' }]);
+  expect((await handoff(['list'])).stdout).toMatch(/^REQUESTED +ID +VM .*\n.* web-\w+ +web +kvm1 -> kvm2 +SUCCEEDED/);
+  const shown = await handoff(['show', json(moved).migrationId]);
+  expect(shown.stdout).toContain('runs on     kvm2');
+
+  // It is no longer where this says: preflight refuses, and the exit code tells.
+  const refused = await handoff(['migrate', 'web', '--from', 'kvm1', '--to', 'kvm2', '--watch']);
+  expect(refused.exitCode).toBe(1);
+  expect(refused.stderr).toContain('preflight');
+  expect(refused.stdout).toContain('there is no VM "web"');
+
+  const late = await handoff(['cancel', json(moved).migrationId]);
+  expect(late).toMatchObject({ exitCode: 4, stderr: expect.stringContaining('AlreadyHandedOver') });
+});
+
+it('lists the hosts, for people and for programs, wherever it is told that the API is', async () => {
+  expect((await handoff(['hosts'])).stdout).toMatch(/^HOST +STATE +ADDRESS .*\nkvm1 +ACTIVE +10\.0\.0\.1 /);
+  const env = { HANDOFF_API: place.access.url, AWS_ACCESS_KEY_ID: 'local', AWS_SECRET_ACCESS_KEY: 'local' };
+  const told = await handoff(['hosts', '--json'], { cwd: elsewhere, env });
+  expect(json(told).hosts.map(({ hostId }: { hostId: string }) => hostId)).toEqual(['kvm1', 'kvm2']);
+});
+
+it('registers a host', async () => {
+  const args = ['register', 'kvm3', '--node', 'mi-0123456789abcdef0', '--address', '10.0.0.3', '--incoming', '5'];
+  const registered = await handoff([...args, '--json']);
+  expect(registered.exitCode).toBe(0);
+  expect(json(registered)).toMatchObject({
+    hostId: 'kvm3',
+    libvirtUri: 'qemu+tcp://10.0.0.3/system',
+    limits: { outgoing: 2, incoming: 5 },
+  });
+});
+
+it.each([
+  ['an unknown command', ['explode'], 2, "unknown command 'explode'"],
+  ['a missing option', ['migrate', 'web', '--from', 'kvm1'], 2, '--to <host>'],
+  ['a number that is none', ['migrate', 'web', '--from', 'a', '--to', 'b', '--blackout', 'x'], 2, 'whole number'],
+  ['two filters', ['list', '--vm', 'web', '--host', 'kvm1'], 2, 'cannot be used with'],
+  [
+    'what the API refuses',
+    ['migrate', 'a/b', '--from', 'kvm1', '--to', 'kvm2'],
+    2,
+    '  vm: must be a libvirt domain name',
+  ],
+  ['an unknown host', ['evacuate', 'kvm9'], 3, 'UnknownHost'],
+  ['an unknown migration', ['show', 'web-0000000000'], 3, 'UnknownMigration'],
+  ['an unknown evacuation', ['evacuation', 'evacuate-kvm9-0'], 3, 'UnknownEvacuation'],
+])('says what is wrong with %s, by its exit code too', async (_, args, exitCode, words) => {
+  expect(await handoff(args)).toMatchObject({ exitCode, stderr: expect.stringContaining(words), stdout: '' });
+});
+
+it('puts a problem into JSON too', async () => {
+  const ran = await handoff(['show', 'web-0000000000', '--json']);
+  expect(ran).toMatchObject({ exitCode: 3, stderr: '' });
+  expect(json(ran)).toMatchObject({ status: 404, code: 'UnknownMigration' });
+});
+
+it('says when there is no API to ask, or none that answers', async () => {
+  expect(await handoff(['hosts'], { cwd: elsewhere })).toMatchObject({
+    exitCode: 5,
+    stderr: expect.stringContaining('--api'),
+  });
+  const env = { AWS_ACCESS_KEY_ID: 'local', AWS_SECRET_ACCESS_KEY: 'local' };
+  const dead = await handoff(['--api', 'http://127.0.0.1:9', 'hosts', '--json'], { cwd: elsewhere, env });
+  expect(dead.exitCode).toBe(5);
+  expect(json(dead)).toMatchObject({ code: 'Unreachable', detail: expect.stringContaining('127.0.0.1:9') });
+  expect(await handoff(['--api', place.access.url, 'hosts'], { cwd: elsewhere })).toMatchObject({
+    exitCode: 5,
+    stderr: expect.stringContaining('credentials'),
+  });
+});
+
+it('shows its exit codes', async () => {
+  const help = await handoff(['--help']);
+  expect(help.exitCode).toBe(0);
+  expect(help.stdout).toContain('Exit codes: 0 done');
+});
