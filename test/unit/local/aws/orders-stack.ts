@@ -45,7 +45,6 @@ export function synthesizeOrders(folder: string): string {
     new PolicyStatement({
       actions: ['dynamodb:UpdateItem'],
       resources: [table.tableArn],
-      // biome-ignore lint/suspicious/noTemplateCurlyInString: a policy variable.
       conditions: { 'ForAllValues:StringEquals': { 'dynamodb:LeadingKeys': ['${aws:userid}'] } },
     }),
   );
