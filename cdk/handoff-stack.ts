@@ -1,6 +1,6 @@
 import { ArnFormat, CfnOutput, Duration, Stack, type StackProps } from 'aws-cdk-lib';
 import type { ITable } from 'aws-cdk-lib/aws-dynamodb';
-import { Rule, RuleTargetInput } from 'aws-cdk-lib/aws-events';
+import { Rule, RuleTargetInput, Schedule } from 'aws-cdk-lib/aws-events';
 import { LambdaFunction, SfnStateMachine } from 'aws-cdk-lib/aws-events-targets';
 import { PolicyStatement } from 'aws-cdk-lib/aws-iam';
 import { FilterCriteria, FilterRule, StartingPosition } from 'aws-cdk-lib/aws-lambda';
@@ -11,19 +11,26 @@ import { Queue } from 'aws-cdk-lib/aws-sqs';
 import { DefinitionBody, LogLevel, StateMachine } from 'aws-cdk-lib/aws-stepfunctions';
 import type { Construct } from 'constructs';
 import { AgentAccess } from './constructs/agent-access.ts';
+import { Alarms } from './constructs/alarms.ts';
 import { ControlApi } from './constructs/control-api.ts';
 import { handoffFunction } from './constructs/function.ts';
 import { Tables } from './constructs/tables.ts';
 import type { Definition } from './state-machines/asl.ts';
 import { evacuateDefinition } from './state-machines/evacuate.ts';
 import { migrateDefinition } from './state-machines/migrate.ts';
+import { recoverDefinition } from './state-machines/recover.ts';
 
 /** Fixed names, so that functions which a machine calls can be allowed to answer it without a circle of references. */
 const MIGRATE = 'handoff-migrate';
+const RECOVER = 'handoff-recover';
 const EVACUATE = 'handoff-evacuate';
+/** The functions' metrics have it as a dimension. */
+const SERVICE = 'handoff';
 
 /** The whole control plane. */
 export class HandoffStack extends Stack {
+  private readonly queues: Queue[] = [];
+
   constructor(scope: Construct, id: string, props?: StackProps) {
     super(scope, id, props);
     const { control, mailbox } = new Tables(this, 'Tables');
@@ -32,7 +39,7 @@ export class HandoffStack extends Stack {
       CONTROL_TABLE: control.tableName,
       MAILBOX_TABLE: mailbox.tableName,
       HOST_ROLE_ID: hostRole.roleId,
-      POWERTOOLS_SERVICE_NAME: 'handoff',
+      POWERTOOLS_SERVICE_NAME: SERVICE,
     };
     const fn = (name: string, file: string, description: string, more: Record<string, string> = {}) =>
       handoffFunction(this, name, { file, description, environment: { ...environment, ...more } });
@@ -58,29 +65,45 @@ export class HandoffStack extends Stack {
     this.mayAnswerTasks(dispatch);
     const reserveMemory = fn('ReserveMemory', 'reserve-memory.ts', 'Promises the destination’s memory to a migration');
     control.grantReadWriteData(reserveMemory);
-    const recover = fn('Recover', 'recover.ts', 'Decides who owns the VM after a failure');
-    control.grantReadWriteData(recover);
-    mailbox.grant(recover, 'dynamodb:GetItem');
+    const decideRecovery = fn('DecideRecovery', 'recover.ts', 'Decides who owns the VM after a failure');
+    control.grantReadWriteData(decideRecovery);
+    mailbox.grant(decideRecovery, 'dynamodb:GetItem');
     const settle = fn('Settle', 'settle.ts', 'Writes a migration’s outcome and gives back what it held');
     control.grantReadWriteData(settle);
     mailbox.grant(settle, 'dynamodb:UpdateItem');
-
+    settle.addToRolePolicy(
+      new PolicyStatement({
+        sid: 'TellOfEnds',
+        actions: ['events:PutEvents'],
+        resources: [this.formatArn({ service: 'events', resource: 'event-bus', resourceName: 'default' })],
+        conditions: { StringEquals: { 'events:source': 'handoff' } },
+      }),
+    );
     const takeOver = fn('TakeOver', 'take-over.ts', 'Reads what a stopped execution had been given, for its successor');
     control.grantReadWriteData(takeOver);
 
+    const recovery = {
+      dispatch: dispatch.functionArn,
+      decideRecovery: decideRecovery.functionArn,
+      settle: settle.functionArn,
+      mailboxTable: mailbox.tableName,
+    };
     const migrate = this.machine('Migrate', MIGRATE, {
       definition: migrateDefinition({
+        ...recovery,
         admit: admit.functionArn,
-        dispatch: dispatch.functionArn,
         reserveMemory: reserveMemory.functionArn,
-        recover: recover.functionArn,
-        settle: settle.functionArn,
-        takeOver: takeOver.functionArn,
-        mailboxTable: mailbox.tableName,
       }),
     });
-    for (const called of [admit, dispatch, reserveMemory, recover, settle, takeOver]) called.grantInvoke(migrate);
-    mailbox.grant(migrate, 'dynamodb:UpdateItem');
+    for (const called of [admit, reserveMemory]) called.grantInvoke(migrate);
+    const recover = this.machine('Recover', RECOVER, {
+      definition: recoverDefinition({ ...recovery, takeOver: takeOver.functionArn }),
+    });
+    takeOver.grantInvoke(recover);
+    for (const machine of [migrate, recover]) {
+      for (const called of [dispatch, decideRecovery, settle]) called.grantInvoke(machine);
+      mailbox.grant(machine, 'dynamodb:UpdateItem');
+    }
 
     // Emptying a host.
     const beginEvacuation = fn('BeginEvacuation', 'begin-evacuation.ts', 'Cordons a host for one evacuation');
@@ -159,19 +182,44 @@ export class HandoffStack extends Stack {
     const watchExecutions = fn(
       'WatchExecutions',
       'watch-executions.ts',
-      'Has stopped executions of Migrate taken over',
+      'Has Recover take over from stopped executions',
+      { RECOVER_MACHINE: recover.stateMachineArn },
     );
     control.grantReadData(watchExecutions);
-    migrate.grantStartExecution(watchExecutions);
+    this.mayRecover(watchExecutions, recover);
     new Rule(this, 'ExecutionStopped', {
       description: 'A migration’s execution ended otherwise than well, perhaps without settling anything',
       eventPattern: {
         source: ['aws.states'],
         detailType: ['Step Functions Execution Status Change'],
-        detail: { stateMachineArn: [migrate.stateMachineArn], status: ['FAILED', 'TIMED_OUT', 'ABORTED'] },
+        detail: {
+          stateMachineArn: [migrate.stateMachineArn, recover.stateMachineArn],
+          status: ['FAILED', 'TIMED_OUT', 'ABORTED'],
+        },
       },
       targets: [
         new LambdaFunction(watchExecutions, { deadLetterQueue: this.deadLetters('DeadExecutionEvents'), ...retries }),
+      ],
+    });
+    const sweep = handoffFunction(this, 'Sweep', {
+      file: 'sweep.ts',
+      description: 'Recovers migrations nobody is at work on, and gives back what was leaked',
+      environment: { ...environment, RECOVER_MACHINE: recover.stateMachineArn },
+      timeout: Duration.minutes(4),
+    });
+    control.grantReadWriteData(sweep);
+    this.mayRecover(sweep, recover);
+    for (const machine of [migrate, evacuate]) machine.grantExecution(sweep, 'states:DescribeExecution');
+    new Rule(this, 'SweepRegularly', {
+      description: 'For events that never came',
+      schedule: Schedule.rate(Duration.minutes(5)),
+      targets: [
+        new LambdaFunction(sweep, {
+          deadLetterQueue: this.deadLetters('DeadSweeps'),
+          // The next one is due by then.
+          maxEventAge: Duration.minutes(5),
+          retryAttempts: 2,
+        }),
       ],
     });
     new Rule(this, 'MaintenanceScheduled', {
@@ -190,9 +238,11 @@ export class HandoffStack extends Stack {
     const api = fn('Api', 'api.ts', 'The HTTP API', {
       MIGRATE_MACHINE: migrate.stateMachineArn,
       EVACUATE_MACHINE: evacuate.stateMachineArn,
+      RECOVER_MACHINE: recover.stateMachineArn,
     });
     control.grantReadWriteData(api);
-    mailbox.grant(api, 'dynamodb:UpdateItem');
+    mailbox.grant(api, 'dynamodb:UpdateItem', 'dynamodb:Query');
+    this.mayRecover(api, recover);
     for (const machine of [migrate, evacuate]) {
       machine.grantStartExecution(api);
       machine.grantRead(api);
@@ -200,11 +250,15 @@ export class HandoffStack extends Stack {
     this.mayAnswerTasks(api);
     const { api: httpApi } = new ControlApi(this, 'ControlApi', { handler: api });
 
+    const { topic } = new Alarms(this, 'Alarms', { service: SERVICE, deadLetters: this.queues });
+
     new CfnOutput(this, 'ApiUrl', { value: httpApi.apiEndpoint });
     new CfnOutput(this, 'HostRoleName', { value: hostRole.roleName, description: 'For ssm create-activation' });
     new CfnOutput(this, 'HostRoleId', { value: hostRole.roleId });
     new CfnOutput(this, 'MigrateMachine', { value: migrate.stateMachineArn });
+    new CfnOutput(this, 'RecoverMachine', { value: recover.stateMachineArn });
     new CfnOutput(this, 'EvacuateMachine', { value: evacuate.stateMachineArn });
+    new CfnOutput(this, 'AlarmTopicArn', { value: topic.topicArn, description: 'Subscribe whoever should be told' });
     new CfnOutput(this, 'ControlTable', { value: control.tableName });
     new CfnOutput(this, 'MailboxTable', { value: mailbox.tableName });
   }
@@ -238,12 +292,19 @@ export class HandoffStack extends Stack {
     fn.addToRolePolicy(
       new PolicyStatement({
         actions: ['states:SendTaskSuccess', 'states:SendTaskFailure', 'states:SendTaskHeartbeat'],
-        resources: [this.machineArn('stateMachine', MIGRATE), this.machineArn('stateMachine', EVACUATE)],
+        resources: [MIGRATE, RECOVER, EVACUATE].map((name) => this.machineArn('stateMachine', name)),
       }),
     );
   }
 
+  private mayRecover(fn: NodejsFunction, recover: StateMachine): void {
+    recover.grantStartExecution(fn);
+    recover.grantExecution(fn, 'states:DescribeExecution');
+  }
+
   private deadLetters(id: string): Queue {
-    return new Queue(this, id, { retentionPeriod: Duration.days(14), enforceSSL: true });
+    const queue = new Queue(this, id, { retentionPeriod: Duration.days(14), enforceSSL: true });
+    this.queues.push(queue);
+    return queue;
   }
 }

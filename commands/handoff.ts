@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
-import type { HostView, MigrationView } from '../contract/api.ts';
+import type { AuditFinding, HostView, MigrationView } from '../contract/api.ts';
 import { ApiClient, ApiProblem, findAccess, Unreachable } from './support/api-client.ts';
 import { describe, duration, table } from './support/text.ts';
 import { follow, getMigration, narrator } from './support/watch.ts';
@@ -207,6 +207,42 @@ program
         ? `${id} is cancelled.`
         : `${id} is being cancelled; see: handoff show ${id} --watch`,
     );
+  });
+
+program
+  .command('resolve')
+  .description('Settles a migration that needs an operator, who has looked and says who owns the VM.')
+  .argument('<id>')
+  .addOption(
+    new Option('--owner <side>', 'the side that owns the VM').choices(['source', 'destination']).makeOptionMandatory(),
+  )
+  .requiredOption('--reason <text>', 'how you know, for the record')
+  .option('--watch', 'follow it to its end')
+  .addHelpText(
+    'after',
+    '\nYour word stands in for a host that does not answer. It is refused where a host proves otherwise.',
+  )
+  .action(async (id: string, { owner, reason, watch: follows }: { owner: string; reason: string; watch?: boolean }) => {
+    const api = await client();
+    const answer = await api.call('POST', `/migrations/${encodeURIComponent(id)}/resolve`, { body: { owner, reason } });
+    if (follows) return watch(api, id);
+    print(answer, `${id} is taken up again; see: handoff show ${id} --watch`);
+  });
+
+program
+  .command('audit')
+  .description('Looks for locks, slots, memory and tickets that are held although nobody needs them.')
+  .option('--repair', 'give back what is proven to be left over')
+  .action(async (options: { repair?: boolean }) => {
+    const { findings } = await (await client()).call<{ findings: AuditFinding[] }>('POST', '/audit', {
+      body: { repair: options.repair === true },
+    });
+    const rows = findings.map(({ what, of, owner, why, outcome }) => [what, of, owner, outcome, why]);
+    print(
+      { findings },
+      rows.length === 0 ? 'Nothing is left over.' : table([['WHAT', 'OF', 'OWNER', 'OUTCOME', 'WHY'], ...rows]),
+    );
+    if (findings.some(({ outcome }) => outcome === 'reported')) process.exitCode = EXIT.failed;
   });
 
 program

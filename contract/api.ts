@@ -71,6 +71,14 @@ export const MigrationStatus = z.enum([
 ]);
 export type MigrationStatus = z.infer<typeof MigrationStatus>;
 
+/** Body of `POST /migrations/{id}/resolve`: who owns the VM, says a person who has looked. */
+export const Resolution = z.strictObject({
+  owner: Role,
+  /** How the person knows, for the record. */
+  reason: z.string().min(1).max(256),
+});
+export type Resolution = z.infer<typeof Resolution>;
+
 export const FINAL_STATUSES: readonly MigrationStatus[] = ['SUCCEEDED', 'FAILED', 'CANCELLED', 'NEEDS_OPERATOR'];
 
 export const TimelineEvent = z.object({
@@ -109,6 +117,8 @@ export const MigrationView = z.object({
   caution: z.object({ code: z.string(), message: z.string() }).optional(),
   reason: z.string().optional(),
   guestAddress: z.string().optional(),
+  /** The last word of a person on a migration that needed an operator; `by` is an IAM ARN. */
+  operator: Resolution.extend({ by: z.string(), at: z.string() }).optional(),
   timeline: z.array(TimelineEvent),
   executionArn: z.string(),
   consoleUrl: z.string(),
@@ -122,6 +132,36 @@ export const EvacuationOptions = z.strictObject({
 });
 export const EvacuationRequest = EvacuationOptions.extend({ host: HostId });
 export type EvacuationRequest = z.infer<typeof EvacuationRequest>;
+
+/** Body of `POST /audit`. */
+export const AuditRequest = z.strictObject({
+  /** Gives back what is proven to be a leak; otherwise it is only reported. */
+  repair: z.boolean().default(false),
+});
+
+/** One thing that is held although nobody needs it, or by nobody known. */
+export const AuditFinding = z.object({
+  what: z.enum(['lock', 'outgoing slot', 'incoming slot', 'place in line', 'memory', 'evacuation', 'ticket']),
+  /** The VM or the host it is of. */
+  of: z.string(),
+  /** The migration's id, or the evacuation's execution ARN. */
+  owner: z.string(),
+  why: z.string(),
+  outcome: z.enum(['repaired', 'reported']),
+});
+export type AuditFinding = z.infer<typeof AuditFinding>;
+
+/** Detail of the event `Migration Ended` (source `handoff`) on the default bus; it comes at least once for every end. */
+export const MigrationEnded = z.object({
+  migrationId: MigrationId,
+  vm: VmName,
+  source: HostId,
+  destination: HostId,
+  status: MigrationStatus,
+  runsOn: HostId.optional(),
+  failure: z.object({ code: z.string(), message: z.string() }).optional(),
+});
+export type MigrationEnded = z.infer<typeof MigrationEnded>;
 
 /** RFC 9457 problem details, the body of every error answer. */
 export const Problem = z.object({

@@ -36,6 +36,8 @@ export const FAILURES = {
   ExecutionStopped: 'The execution that carried the migration was stopped from outside; another one settled it.',
   // What recovery cannot settle by itself.
   NeedsOperator: 'Who owns the VM could not be proven; nothing was resumed.',
+  NotInDoubt: 'Only a migration that needs an operator can be resolved.',
+  SettledByOperator: 'An operator said where the VM is.',
   HostNotEmptied: 'VMs are left on the host.',
 } as const;
 export type FailureCode = keyof typeof FAILURES;

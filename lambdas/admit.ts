@@ -126,7 +126,7 @@ function recordAndLock(wanted: Wanted, admitted: boolean) {
       write: {
         Put: {
           TableName: CONTROL,
-          Item: { ...lockKey(request.vm), migrationId, at: isoNow() } satisfies LockItem,
+          Item: { ...lockKey(request.vm), entity: 'LOCK', migrationId, requestedAt: isoNow() } satisfies LockItem,
           ConditionExpression: 'attribute_not_exists(pk) OR migrationId = :id',
           ExpressionAttributeValues: { ':id': migrationId },
         },

@@ -3,9 +3,11 @@ import httpHeaderNormalizer from '@middy/http-header-normalizer';
 import httpJsonBodyParser from '@middy/http-json-body-parser';
 import httpRouter from '@middy/http-router';
 import type { APIGatewayProxyEventV2, APIGatewayProxyStructuredResultV2 } from 'aws-lambda';
+import { audit } from './api/audit.ts';
 import { cancelMigration } from './api/cancel-migration.ts';
 import { evacuate, getEvacuation } from './api/evacuations.ts';
 import { getHosts, putHost, uncordon } from './api/hosts.ts';
+import { resolveMigration } from './api/resolve-migration.ts';
 import { getMigration, listMigrations } from './api/show-migrations.ts';
 import { startMigration } from './api/start-migration.ts';
 import { lambda } from './shared/function.ts';
@@ -21,6 +23,8 @@ const route = httpRouter<APIGatewayProxyEventV2, APIGatewayProxyStructuredResult
   { method: 'GET', path: '/migrations', handler: listMigrations },
   { method: 'GET', path: '/migrations/{migrationId}', handler: getMigration },
   { method: 'POST', path: '/migrations/{migrationId}/cancel', handler: cancelMigration },
+  { method: 'POST', path: '/migrations/{migrationId}/resolve', handler: resolveMigration },
+  { method: 'POST', path: '/audit', handler: audit },
 ]);
 
 const parseBody = httpJsonBodyParser().before!;

@@ -1,13 +1,13 @@
 import { ConditionalCheckFailedException } from '@aws-sdk/client-dynamodb';
-import { DescribeExecutionCommand } from '@aws-sdk/client-sfn';
 import { UpdateCommand } from '@aws-sdk/lib-dynamodb';
 import { z } from 'zod';
 import { EvacuationRequest } from '../contract/api.ts';
 import { CONTROL, type HostItem, hostKey } from './shared/control-table.ts';
+import { describeExecution } from './shared/executions.ts';
 import { lambda } from './shared/function.ts';
 import { getHost, unknownHost } from './shared/hosts.ts';
 import { parse } from './shared/parse.ts';
-import { dynamo, sfn } from './shared/surroundings.ts';
+import { dynamo } from './shared/surroundings.ts';
 
 const Input = z.object({ executionArn: z.string(), request: z.unknown() });
 
@@ -28,15 +28,8 @@ export const handler = lambda(async (event: unknown) => {
   return { begun: true, host: request.host, policy: request.policy, reason: request.reason ?? 'evacuation' };
 });
 
-async function running(executionArn: string): Promise<boolean> {
-  try {
-    const { status } = await sfn.send(new DescribeExecutionCommand({ executionArn }));
-    return status === 'RUNNING';
-  } catch (error) {
-    if (error instanceof Error && error.name === 'ExecutionDoesNotExist') return false;
-    throw error;
-  }
-}
+const running = async (executionArn: string): Promise<boolean> =>
+  (await describeExecution(executionArn))?.status === 'RUNNING';
 
 async function cordon(hostId: string, executionArn: string, previous: string | undefined): Promise<HostItem> {
   try {

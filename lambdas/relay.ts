@@ -4,12 +4,15 @@ import { UpdateCommand } from '@aws-sdk/lib-dynamodb';
 import { unmarshall } from '@aws-sdk/util-dynamodb';
 import type { DynamoDBRecord, DynamoDBStreamEvent } from 'aws-lambda';
 import type { MigrationStatus } from '../contract/api.ts';
+import type { FailureCode } from '../contract/errors.ts';
 import { Report } from '../contract/reports.ts';
 import { CONTROL, migrationKey, type RequestItem } from './shared/control-table.ts';
 import { count, lambda, logger } from './shared/function.ts';
 import { dynamo } from './shared/surroundings.ts';
 import { answer, getRequest } from './shared/task-answer.ts';
 import { addEvent } from './shared/timeline.ts';
+
+const ORDER_REFUSED: readonly string[] = ['OrderInvalid', 'OrderMisdirected', 'OrderExpired'] satisfies FailureCode[];
 
 const processor = new BatchProcessor(EventType.DynamoDBStreams);
 
@@ -71,6 +74,8 @@ async function show(request: RequestItem, report: Report): Promise<void> {
     return;
   }
   if (report.kind === 'failed') {
+    // The agent was given something it may not act on: a fault of ours, or somebody else's order.
+    if (ORDER_REFUSED.includes(report.failure.code)) count('OrderRefused', { code: report.failure.code });
     await addEvent(migrationId, `${request.stage} failed`, { host: hostId, role, ...report.failure });
     return;
   }

@@ -1,30 +1,24 @@
 import { ConditionalCheckFailedException } from '@aws-sdk/client-dynamodb';
-import { DeleteCommand, UpdateCommand } from '@aws-sdk/lib-dynamodb';
+import { PutEventsCommand } from '@aws-sdk/client-eventbridge';
+import { UpdateCommand } from '@aws-sdk/lib-dynamodb';
 import { z } from 'zod';
-import type { MigrationStatus } from '../contract/api.ts';
+import type { MigrationEnded, MigrationStatus } from '../contract/api.ts';
 import { ticketKey } from '../contract/mailbox.ts';
 import { Role } from '../contract/names.ts';
 import { CutoverResult, PrecopyResult } from '../contract/reports.ts';
-import {
-  CONTROL,
-  HISTORY_SECONDS,
-  hostKey,
-  lockKey,
-  MAILBOX,
-  type MigrationItem,
-  mailboxOfNode,
-  migrationKey,
-} from './shared/control-table.ts';
+import { CONTROL, type MigrationItem, mailboxOfNode, migrationKey } from './shared/control-table.ts';
 import { count, lambda } from './shared/function.ts';
 import { getHosts } from './shared/hosts.ts';
 import { getRecord } from './shared/migration-record.ts';
 import { parse } from './shared/parse.ts';
-import { dynamo, isoNow, now } from './shared/surroundings.ts';
+import { closeTicket, release, retireTicket, unlock } from './shared/release.ts';
+import { dynamo, events, isoNow } from './shared/surroundings.ts';
 import { addEvent } from './shared/timeline.ts';
 
 const Input = z.object({
   /** The execution's name, which a person may have chosen: one that is no migration's id has nothing to settle. */
   migrationId: z.string(),
+  executionArn: z.string(),
   outcome: z.object({
     status: z.enum(['SUCCEEDED', 'FAILED', 'NEEDS_OPERATOR']),
     /** Who owns the VM now; absent when nothing was touched and nothing is known. */
@@ -37,7 +31,8 @@ type Input = z.infer<typeof Input>;
 
 /**
  * The last thing a migration does, whatever happened: writes the outcome, closes the ticket, and gives back everything the
- * migration held. It may run any number of times; the first outcome written stays.
+ * migration held. It may run any number of times; the first outcome written stays. An execution whose migration another one has
+ * taken over has nothing more to say.
  *
  * Order matters for a crash in between: the ticket first (nobody may hand over any more), then the outcome, then the things
  * others wait for. A VM that needs an operator keeps its lock, so that nothing else touches it.
@@ -50,39 +45,32 @@ export const handler = lambda(async (event: unknown) => {
     // Admission refused before anything was stored.
     return { migrationId, ...input.outcome };
   }
+  if (superseded(input, record)) return settlement(record);
   const hosts = await getHosts(record.source, record.destination);
-  await closeTicket(ticketKey(mailboxOfNode(hosts.source.nodeId), migrationId));
+  const ticket = ticketKey(mailboxOfNode(hosts.source.nodeId), migrationId);
+  await closeTicket(ticket);
   const final = record.endedAt === undefined ? await writeOutcome(input, record) : record;
-  await release(hostKey(record.source), 'outgoing', migrationId);
-  await release(hostKey(record.destination), 'incoming', migrationId);
-  if (final.status !== 'NEEDS_OPERATOR') await unlock(record.vm, migrationId);
-  return {
-    migrationId,
-    status: final.status,
-    ...(final.runsOn !== undefined && { runsOn: final.runsOn }),
-    ...(final.result !== undefined && { result: final.result }),
-    ...(final.failure !== undefined && { failure: final.failure }),
-  };
+  if (superseded(input, final)) return settlement(final);
+  await release(record.source, 'outgoing', migrationId);
+  await release(record.destination, 'incoming', migrationId);
+  if (final.status !== 'NEEDS_OPERATOR') {
+    await unlock(record.vm, migrationId);
+    await retireTicket(ticket);
+  }
+  await tellTheWorld(final);
+  return settlement(final);
 });
 
-/** A ticket nobody used is revoked; a committed one stays as the proof it is. Both may go when history goes. */
-async function closeTicket(key: { pk: string; sk: string }): Promise<void> {
-  const expiresAt = Math.floor(now() / 1000) + HISTORY_SECONDS;
-  try {
-    await dynamo.send(
-      new UpdateCommand({
-        TableName: MAILBOX,
-        Key: key,
-        UpdateExpression: 'SET #state = :revoked, expiresAt = :expiry',
-        ConditionExpression: '#state = :open',
-        ExpressionAttributeNames: { '#state': 'state' },
-        ExpressionAttributeValues: { ':revoked': 'REVOKED', ':open': 'OPEN', ':expiry': expiresAt },
-      }),
-    );
-  } catch (error) {
-    if (!(error instanceof ConditionalCheckFailedException)) throw error;
-  }
-}
+const superseded = ({ executionArn }: Input, record: MigrationItem): boolean =>
+  record.endedAt === undefined && record.executionArn !== executionArn;
+
+const settlement = ({ migrationId, status, runsOn, result, failure }: MigrationItem) => ({
+  migrationId,
+  status,
+  ...(runsOn !== undefined && { runsOn }),
+  ...(result !== undefined && { result }),
+  ...(failure !== undefined && { failure }),
+});
 
 async function writeOutcome(input: Input, record: MigrationItem): Promise<MigrationItem> {
   const { outcome } = input;
@@ -123,51 +111,47 @@ async function writeOutcome(input: Input, record: MigrationItem): Promise<Migrat
         TableName: CONTROL,
         Key: migrationKey(record.migrationId),
         UpdateExpression: `SET ${present.map((field) => `#${field} = :${field}`).join(', ')}`,
-        ConditionExpression: 'attribute_not_exists(endedAt)',
-        ExpressionAttributeNames: Object.fromEntries([...present, 'endedAt'].map((field) => [`#${field}`, field])),
-        ExpressionAttributeValues: Object.fromEntries(present.map((field) => [`:${field}`, final[field]])),
+        // A cancel that was accepted since the record was read is part of the outcome.
+        ConditionExpression: `attribute_not_exists(endedAt) AND executionArn = :me AND attribute_${record.cancelRequestedAt === undefined ? 'not_' : ''}exists(cancelRequestedAt)`,
+        ExpressionAttributeNames: Object.fromEntries(present.map((field) => [`#${field}`, field])),
+        ExpressionAttributeValues: {
+          ...Object.fromEntries(present.map((field) => [`:${field}`, final[field]])),
+          ':me': input.executionArn,
+        },
       }),
     );
   } catch (error) {
     if (!(error instanceof ConditionalCheckFailedException)) throw error;
-    // Another run of this function was first; its word stands.
-    const written = await getRecord(record.migrationId);
-    if (written !== undefined) return written;
+    const latest = await getRecord(record.migrationId);
+    if (latest === undefined) throw error;
+    // Another run of this function was first, and its word stands; or a cancel came in between, or another execution.
+    return latest.endedAt === undefined && !superseded(input, latest) ? writeOutcome(input, latest) : latest;
   }
   await addEvent(record.migrationId, 'ended', { status, ...(runsOn !== undefined && { runsOn }), ...said });
   count('MigrationEnded', { status });
   return final;
 }
 
-async function release(
-  key: ReturnType<typeof hostKey>,
-  side: 'outgoing' | 'incoming',
-  migrationId: string,
-): Promise<void> {
-  await dynamo.send(
-    new UpdateCommand({
-      TableName: CONTROL,
-      Key: key,
-      UpdateExpression: 'DELETE #side :me REMOVE line.#id, reservations.#id',
-      ConditionExpression: 'attribute_exists(pk)',
-      ExpressionAttributeNames: { '#side': side, '#id': migrationId },
-      ExpressionAttributeValues: { ':me': new Set([migrationId]) },
-    }),
-  );
-}
-
-async function unlock(vm: string, migrationId: string): Promise<void> {
-  try {
-    await dynamo.send(
-      new DeleteCommand({
-        TableName: CONTROL,
-        Key: lockKey(vm),
-        ConditionExpression: 'migrationId = :id',
-        ExpressionAttributeValues: { ':id': migrationId },
-      }),
-    );
-  } catch (error) {
-    // Gone already, or another migration's by now.
-    if (!(error instanceof ConditionalCheckFailedException)) throw error;
-  }
+/** An event for whoever wants to act on ends: a pager, a ticket, a program that waits. It comes at least once. */
+async function tellTheWorld({
+  migrationId,
+  vm,
+  source,
+  destination,
+  status,
+  runsOn,
+  failure,
+}: MigrationItem): Promise<void> {
+  const detail: MigrationEnded = {
+    migrationId,
+    vm,
+    source,
+    destination,
+    status,
+    ...(runsOn !== undefined && { runsOn }),
+    ...(failure !== undefined && { failure }),
+  };
+  const entry = { Source: 'handoff', DetailType: 'Migration Ended', Detail: JSON.stringify(detail) };
+  const { FailedEntryCount, Entries } = await events.send(new PutEventsCommand({ Entries: [entry] }));
+  if (FailedEntryCount) throw new Error(`EventBridge did not take the event: ${Entries?.[0]?.ErrorMessage}`);
 }

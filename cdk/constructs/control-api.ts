@@ -14,6 +14,8 @@ const ROUTES: readonly (readonly [HttpMethod, string])[] = [
   [HttpMethod.POST, '/migrations'],
   [HttpMethod.GET, '/migrations/{migrationId}'],
   [HttpMethod.POST, '/migrations/{migrationId}/cancel'],
+  [HttpMethod.POST, '/migrations/{migrationId}/resolve'],
+  [HttpMethod.POST, '/audit'],
 ];
 
 /** The HTTP API. Every route asks IAM, so who may do what is a matter of policies on `execute-api:Invoke`. */

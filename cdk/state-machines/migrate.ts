@@ -1,28 +1,19 @@
-import { CAUGHT, call, type Definition, FAILED_CHECKS, js, retry, type State, stage } from './asl.ts';
+import { CAUGHT, call, type Definition, FAILED_CHECKS, js, type State, stage } from './asl.ts';
+import { type RecoveryParts, recoveryStates, SHORT_STAGE_SECONDS } from './recovery-states.ts';
 
-export interface MigrateParts {
+export interface MigrateParts extends RecoveryParts {
   admit: string;
-  dispatch: string;
   reserveMemory: string;
-  recover: string;
-  settle: string;
-  takeOver: string;
-  mailboxTable: string;
 }
 
-/** How long a host may take to answer a short stage: delivery of the command (30 s at most), start, work. */
-const SHORT_STAGE_SECONDS = 90;
-const MINE = { migrationId: js('$migrationId') };
-/** A function of a stopped execution may run on for as long as a function may run at all. */
-const FUNCTIONS_END_SECONDS = 30;
-/** Rounds of recovery are counted anew by each execution of a migration; their requests must not be mistaken for each other. */
-const ATTEMPT = js('$takeover * 100 + $round');
+/** The execution's name is the migration's id. */
+const MINE = { migrationId: js('$states.context.Execution.Name') };
 /** Of the mover, before its host or its way to AWS counts as gone. */
 const SILENCE = js('$admission.policy.silenceSeconds');
 
 /**
  * One VM's move. The execution's name is the migration's id, its input the request (contract/api.ts, MigrationRequest).
- * A name with a number, `<migration id>.1`, is an execution that takes over from one that was stopped from outside.
+ * An execution that was stopped from outside settles nothing; Recover does it in its place (recover.ts).
  *
  * Until pre-copy is ordered nothing has been touched, and a failure only has to be settled. From then on every failure goes
  * through recovery, which finds out by proof where the VM is. Settle always runs.
@@ -80,90 +71,15 @@ export function migrateDefinition(fn: MigrateParts): Definition {
     },
   });
 
-  const inspect = (
-    role: 'source' | 'destination',
-    title: string,
-  ): { StartAt: string; States: Record<string, State> } => ({
-    StartAt: title,
-    States: {
-      [title]: stage(
-        fn.dispatch,
-        { ...MINE, stage: 'inspect', role, attempt: ATTEMPT, fence: role === 'source' },
-        { timeoutSeconds: SHORT_STAGE_SECONDS },
-        {
-          Comment:
-            role === 'source'
-              ? 'Kills the mover, waits until its libvirt job is gone, and looks.'
-              : 'Looks for the VM or an incoming copy of it.',
-          Output: js('$states.result'),
-          End: true,
-          Catch: [
-            {
-              ErrorEquals: ['States.ALL'],
-              Output: { unreachable: true, why: js("$states.errorOutput.Error & ' ' & $states.errorOutput.Cause") },
-              Next: `No evidence from the ${role}`,
-            },
-          ],
-        },
-      ),
-      [`No evidence from the ${role}`]: { Type: 'Pass', Comment: 'Not answering proves nothing.', End: true },
-    },
-  });
-
   return {
     Comment: 'Handoff: live-migrates one VM. Input: vm, source, destination, policy. The name is the migration id.',
     QueryLanguage: 'JSONata',
-    StartAt: 'Which migration?',
+    StartAt: 'Admit',
     States: {
-      'Which migration?': {
-        Type: 'Pass',
-        Assign: {
-          migrationId: js("$replace($states.context.Execution.Name, /\\.\\d+$/, '')"),
-          takeover: js(
-            '$contains($states.context.Execution.Name, /\\.\\d+$/) ? $number($match($states.context.Execution.Name, /\\d+$/).match) : 0',
-          ),
-        },
-        Next: 'Begun before?',
-      },
-      'Begun before?': {
-        Type: 'Choice',
-        Choices: [{ Condition: js('$takeover > 0'), Next: 'Let its functions end' }],
-        Default: 'Admit',
-      },
-      'Let its functions end': {
-        Type: 'Wait',
-        Comment: 'The execution this one takes over from was stopped; what it had called may still be at work.',
-        Seconds: FUNCTIONS_END_SECONDS,
-        Next: 'Take over',
-      },
-      'Take over': call(
-        fn.takeOver,
-        { migrationId: js('$migrationId'), executionArn: js('$states.context.Execution.Id') },
-        {
-          Comment: 'Reads what the stopped execution had been given.',
-          Assign: {
-            admission: js('$states.result.Payload'),
-            results: {},
-            recoverySince: js('$states.context.State.EnteredTime'),
-            failure: {
-              code: 'ExecutionStopped',
-              message: 'The execution that carried the migration was stopped from outside.',
-            },
-          },
-          Catch: untouched,
-          Next: 'Was it admitted?',
-        },
-      ),
-      'Was it admitted?': {
-        Type: 'Choice',
-        Choices: [{ Condition: js('$admission.admitted'), Next: 'Revoke the ticket' }],
-        Default: 'Nothing was touched',
-      },
-
       Admit: call(
         fn.admit,
         {
-          migrationId: js('$migrationId'),
+          ...MINE,
           executionArn: js('$states.context.Execution.Id'),
           requestedAt: js('$states.context.Execution.StartTime'),
           request: js('$states.context.Execution.Input'),
@@ -213,7 +129,7 @@ export function migrateDefinition(fn: MigrateParts): Definition {
       'Reserve memory': call(
         fn.reserveMemory,
         {
-          migrationId: js('$migrationId'),
+          ...MINE,
           destination: js('$admission.destination.hostId'),
           memoryMiB: js('$guest.memoryMiB'),
           freeMemoryMiB: js('$freeMemoryMiB'),
@@ -295,120 +211,7 @@ export function migrateDefinition(fn: MigrateParts): Definition {
         Next: 'Settle',
       },
 
-      'Revoke the ticket': {
-        Type: 'Task',
-        Comment: 'Recovery begins: from here on nobody can commit a handover, unless it is committed already.',
-        Resource: 'arn:aws:states:::dynamodb:updateItem',
-        Arguments: {
-          TableName: fn.mailboxTable,
-          Key: { pk: { S: js('$admission.ticket.pk') }, sk: { S: js('$admission.ticket.sk') } },
-          UpdateExpression: 'SET #state = :revoked',
-          ConditionExpression: '#state IN (:open, :revoked)',
-          ExpressionAttributeNames: { '#state': 'state' },
-          ExpressionAttributeValues: { ':revoked': { S: 'REVOKED' }, ':open': { S: 'OPEN' } },
-        },
-        Assign: { round: 1 },
-        Output: js("{ 'ticket': 'REVOKED' }"),
-        Retry: retry({
-          errors: ['DynamoDB.ProvisionedThroughputExceededException', 'DynamoDB.InternalServerError', 'States.Timeout'],
-          attempts: 100,
-        }),
-        Catch: [
-          {
-            ErrorEquals: ['DynamoDB.ConditionalCheckFailedException'],
-            Assign: { round: 1 },
-            Output: js("{ 'ticket': 'COMMITTED' }"),
-            Next: 'Inspect both hosts',
-          },
-        ],
-        Next: 'Inspect both hosts',
-      },
-      'Inspect both hosts': {
-        Type: 'Parallel',
-        Branches: [
-          inspect('source', 'Fence and inspect the source'),
-          inspect('destination', 'Inspect the destination'),
-        ],
-        Output: js("{ 'source': $states.result[0], 'destination': $states.result[1] }"),
-        Next: 'Decide who owns the VM',
-      },
-      'Decide who owns the VM': call(
-        fn.recover,
-        {
-          migrationId: js('$migrationId'),
-          ticket: js('$admission.ticket'),
-          round: js('$round'),
-          since: js('$recoverySince'),
-          source: js('$states.input.source'),
-          destination: js('$states.input.destination'),
-        },
-        {
-          Comment: 'From the ticket and what both hosts proved, never from guesses.',
-          Assign: { decision: js('$states.result.Payload'), round: js('$round + 1') },
-          Retry: retry({ errors: ['States.ALL'], attempts: 100 }),
-          Next: 'What now?',
-        },
-      ),
-      'What now?': {
-        Type: 'Choice',
-        Choices: [
-          {
-            Condition: js("$decision.kind = 'settle' and $decision.owner = 'destination'"),
-            Assign: {
-              outcome: js(
-                "{ 'status': $decision.ticket = 'COMMITTED' ? 'SUCCEEDED' : 'FAILED', 'owner': 'destination', 'failure': $failure }",
-              ),
-            },
-            Next: 'Settle',
-          },
-          {
-            Condition: js("$decision.kind = 'settle'"),
-            Assign: { outcome: js("{ 'status': 'FAILED', 'owner': $decision.owner, 'failure': $failure }") },
-            Next: 'Settle',
-          },
-          { Condition: js("$decision.kind = 'act'"), Next: 'Put it right' },
-          { Condition: js("$decision.kind = 'wait'"), Next: 'Wait for evidence' },
-        ],
-        Default: 'Ask an operator',
-      },
-      'Put it right': stage(
-        fn.dispatch,
-        {
-          ...MINE,
-          stage: 'abort',
-          role: js('$decision.role'),
-          attempt: ATTEMPT,
-          action: js('$decision.action'),
-        },
-        { timeoutSeconds: SHORT_STAGE_SECONDS },
-        {
-          Comment: 'One action on one host; the next look shows whether it worked.',
-          Catch: [{ ErrorEquals: ['States.ALL'], Next: 'Wait for evidence' }],
-          Next: 'Inspect both hosts',
-        },
-      ),
-      'Wait for evidence': { Type: 'Wait', Seconds: js('$decision.waitSeconds'), Next: 'Inspect both hosts' },
-      'Ask an operator': {
-        Type: 'Pass',
-        Comment: 'The VM stays locked, nothing is resumed; the record says what was seen.',
-        Assign: {
-          outcome: js(
-            "{ 'status': 'NEEDS_OPERATOR', 'failure': { 'code': 'NeedsOperator', 'message': $decision.why & '. It began with ' & $failure.code & ': ' & $failure.message } }",
-          ),
-        },
-        Next: 'Settle',
-      },
-
-      Settle: call(
-        fn.settle,
-        { migrationId: js('$migrationId'), outcome: js('$outcome'), results: js('$results') },
-        {
-          Comment: 'Writes the outcome and gives back lock, slots and memory. Tried until it is done.',
-          Assign: { settled: js('$states.result.Payload') },
-          Retry: retry({ errors: ['States.ALL'], attempts: 1000 }),
-          Next: 'How did it end?',
-        },
-      ),
+      ...recoveryStates(fn, { ...MINE, execution: '0', settled: 'How did it end?' }),
       'How did it end?': {
         Type: 'Choice',
         Choices: [{ Condition: js("$settled.status = 'SUCCEEDED'"), Next: 'Migrated' }],

@@ -8,7 +8,7 @@ import { duration, table } from '../support/text.ts';
 import { follow } from '../support/watch.ts';
 import { type Summary, summarize } from './statistics.ts';
 
-const LAB = { name: 'bench', subnet: '10.79.0' };
+const LAB = { name: 'bench', subnet: '10.85.0' };
 const GUEST = 'bench';
 
 interface Run {

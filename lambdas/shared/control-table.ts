@@ -12,7 +12,7 @@ import { setting } from './surroundings.ts';
  * | pk                 | sk              | what                                                                  |
  * |--------------------|-----------------|-----------------------------------------------------------------------|
  * | `HOSTS`            | host id         | HostItem: registration, state, slots, the line, memory reservations     |
- * | `VM#<name>`        | `LOCK`          | LockItem: the migration that may move this VM                         |
+ * | `VM#<name>`        | `LOCK`          | LockItem: the migration that may move this VM; in the `recent` index  |
  * | `MIGRATION#<id>`   | `RECORD`        | MigrationItem                                                         |
  * | `MIGRATION#<id>`   | `HOST#<host>`   | puts the migration into the `byHost` index, once for each of its hosts  |
  * | `MIGRATION#<id>`   | `EVENT#<time>#` | EventItem: the timeline                                               |
@@ -42,11 +42,14 @@ export interface HostItem extends HostRegistration {
   evacuation?: string;
 }
 
+/** `entity` and `requestedAt` list it in the `recent` index, for the audit. */
 export interface LockItem {
   pk: string;
   sk: 'LOCK';
+  entity: 'LOCK';
   migrationId: string;
-  at: string;
+  /** When the lock was taken. */
+  requestedAt: string;
 }
 
 export interface MigrationItem {
@@ -71,6 +74,9 @@ export interface MigrationItem {
   result?: MigrationView['result'];
   failure?: { code: string; message: string };
   caution?: { code: string; message: string };
+  /** What a person said who resolved it; recovery takes it for what a host could not be asked. */
+  operator?: MigrationView['operator'];
+  /** The execution at work on it: Migrate's, or the last of Recover's. */
   executionArn: string;
 }
 

@@ -11,10 +11,13 @@ export const logger = new Logger({ serviceName: 'handoff' });
 const metrics = new Metrics({ namespace: 'Handoff', serviceName: 'handoff' });
 const tracer = new Tracer({ serviceName: 'handoff' });
 
-/** Counts one thing that happened; written at once, so that there is nothing to flush. */
+/**
+ * Counts one thing that happened, in all and by its dimensions: an alarm can't add up dimensions it does not know. Written at
+ * once, so that there is nothing to flush.
+ */
 export function count(name: string, dimensions: Record<string, string> = {}): void {
   const metric = metrics.singleMetric();
-  for (const [key, value] of Object.entries(dimensions)) metric.addDimension(key, value);
+  if (Object.keys(dimensions).length > 0) metric.addDimensions({}).addDimensions(dimensions);
   metric.addMetric(name, MetricUnit.Count, 1);
 }
 

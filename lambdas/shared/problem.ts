@@ -12,6 +12,7 @@ const STATUS: Partial<Record<FailureCode, number>> = {
   VmBusy: 409,
   HostNotAccepting: 409,
   AlreadyHandedOver: 409,
+  NotInDoubt: 409,
   IdempotencyKeyReused: 422,
 };
 

@@ -18,12 +18,18 @@ export interface RecoveryInput {
   ticket: Exclude<TicketState, 'OPEN'>;
   source: Seen;
   destination: Seen;
+  /**
+   * Who owns the VM, says an operator who has looked where no agent answered. It stands in for what a host could not be
+   * asked, never against what was proven.
+   */
+  word?: Role | undefined;
 }
 
 export type Decision =
-  /** The VM is where it belongs; nothing is left to do on the hosts. */
+  /** The VM is where it belongs; nothing is left to do on the hosts. `flagged` did not answer, which did not matter. */
   | { kind: 'settle'; owner: Role | 'none'; why: string; flagged?: Role }
-  | { kind: 'act'; role: Role; action: z.infer<typeof AbortAction>; why: string }
+  /** `flagged` did not answer; an operator spoke for it. */
+  | { kind: 'act'; role: Role; action: z.infer<typeof AbortAction>; why: string; flagged?: Role }
   /** More evidence may come (a host answers again, libvirt finishes what it is at). */
   | { kind: 'wait'; why: string }
   /** Waiting cannot help: what was seen must not happen. */
@@ -31,7 +37,7 @@ export type Decision =
 
 const NOT_RUNNING_HERE: readonly CopyState[] = ['absent', 'shutoff'];
 
-export function decideRecovery({ ticket, source, destination }: RecoveryInput): Decision {
+export function decideRecovery({ ticket, source, destination, word }: RecoveryInput): Decision {
   if (source !== 'unreachable' && source.jobActive) {
     return { kind: 'wait', why: 'libvirt still has a migration job on the source' };
   }
@@ -49,7 +55,16 @@ export function decideRecovery({ ticket, source, destination }: RecoveryInput): 
       why: 'a post-copy migration broke: each host holds one half of the VM, and both are needed',
     };
   }
-  return ticket === 'REVOKED' ? neverHandedOver(from, to) : perhapsHandedOver(from, to);
+  const against = word === undefined ? undefined : proofAgainst(word, ticket, from, to);
+  if (against !== undefined) {
+    return { kind: 'operator', why: `the word that the ${word} owns the VM is refused, because ${against}` };
+  }
+  if (ticket === 'REVOKED') return neverHandedOver(from, to);
+  return (
+    (word === 'source' && onWordOfSource(from, to)) ||
+    (word === 'destination' && onWordOfDestination(from, to)) ||
+    perhapsHandedOver(from, to)
+  );
 }
 
 type Sight = Exclude<CopyState, 'postcopy-failed' | 'incoming'> | 'unreachable';
@@ -121,8 +136,44 @@ function perhapsHandedOver(from: Sight, to: Sight | 'incoming'): Decision {
   if (gone && from !== 'unreachable') {
     return {
       kind: 'operator',
-      why: `the handover was committed, yet the VM is ${from} on the source and ${to} on the destination`,
+      why: `the handover was committed, yet the VM is ${from} on the source and ${to} on the destination; start it where it belongs`,
     };
   }
   return { kind: 'wait', why: `the source is ${from} and the destination ${to}: neither proves who owns the VM` };
+}
+
+/** What was proven that an operator's word cannot undo. */
+function proofAgainst(
+  word: Role,
+  ticket: RecoveryInput['ticket'],
+  from: Sight,
+  to: Sight | 'incoming',
+): string | undefined {
+  if (word === 'source') {
+    if (to === 'running') return 'it runs on the destination';
+    // A VM that is nowhere, and was never handed over, is settled as such.
+    return from === 'absent' && ticket === 'COMMITTED' ? 'the source does not have it' : undefined;
+  }
+  if (from === 'running') return 'it runs on the source';
+  if (to === 'absent' || to === 'shutoff' || to === 'incoming') return `on the destination it is ${to}`;
+  return ticket === 'REVOKED' && to === 'unreachable' ? 'the handover was never committed' : undefined;
+}
+
+/** COMMITTED, and the source owns the VM: the destination, if it can't be asked, does not run it. */
+function onWordOfSource(from: Sight, to: Sight | 'incoming'): Decision | undefined {
+  if (to !== 'unreachable' && !NOT_RUNNING_HERE.includes(to)) return undefined;
+  const why = "the destination does not run it, by proof or by the operator's word";
+  const silent = from === 'unreachable' ? 'source' : to === 'unreachable' ? 'destination' : undefined;
+  const flagged = silent !== undefined && { flagged: silent as Role };
+  if (from === 'migrating-paused') return { kind: 'act', role: 'source', action: 'resume', why, ...flagged };
+  return { kind: 'settle', owner: 'source', why, ...flagged };
+}
+
+/** COMMITTED, and the destination, which can't be asked, runs the VM. */
+function onWordOfDestination(from: Sight, to: Sight | 'incoming'): Decision | undefined {
+  if (to !== 'unreachable') return undefined;
+  const why = "the destination runs it, by the operator's word";
+  if (from === 'migrating-paused' || from === 'paused')
+    return { kind: 'act', role: 'source', action: 'remove-paused-copy', why, flagged: 'destination' };
+  return { kind: 'settle', owner: 'destination', why, flagged: 'destination' };
 }

@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { DynamoDBClient } from '@aws-sdk/client-dynamodb';
+import { EventBridgeClient } from '@aws-sdk/client-eventbridge';
 import { SFNClient } from '@aws-sdk/client-sfn';
 import { SSMClient } from '@aws-sdk/client-ssm';
 import { DynamoDBDocumentClient } from '@aws-sdk/lib-dynamodb';
@@ -26,6 +27,7 @@ export const uuid = (): string => (given().uuid ?? randomUUID)();
 export const dynamo = DynamoDBDocumentClient.from(new DynamoDBClient({ ...given().client }), {
   marshallOptions: { removeUndefinedValues: true },
 });
+export const events = new EventBridgeClient({ ...given().client });
 export const sfn = new SFNClient({ ...given().client });
 export const ssm = new SSMClient({ ...given().client });
 

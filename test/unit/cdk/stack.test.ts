@@ -7,6 +7,7 @@ import { HandoffStack } from '../../../cdk/handoff-stack.ts';
 import { type Definition, js } from '../../../cdk/state-machines/asl.ts';
 import { evacuateDefinition } from '../../../cdk/state-machines/evacuate.ts';
 import { migrateDefinition } from '../../../cdk/state-machines/migrate.ts';
+import { recoverDefinition } from '../../../cdk/state-machines/recover.ts';
 
 const validate = createRequire(import.meta.url)('asl-validator') as (definition: unknown) => {
   isValid: boolean;
@@ -14,16 +15,15 @@ const validate = createRequire(import.meta.url)('asl-validator') as (definition:
 };
 
 const arn = (name: string) => `arn:aws:lambda:eu-central-1:123456789012:function:${name}`;
+const recovery = {
+  dispatch: arn('dispatch'),
+  decideRecovery: arn('recover'),
+  settle: arn('settle'),
+  mailboxTable: 'mailbox',
+};
 const machines: Record<string, Definition> = {
-  Migrate: migrateDefinition({
-    admit: arn('admit'),
-    dispatch: arn('dispatch'),
-    reserveMemory: arn('reserve'),
-    recover: arn('recover'),
-    settle: arn('settle'),
-    takeOver: arn('take-over'),
-    mailboxTable: 'mailbox',
-  }),
+  Migrate: migrateDefinition({ ...recovery, admit: arn('admit'), reserveMemory: arn('reserve') }),
+  Recover: recoverDefinition({ ...recovery, takeOver: arn('take-over') }),
   Evacuate: evacuateDefinition({
     beginEvacuation: arn('begin'),
     planEvacuation: arn('plan'),
@@ -92,6 +92,22 @@ describe('the stack', () => {
     const routes = Object.values(template.findResources('AWS::ApiGatewayV2::Route'));
     expect(routes.length).toBeGreaterThan(8);
     for (const route of routes) expect(route.Properties.AuthorizationType).toBe('AWS_IAM');
+  });
+
+  it('watches every dead-letter queue, and tells a topic of each alarm', () => {
+    const alarms = Object.values(template.findResources('AWS::CloudWatch::Alarm'));
+    expect(alarms.map((alarm) => alarm.Properties.AlarmDescription.split(':')[0])).toHaveLength(5);
+    for (const alarm of alarms) expect(alarm.Properties.AlarmActions).toHaveLength(1);
+    const watched = new Set(JSON.stringify(alarms).match(/Dead[A-Za-z]+[0-9A-F]{8}(?=","QueueName")/g));
+    expect([...watched].toSorted()).toEqual(Object.keys(template.findResources('AWS::SQS::Queue')).toSorted());
+  });
+
+  it('lets settle put events of its own on the bus, and nothing else', () => {
+    const statements = Object.values(template.findResources('AWS::IAM::Policy')).flatMap(
+      (policy) => policy.Properties.PolicyDocument.Statement as Record<string, unknown>[],
+    );
+    const put = statements.filter(({ Action }) => [Action].flat().includes('events:PutEvents'));
+    expect(put).toMatchObject([{ Condition: { StringEquals: { 'events:source': 'handoff' } } }]);
   });
 
   it('keeps the tables when the stack goes', () => {

@@ -95,6 +95,43 @@ describe('cancelling', () => {
     });
   });
 
+  it.each([['while it looks at the hosts', 'inspect'] as const, ['while it settles', 'settle'] as const])(
+    'has one outcome during recovery, %s',
+    async (_, moment) => {
+      let answer: ReturnType<ReturnType<typeof plane>['cancel']> | undefined;
+      plane().aws.intercept(async ({ operation, input }, next) => {
+        const payload = String(input.Payload);
+        const now = moment === 'inspect' ? payload.includes('"stage":"inspect"') : payload.includes('"outcome"');
+        if (operation === 'Invoke' && now) answer ??= plane().cancel(id);
+        if (operation === 'Invoke' && now) await answer;
+        return next();
+      });
+      const id = await plane().migrate('web', { policy: { bandwidthMiBps: 50 } });
+      await plane().reaches(id, 'PRECOPY');
+      plane().host('kvm-a').node.killMovers();
+      await expectUnharmed(id);
+      expect(await answer).toMatchObject({ status: 202 });
+      expect(await plane().cancel(id)).toMatchObject({ status: 200, body: { status: 'CANCELLED' } });
+    },
+  );
+
+  it('asked for as the outcome is written is part of it', async () => {
+    let answer: ReturnType<ReturnType<typeof plane>['cancel']> | undefined;
+    plane().aws.intercept(async ({ operation, input }, next) => {
+      // Settle has read the record, and writes.
+      if (operation === 'UpdateItem' && String(input.UpdateExpression).includes('#endedAt = :endedAt')) {
+        answer ??= plane().cancel(id);
+        await answer;
+      }
+      return next();
+    });
+    const id = await plane().migrate('nobody');
+    const view = await plane().ended(id);
+    expect(view.status).toBe('CANCELLED');
+    expect(await answer).toMatchObject({ status: 202 });
+    expect((await plane().executions()).filter(({ name }) => name === id)).toHaveLength(1);
+  });
+
   it('comes too late for a migration that failed', async () => {
     const id = await plane().migrate('nobody');
     await plane().ended(id);

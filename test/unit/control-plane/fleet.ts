@@ -189,7 +189,9 @@ export class ControlPlane {
     return this.#states('DescribeExecution', { executionArn });
   }
 
-  async executions(machine: 'MigrateMachine' | 'EvacuateMachine' = 'MigrateMachine'): Promise<JsonObject[]> {
+  async executions(
+    machine: 'MigrateMachine' | 'RecoverMachine' | 'EvacuateMachine' = 'MigrateMachine',
+  ): Promise<JsonObject[]> {
     const { executions } = await this.#states('ListExecutions', { stateMachineArn: String(this.aws.outputs[machine]) });
     return executions as JsonObject[];
   }

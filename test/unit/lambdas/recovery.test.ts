@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { CopyState, type Evidence } from '../../../contract/facts.ts';
-import { decideRecovery, type Seen } from '../../../lambdas/shared/recovery.ts';
+import { type Decision, decideRecovery, type Seen } from '../../../lambdas/shared/recovery.ts';
 
 const see = (state: Evidence['state'], jobActive = false): Evidence => ({
   state,
@@ -9,6 +9,17 @@ const see = (state: Evidence['state'], jobActive = false): Evidence => ({
   mover: 'none',
 });
 const sight = (name: string): Seen => (name === 'unreachable' ? 'unreachable' : see(name as Evidence['state']));
+
+function inWords(decision: Decision): string {
+  switch (decision.kind) {
+    case 'settle':
+      return `settle ${decision.owner}`;
+    case 'act':
+      return `act ${decision.role} ${decision.action}`;
+    default:
+      return decision.kind;
+  }
+}
 
 describe('who owns the VM', () => {
   // ticket, source, destination -> decision; the rows an operator would look up.
@@ -42,13 +53,7 @@ describe('who owns the VM', () => {
     ['COMMITTED', 'postcopy-failed', 'postcopy-failed', 'operator'],
   ] as const)('%s, source %s, destination %s: %s', (ticket, source, destination, expected) => {
     const decision = decideRecovery({ ticket, source: sight(source), destination: sight(destination) });
-    const said =
-      decision.kind === 'settle'
-        ? `settle ${decision.owner}`
-        : decision.kind === 'act'
-          ? `act ${decision.role} ${decision.action}`
-          : decision.kind;
-    expect(said).toBe(expected);
+    expect(inWords(decision)).toBe(expected);
   });
 
   it('waits while libvirt is still at work on the source', () => {
@@ -58,11 +63,66 @@ describe('who owns the VM', () => {
   });
 });
 
+describe("an operator's word", () => {
+  it.each([
+    // It stands in for a host that could not be asked.
+    ['source', 'COMMITTED', 'migrating-paused', 'unreachable', 'act source resume'],
+    ['source', 'COMMITTED', 'running', 'unreachable', 'settle source'],
+    ['source', 'COMMITTED', 'unreachable', 'absent', 'settle source'],
+    ['source', 'COMMITTED', 'unreachable', 'unreachable', 'settle source'],
+    ['destination', 'COMMITTED', 'migrating-paused', 'unreachable', 'act source remove-paused-copy'],
+    ['destination', 'COMMITTED', 'absent', 'unreachable', 'settle destination'],
+    ['destination', 'COMMITTED', 'unreachable', 'unreachable', 'settle destination'],
+    // It settles what both hosts show and neither proves.
+    ['source', 'COMMITTED', 'paused', 'absent', 'settle source'],
+    ['source', 'COMMITTED', 'shutoff', 'absent', 'settle source'],
+    // It agrees with what is proven.
+    ['destination', 'COMMITTED', 'migrating-paused', 'running', 'act source remove-paused-copy'],
+    ['source', 'REVOKED', 'running', 'absent', 'settle source'],
+    ['source', 'REVOKED', 'absent', 'absent', 'settle none'],
+    // It does not stand against proof.
+    ['source', 'COMMITTED', 'migrating-paused', 'running', 'operator'],
+    ['source', 'COMMITTED', 'unreachable', 'running', 'operator'],
+    ['source', 'COMMITTED', 'absent', 'unreachable', 'operator'],
+    ['destination', 'COMMITTED', 'migrating-paused', 'absent', 'operator'],
+    ['destination', 'COMMITTED', 'unreachable', 'shutoff', 'operator'],
+    ['destination', 'COMMITTED', 'running', 'unreachable', 'operator'],
+    ['destination', 'REVOKED', 'migrating-paused', 'unreachable', 'operator'],
+    ['destination', 'REVOKED', 'unreachable', 'unreachable', 'operator'],
+    ['source', 'COMMITTED', 'running', 'running', 'operator'],
+    ['destination', 'COMMITTED', 'running', 'running', 'operator'],
+    // It does not make a copy a VM, nor half of one.
+    ['destination', 'COMMITTED', 'unreachable', 'incoming', 'operator'],
+    ['source', 'COMMITTED', 'migrating-paused', 'incoming', 'wait'],
+    ['source', 'COMMITTED', 'postcopy-failed', 'unreachable', 'operator'],
+  ] as const)('that it is the %s: %s, source %s, destination %s: %s', (word, ticket, source, destination, expected) => {
+    const decision = decideRecovery({ ticket, source: sight(source), destination: sight(destination), word });
+    expect(inWords(decision)).toBe(expected);
+  });
+
+  it('is refused with the proof against it', () => {
+    const { why } = decideRecovery({
+      ticket: 'COMMITTED',
+      source: sight('migrating-paused'),
+      destination: sight('running'),
+      word: 'source',
+    });
+    expect(why).toContain('refused, because it runs on the destination');
+  });
+});
+
 describe('over every combination', () => {
   const states = [...CopyState.options, 'unreachable'];
   const all = (['REVOKED', 'COMMITTED'] as const).flatMap((ticket) =>
     states.flatMap((source) =>
-      states.map((destination) => ({ ticket, source: sight(source), destination: sight(destination) })),
+      states.flatMap((destination) =>
+        ([undefined, 'source', 'destination'] as const).map((word) => ({
+          ticket,
+          source: sight(source),
+          destination: sight(destination),
+          word,
+        })),
+      ),
     ),
   );
   const stateOf = (seen: Seen) => (seen === 'unreachable' ? seen : seen.state);
@@ -72,8 +132,9 @@ describe('over every combination', () => {
       const decision = decideRecovery(input);
       if (decision.kind !== 'act' || decision.action !== 'resume') continue;
       const to = stateOf(input.destination);
-      // Never handed over, or proven to be gone.
-      expect(input.ticket === 'REVOKED' ? to !== 'running' : ['absent', 'shutoff'].includes(to)).toBe(true);
+      // Never handed over, or proven to be gone; or nobody answers, and an operator says so.
+      const gone = ['absent', 'shutoff'].includes(to) || (to === 'unreachable' && input.word === 'source');
+      expect(input.ticket === 'REVOKED' ? to !== 'running' : gone, JSON.stringify(input)).toBe(true);
     }
   });
 
@@ -81,7 +142,9 @@ describe('over every combination', () => {
     for (const input of all) {
       const decision = decideRecovery(input);
       if (decision.kind === 'act' && decision.action === 'remove-paused-copy') {
-        expect([input.ticket, stateOf(input.destination)]).toEqual(['COMMITTED', 'running']);
+        const to = stateOf(input.destination);
+        expect(input.ticket).toBe('COMMITTED');
+        expect(to === 'running' || (to === 'unreachable' && input.word === 'destination')).toBe(true);
       }
     }
   });
@@ -108,7 +171,19 @@ describe('over every combination', () => {
       if (decision.kind !== 'settle' || decision.owner === 'none') continue;
       const there = stateOf(input[decision.owner]);
       const proven = ['running', 'paused'].includes(there) || (there === 'unreachable' && input.ticket === 'REVOKED');
-      expect(proven, JSON.stringify(input)).toBe(true);
+      // An operator may say so of a host that does not answer, or of a VM that is shut off there.
+      const said = input.word === decision.owner && ['unreachable', 'shutoff'].includes(there);
+      expect(proven || said, JSON.stringify(input)).toBe(true);
+    }
+  });
+
+  it('does with a word what it does without, unless it has to ask or the word is against it', () => {
+    for (const input of all) {
+      const without = decideRecovery({ ...input, word: undefined });
+      const decision = decideRecovery(input);
+      if (without.kind !== 'settle' && without.kind !== 'act') continue;
+      if (decision.kind === 'operator') expect(decision.why).toContain('refused');
+      else expect(inWords(decision)).toBe(inWords(without));
     }
   });
 });

@@ -1,0 +1,63 @@
+import { call, type Definition, js, retry } from './asl.ts';
+import { type RecoveryParts, recoveryStates } from './recovery-states.ts';
+
+export interface RecoverParts extends RecoveryParts {
+  takeOver: string;
+}
+
+/** A function of a stopped execution may run on for as long as a function may run at all. */
+const FUNCTIONS_END_SECONDS = 30;
+
+/**
+ * Settles a migration whose execution can't: it was stopped from outside, or it ended asking for an operator, who has spoken.
+ *
+ * Input: `migrationId`; `number`, counted from 1 over all Recover executions of one migration; `takesOver`, the ARN of the
+ * execution that was stopped, if one was. The name is `<migrationId>.<number>`, so that however many want a migration
+ * recovered, one execution does it. It succeeds when the migration is settled, with the settlement as output, whatever that
+ * is: any other end means that nothing is settled, and the next number takes over.
+ */
+export function recoverDefinition(fn: RecoverParts): Definition {
+  const input = '$states.context.Execution.Input';
+  const migrationId = js(`${input}.migrationId`);
+  return {
+    Comment: 'Handoff: settles a migration whose execution was stopped. Input: migrationId, number, takesOver.',
+    QueryLanguage: 'JSONata',
+    StartAt: 'Let its functions end',
+    States: {
+      'Let its functions end': {
+        Type: 'Wait',
+        Comment: 'What a stopped execution had called may still be at work.',
+        Seconds: js(`$exists(${input}.takesOver) ? ${FUNCTIONS_END_SECONDS} : 0`),
+        Next: 'Take over',
+      },
+      'Take over': call(
+        fn.takeOver,
+        { migrationId, number: js(`${input}.number`), executionArn: js('$states.context.Execution.Id') },
+        {
+          Comment: 'Reads what the migration had been given, and what an operator said.',
+          Assign: {
+            admission: js('$states.result.Payload'),
+            failure: js('$states.result.Payload.failure'),
+            results: {},
+            recoverySince: js('$states.context.State.EnteredTime'),
+          },
+          Retry: retry({ attempts: 100 }),
+          Next: 'Was it admitted?',
+        },
+      ),
+      'Was it admitted?': {
+        Type: 'Choice',
+        Choices: [{ Condition: js('$admission.admitted'), Next: 'Revoke the ticket' }],
+        Default: 'Nothing was touched',
+      },
+      'Nothing was touched': {
+        Type: 'Pass',
+        Comment: 'The VM runs on where it was; or the migration has ended, and its outcome stays.',
+        Assign: { outcome: js("{ 'status': 'FAILED', 'failure': $failure }") },
+        Next: 'Settle',
+      },
+      ...recoveryStates(fn, { migrationId, execution: `${input}.number`, settled: 'Settled' }),
+      Settled: { Type: 'Succeed', Output: js('$settled') },
+    },
+  };
+}

@@ -1,0 +1,170 @@
+import { call, js, retry, type State, stage } from './asl.ts';
+
+export interface RecoveryParts {
+  dispatch: string;
+  decideRecovery: string;
+  settle: string;
+  mailboxTable: string;
+}
+
+/** How long a host may take to answer a short stage: delivery of the command (30 s at most), start, work. */
+export const SHORT_STAGE_SECONDS = 90;
+
+/**
+ * Recovery and settling, as Migrate and Recover both contain them: from `Revoke the ticket`, or from `Settle` on, to the state
+ * `settled`. They read the variables `admission` (the ticket's key), `failure`, `recoverySince` and `results`; `Settle` alone
+ * reads `outcome` and `results`, and assigns `settled`.
+ *
+ * `execution` tells the executions of one migration apart: rounds are counted anew by each of them, and one's requests
+ * must not be mistaken for another's.
+ */
+export function recoveryStates(
+  fn: RecoveryParts,
+  { migrationId, execution, settled }: { migrationId: string; execution: string; settled: string },
+): Record<string, State> {
+  const attempt = js(`${execution} * 100 + $round`);
+
+  const inspect = (role: 'source' | 'destination', title: string, comment: string) => ({
+    StartAt: title,
+    States: {
+      [title]: stage(
+        fn.dispatch,
+        { migrationId, stage: 'inspect', role, attempt, fence: role === 'source' },
+        { timeoutSeconds: SHORT_STAGE_SECONDS },
+        {
+          Comment: comment,
+          Output: js('$states.result'),
+          End: true,
+          Catch: [
+            {
+              ErrorEquals: ['States.ALL'],
+              Output: { unreachable: true, why: js("$states.errorOutput.Error & ' ' & $states.errorOutput.Cause") },
+              Next: `No evidence from the ${role}`,
+            },
+          ],
+        },
+      ),
+      [`No evidence from the ${role}`]: { Type: 'Pass', Comment: 'Not answering proves nothing.', End: true },
+    },
+  });
+
+  return {
+    'Revoke the ticket': {
+      Type: 'Task',
+      Comment: 'Recovery begins: from here on nobody can commit a handover, unless it is committed already.',
+      Resource: 'arn:aws:states:::dynamodb:updateItem',
+      Arguments: {
+        TableName: fn.mailboxTable,
+        Key: { pk: { S: js('$admission.ticket.pk') }, sk: { S: js('$admission.ticket.sk') } },
+        UpdateExpression: 'SET #state = :revoked',
+        ConditionExpression: '#state IN (:open, :revoked)',
+        ExpressionAttributeNames: { '#state': 'state' },
+        ExpressionAttributeValues: { ':revoked': { S: 'REVOKED' }, ':open': { S: 'OPEN' } },
+      },
+      Assign: { round: 1 },
+      Output: js("{ 'ticket': 'REVOKED' }"),
+      Retry: retry({
+        errors: ['DynamoDB.ProvisionedThroughputExceededException', 'DynamoDB.InternalServerError', 'States.Timeout'],
+        attempts: 100,
+      }),
+      Catch: [
+        {
+          ErrorEquals: ['DynamoDB.ConditionalCheckFailedException'],
+          Assign: { round: 1 },
+          Output: js("{ 'ticket': 'COMMITTED' }"),
+          Next: 'Inspect both hosts',
+        },
+      ],
+      Next: 'Inspect both hosts',
+    },
+    'Inspect both hosts': {
+      Type: 'Parallel',
+      Branches: [
+        inspect(
+          'source',
+          'Fence and inspect the source',
+          'Kills the mover, waits until its libvirt job is gone, and looks.',
+        ),
+        inspect('destination', 'Inspect the destination', 'Looks for the VM or an incoming copy of it.'),
+      ],
+      Output: js("{ 'source': $states.result[0], 'destination': $states.result[1] }"),
+      Next: 'Decide who owns the VM',
+    },
+    'Decide who owns the VM': call(
+      fn.decideRecovery,
+      {
+        migrationId,
+        ticket: js('$admission.ticket'),
+        round: js('$round'),
+        since: js('$recoverySince'),
+        source: js('$states.input.source'),
+        destination: js('$states.input.destination'),
+      },
+      {
+        Comment: 'From the ticket and what both hosts proved, never from guesses.',
+        Assign: { decision: js('$states.result.Payload'), round: js('$round + 1') },
+        Retry: retry({ errors: ['States.ALL'], attempts: 100 }),
+        Next: 'What now?',
+      },
+    ),
+    'What now?': {
+      Type: 'Choice',
+      Choices: [
+        {
+          Condition: js("$decision.kind = 'settle' and $decision.owner = 'destination'"),
+          Assign: {
+            outcome: js(
+              "{ 'status': $decision.ticket = 'COMMITTED' ? 'SUCCEEDED' : 'FAILED', 'owner': 'destination', 'failure': $failure }",
+            ),
+          },
+          Next: 'Settle',
+        },
+        {
+          Condition: js("$decision.kind = 'settle'"),
+          Assign: { outcome: js("{ 'status': 'FAILED', 'owner': $decision.owner, 'failure': $failure }") },
+          Next: 'Settle',
+        },
+        { Condition: js("$decision.kind = 'act'"), Next: 'Put it right' },
+        { Condition: js("$decision.kind = 'wait'"), Next: 'Wait for evidence' },
+      ],
+      Default: 'Ask an operator',
+    },
+    'Put it right': stage(
+      fn.dispatch,
+      { migrationId, stage: 'abort', role: js('$decision.role'), attempt, action: js('$decision.action') },
+      { timeoutSeconds: SHORT_STAGE_SECONDS },
+      {
+        Comment: 'One action on one host; the next look shows whether it worked.',
+        Catch: [{ ErrorEquals: ['States.ALL'], Next: 'Wait for evidence' }],
+        Next: 'Inspect both hosts',
+      },
+    ),
+    'Wait for evidence': { Type: 'Wait', Seconds: js('$decision.waitSeconds'), Next: 'Inspect both hosts' },
+    'Ask an operator': {
+      Type: 'Pass',
+      Comment: 'The VM stays locked, nothing is resumed; the record says what was seen and what settles it.',
+      Assign: {
+        outcome: js(
+          "{ 'status': 'NEEDS_OPERATOR', 'failure': { 'code': 'NeedsOperator', 'message': $decision.report & ' It began with ' & $failure.code & ': ' & $failure.message } }",
+        ),
+      },
+      Next: 'Settle',
+    },
+
+    Settle: call(
+      fn.settle,
+      {
+        migrationId,
+        executionArn: js('$states.context.Execution.Id'),
+        outcome: js('$outcome'),
+        results: js('$results'),
+      },
+      {
+        Comment: 'Writes the outcome and gives back lock, slots and memory. Tried until it is done.',
+        Assign: { settled: js('$states.result.Payload') },
+        Retry: retry({ errors: ['States.ALL'], attempts: 1000 }),
+        Next: settled,
+      },
+    ),
+  };
+}

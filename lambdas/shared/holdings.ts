@@ -1,0 +1,125 @@
+import { GetCommand, QueryCommand, type QueryCommandInput } from '@aws-sdk/lib-dynamodb';
+import type { AuditFinding } from '../../contract/api.ts';
+import { ticketKey } from '../../contract/mailbox.ts';
+import { findLeaks, type Held, type Leak, type Owner } from './audit.ts';
+import { CONTROL, type HostItem, type LockItem, lockKey, MAILBOX, mailboxOfNode } from './control-table.ts';
+import { describeExecution } from './executions.ts';
+import { count, logger } from './function.ts';
+import { getHost, listHosts } from './hosts.ts';
+import { getRecord } from './migration-record.ts';
+import { closeTicket, endEvacuation, release, unlock } from './release.ts';
+import { dynamo, now } from './surroundings.ts';
+
+/** Everything that is held. Tickets lie among all there ever were, so they are looked at only when asked for. */
+async function listHoldings({ tickets }: { tickets: boolean }): Promise<Held[]> {
+  const hosts = await listHosts();
+  const held = hosts.flatMap(heldOf);
+  // The index has keys only, and lags: a lock may be gone, or another's, by now.
+  const locks = queryAll<LockItem>({
+    TableName: CONTROL,
+    IndexName: 'recent',
+    KeyConditionExpression: 'entity = :lock',
+    ExpressionAttributeValues: { ':lock': 'LOCK' },
+  });
+  for await (const { pk } of locks) {
+    const vm = pk.slice('VM#'.length);
+    const { Item } = await dynamo.send(new GetCommand({ TableName: CONTROL, Key: lockKey(vm), ConsistentRead: true }));
+    if (Item !== undefined) held.push({ what: 'lock', of: vm, owner: (Item as LockItem).migrationId });
+  }
+  if (tickets) for (const host of hosts) held.push(...(await openTickets(host)));
+  return held;
+}
+
+function heldOf(host: HostItem): Held[] {
+  const each = (what: Held['what'], owners: Iterable<string>): Held[] =>
+    [...owners].map((owner) => ({ what, of: host.sk, owner }));
+  return [
+    ...each('outgoing slot', host.outgoing ?? []),
+    ...each('incoming slot', host.incoming ?? []),
+    ...each('place in line', Object.keys(host.line)),
+    ...each('memory', Object.keys(host.reservations)),
+    ...each('evacuation', host.evacuation === undefined ? [] : [host.evacuation]),
+  ];
+}
+
+async function openTickets(host: HostItem): Promise<Held[]> {
+  const tickets = queryAll<{ sk: string }>({
+    TableName: MAILBOX,
+    KeyConditionExpression: 'pk = :mailbox AND begins_with(sk, :ticket)',
+    FilterExpression: '#state = :open',
+    ExpressionAttributeNames: { '#state': 'state' },
+    ExpressionAttributeValues: { ':mailbox': mailboxOfNode(host.nodeId), ':ticket': 'TICKET#', ':open': 'OPEN' },
+    ConsistentRead: true,
+  });
+  const held: Held[] = [];
+  for await (const { sk } of tickets) held.push({ what: 'ticket', of: host.sk, owner: sk.slice('TICKET#'.length) });
+  return held;
+}
+
+async function* queryAll<T>(input: QueryCommandInput): AsyncGenerator<T> {
+  let from: Record<string, unknown> | undefined;
+  do {
+    const page = await dynamo.send(new QueryCommand({ ...input, ...(from && { ExclusiveStartKey: from }) }));
+    yield* (page.Items ?? []) as T[];
+    from = page.LastEvaluatedKey;
+  } while (from !== undefined);
+}
+
+/** Read after the holdings: whoever held something by then had a record or an execution before. */
+async function ownersOf(held: readonly Held[]): Promise<Map<string, Owner>> {
+  const owners = new Map<string, Owner>();
+  for (const { what, owner } of held) {
+    if (!owners.has(owner)) owners.set(owner, await (what === 'evacuation' ? evacuation(owner) : migration(owner)));
+  }
+  return owners;
+}
+
+async function migration(migrationId: string): Promise<Owner> {
+  const record = await getRecord(migrationId);
+  if (record === undefined) return { state: 'unknown' };
+  const { status, endedAt } = record;
+  if (endedAt === undefined) return { state: 'at work' };
+  return { state: 'ended', at: Date.parse(endedAt), how: status, needsOperator: status === 'NEEDS_OPERATOR' };
+}
+
+async function evacuation(executionArn: string): Promise<Owner> {
+  const execution = await describeExecution(executionArn);
+  if (execution === undefined) return { state: 'unknown' };
+  if (execution.status === 'RUNNING') return { state: 'at work' };
+  return { state: 'ended', at: execution.stopDate?.getTime() ?? 0, how: String(execution.status) };
+}
+
+/** By the same code that settle uses. */
+async function giveBack({ what, of, owner }: Leak): Promise<void> {
+  switch (what) {
+    case 'lock':
+      return unlock(of, owner);
+    case 'evacuation':
+      return endEvacuation(of, owner);
+    case 'outgoing slot':
+      return release(of, 'outgoing', owner);
+    case 'incoming slot':
+    case 'place in line':
+    case 'memory':
+      return release(of, 'incoming', owner);
+    case 'ticket':
+      return closeTicket(ticketKey(mailboxOfNode((await getHost(of)).nodeId), owner));
+  }
+}
+
+/** Looks for leaks; gives back those that are proven when `repair` says so. Everything found is logged and counted. */
+export async function auditHoldings(options: { repair: boolean; tickets: boolean }): Promise<AuditFinding[]> {
+  const held = await listHoldings(options);
+  const leaks = findLeaks(held, await ownersOf(held), now());
+  const findings: AuditFinding[] = [];
+  for (const leak of leaks) {
+    const { proven, ...rest } = leak;
+    const repaired = proven && options.repair;
+    if (repaired) await giveBack(leak);
+    const finding: AuditFinding = { ...rest, outcome: repaired ? 'repaired' : 'reported' };
+    logger.warn('Something is held that should not be.', { finding });
+    count('LeakFound', { outcome: finding.outcome });
+    findings.push(finding);
+  }
+  return findings;
+}
