@@ -66,8 +66,8 @@ export function dependsOnJob(state: number): boolean {
  * What recovery needs to know of a domain, from libvirt's state and reason and the kind of job active on it.
  *
  * The two halves of a migration look alike to GET_STATE: both are "paused (migrating)". Only the job tells them apart: a
- * copy being received has an incoming one from Prepare until Finish. In doubt the answer is the one that keeps others
- * from starting the VM elsewhere: a state libvirt does not know counts as running.
+ * copy being received has an incoming one from Prepare until Finish. In doubt the answer is `paused`, on which nothing is done:
+ * a copy that is gone may be started elsewhere, and one that runs lets the other be taken away.
  */
 export function copyStateOf(state: number, reason: number, job: JobStats['operation'] | undefined): CopyState {
   const why = STATES[state]?.[1][reason];
@@ -82,8 +82,12 @@ export function copyStateOf(state: number, reason: number, job: JobStats['operat
       return 'paused';
     case 'shut off':
       return 'shutoff';
-    default:
+    case 'running':
+    case 'idle':
       return 'running';
+    // Above all "in shutdown": a libvirtd that was killed and is back ends the copy it was receiving, and shows it so meanwhile.
+    default:
+      return 'paused';
   }
 }
 

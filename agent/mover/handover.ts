@@ -26,10 +26,11 @@ export type HandoverEnd =
   | { kind: 'finish-unknown'; error: unknown };
 
 /**
- * How long to look for the destination after its answer was lost. A daemon that lost its client without a word notices by
- * keepalive after 30 s and then throws the copy away, which settles it.
+ * How long to look for the destination after its answer was lost: enough for a libvirtd that starts again. The source is
+ * paused meanwhile. A link that is down has cost 30 s already by the time keepalive tells; whether it comes back need not be
+ * waited for here, since recovery asks the destination itself, by way of AWS.
  */
-const SEARCH_MS = 60_000;
+const SEARCH_MS = 15_000;
 const SEARCH_EVERY_MS = 250;
 /**
  * A cancelled Finish can't start anything, so its answer is waited for only to keep things tidy: the guest stands still

@@ -4,7 +4,7 @@ import type { Progress } from '../../contract/facts.ts';
 import type { OrderOf } from '../../contract/orders.ts';
 import type { AgentDeps, CutoverRequest } from '../deps.ts';
 import { failureOf } from '../failure.ts';
-import type { Domain, JobStats, MigrationTarget } from '../hypervisor.ts';
+import { type Domain, HypervisorError, type JobStats, type MigrationTarget } from '../hypervisor.ts';
 import { connectOrSay, eventually, messageOf, mustFind } from '../stages/stage.ts';
 import { Copy, ticketTaken } from './copy.ts';
 import { Handover, type HandoverEnd } from './handover.ts';
@@ -76,6 +76,7 @@ export class Mover {
     const { clock, mailbox, localUri } = this.#deps;
     let source: MigrationTarget | undefined;
     let target: MigrationTarget | undefined;
+    const heart = this.#beat();
     try {
       this.#enter('starting');
       const ticket = await mailbox.readTicket(this.#order.migrationId);
@@ -86,6 +87,7 @@ export class Mover {
     } catch (error) {
       this.#reports.end({ kind: 'failed', failure: failureOf(error) });
     }
+    heart.abort();
     // Closing them makes libvirt fall back to what is safe, wherever the protocol stood.
     await target?.close().catch(() => {});
     await source?.close().catch(() => {});
@@ -101,6 +103,10 @@ export class Mover {
     this.#enter('copying');
     const performing = handover.perform();
     const copy = this.#startCopy(source);
+    // By its keepalive this is known within 30 s; QEMU, whose own connection is as dead, would wait for TCP to give up.
+    void target.closed.then(() =>
+      copy.abort(new HandoffError('CopyFailed', `the connection to ${target.uri} was lost during the copy`)),
+    );
     try {
       await performing;
     } catch (error) {
@@ -146,7 +152,6 @@ export class Mover {
     const pausedAt = clock.now();
     let committedAt = pausedAt;
     let end: HandoverEnd;
-    const heart = this.#beat();
     if (copy.aborted !== undefined) {
       end = await handover.cancel('asked');
     } else {
@@ -159,7 +164,6 @@ export class Mover {
       });
     }
     const finishedAt = clock.now();
-    heart.abort();
     if (end.kind !== 'switched') throw failureOfHandover(end, copy.aborted);
 
     const figures = await Promise.race([measured(target, this.#order.vm), clock.sleep(FIGURES_PATIENCE_MS)]);
@@ -180,7 +184,10 @@ export class Mover {
     }
   }
 
-  /** The copy is over. Waits until libvirt has wound the job up and the source is seen to run; the error says if it was not. */
+  /**
+   * The copy is over. Waits until libvirt has wound the job up and the source is seen to run (the error says if it does not), or
+   * to have ended.
+   */
   async #afterFailedCopy(
     source: Domain,
     handover: Handover,
@@ -189,14 +196,17 @@ export class Mover {
   ): Promise<HandoffError> {
     await handover.discardTarget();
     let seen = 'could not be looked at';
-    const runs = await eventually(this.#deps, WIND_UP, async () => {
-      this.#reports.progress(this.#phase, this.#copy?.job);
+    let runs = false;
+    await eventually(this.#deps, WIND_UP, async () => {
       try {
         const [job, { state, detail }] = await Promise.all([source.job(), source.state()]);
         seen = `was ${detail}${job === undefined ? '' : ', with libvirt still at the job'}`;
-        return job === undefined && state === 'running';
-      } catch {
-        return false;
+        runs = job === undefined && state === 'running';
+        // A guest that ended will not run any more.
+        return runs || state === 'shutoff' || state === 'absent';
+      } catch (error) {
+        // With its connection lost this mover sees no more; recovery looks through one of its own.
+        return error instanceof HypervisorError && !error.answered;
       }
     });
     const why = aborted?.message ?? messageOf(cause);
@@ -212,7 +222,10 @@ export class Mover {
     this.#reports.progress(phase, this.#copy?.job);
   }
 
-  /** A handover that has to look for its outcome can last a minute; the control plane must see that the mover lives. */
+  /**
+   * The control plane must see that the mover lives, also where it can only wait: Prepare takes as long as QEMU's start, and a
+   * handover that has to look for its outcome for a while.
+   */
   #beat(): AbortController {
     const stop = new AbortController();
     const beat = async () => {

@@ -113,7 +113,8 @@ function neverHandedOver(from: Sight, to: Sight | 'incoming'): Decision {
 function perhapsHandedOver(from: Sight, to: Sight | 'incoming'): Decision {
   const gone = to !== 'unreachable' && NOT_RUNNING_HERE.includes(to);
   if (to === 'running') {
-    if (from === 'migrating-paused' || from === 'paused') {
+    // One that is shut off (its QEMU was killed) is no less dangerous: whoever starts it there has the VM twice.
+    if (from === 'migrating-paused' || from === 'paused' || from === 'shutoff') {
       return { kind: 'act', role: 'source', action: 'remove-paused-copy', why: 'the VM runs on the destination' };
     }
     return {

@@ -41,8 +41,6 @@ export async function startWorld(lab: Lab): Promise<World> {
           env: { ...env, AWS_ENDPOINT_URL: `http://${machine}:${port}` },
           signal,
         });
-        if (outcome.exitCode !== 0)
-          console.error('DEBUG', host, outcome.exitCode, outcome.stdout.toString(), outcome.stderr);
         return { exitCode: outcome.exitCode, stdout: outcome.stdout.toString(), stderr: outcome.stderr };
       },
     });

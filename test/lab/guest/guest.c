@@ -135,9 +135,13 @@ struct tick {
 };
 
 /*
- * The disk is a ring of ticks, a page each. Before the next is written the last one must still be there as it was
- * written. Its time in nanoseconds is what a second running copy of this guest could not write the same.
+ * The disk is a ring of ticks, a page each. Before the next is written, earlier ones must still be there as they were written.
+ * A tick's time in nanoseconds is what a second running copy of this guest could not write the same. The copy that is ahead
+ * is overwritten later, by as much as it is ahead, so ticks of up to three seconds ago are looked at.
  */
+static const uint64_t AGES[] = {1, 10, 30};
+#define REMEMBERED 32
+
 static void *run_disk(void *unused) {
   (void)unused;
   int disk = open("/dev/vda", O_RDWR | O_DIRECT | O_DSYNC);
@@ -145,17 +149,21 @@ static void *run_disk(void *unused) {
   if (disk < 0) return NULL; /* a guest without a disk */
   require(ioctl(disk, BLKGETSIZE64, &bytes) == 0, "size of /dev/vda");
   uint64_t slots = bytes / PAGE;
-  char *wrote = aligned_alloc(PAGE, PAGE), *found = aligned_alloc(PAGE, PAGE);
-  require(wrote != NULL && found != NULL, "disk buffers");
-  memset(wrote, 0, PAGE);
+  struct tick written[REMEMBERED];
+  char *page = aligned_alloc(PAGE, PAGE);
+  require(page != NULL, "disk buffer");
   for (uint64_t number = 0;; number++) {
-    if (number > 0) {
-      off_t previous = (off_t)((number - 1) % slots * PAGE);
-      if (pread(disk, found, PAGE, previous) != PAGE || memcmp(found, wrote, PAGE) != 0) disk_errors++;
+    for (size_t i = 0; i < sizeof AGES / sizeof *AGES && AGES[i] <= number; i++) {
+      uint64_t earlier = number - AGES[i];
+      off_t where = (off_t)(earlier % slots * PAGE);
+      if (pread(disk, page, PAGE, where) != PAGE || memcmp(page, &written[earlier % REMEMBERED], sizeof *written) != 0)
+        disk_errors++;
     }
     struct tick t = {"HANDOFF", boot_id, number, nanoseconds()};
-    memcpy(wrote, &t, sizeof t);
-    if (pwrite(disk, wrote, PAGE, (off_t)(number % slots * PAGE)) != PAGE) disk_errors++;
+    written[number % REMEMBERED] = t;
+    memset(page, 0, PAGE);
+    memcpy(page, &t, sizeof t);
+    if (pwrite(disk, page, PAGE, (off_t)(number % slots * PAGE)) != PAGE) disk_errors++;
     ticks++;
     sleep_ms(TICK_MS);
   }

@@ -25,10 +25,13 @@ export class MessageRelay {
     this.#server = server;
   }
 
+  /** Both of its ends have the address `listen`: who cannot reach that address cannot reach the other end of the wire. */
   static async start(listen: string, upstream: string, port = 16_509): Promise<MessageRelay> {
     const server = createServer();
     const relay = new MessageRelay(server);
-    server.on('connection', (client) => relay.#serve(client, connect({ host: upstream, port })));
+    server.on('connection', (client) => {
+      relay.#serve(client, connect({ host: upstream, port, localAddress: listen }));
+    });
     await new Promise<void>((resolve, reject) => {
       server.once('error', reject);
       server.listen(0, listen, resolve);

@@ -5,8 +5,8 @@ import { createDynamoDb } from '../../../local/dynamodb/service.ts';
 import { inProcessTransport } from '../../../local/endpoint/in-process.ts';
 import { createWire } from '../../../local/endpoint/wire.ts';
 import type { JsonObject } from '../../../local/service.ts';
+import { VirtualClock } from '../../../local/virtual-clock.ts';
 import { admin } from '../dynamodb/fixture.ts';
-import { VirtualClock } from '../support/virtual-clock.ts';
 
 export const TABLE = 'Mailbox';
 

@@ -89,8 +89,57 @@ describe('pre-copy', () => {
     await world.until(() => final(world, 'precopy') !== undefined);
 
     expect(final(world, 'precopy')).toEqual(failed('CopyFailed'));
-    expect(final(world, 'precopy')).toMatchObject({ failure: { message: expect.stringContaining('Broken pipe') } });
+    expect(final(world, 'precopy')).toMatchObject({ failure: { message: expect.stringContaining('was lost') } });
     expect([world.at('source'), world.at('destination')]).toEqual(['running (migration canceled)', 'absent']);
+  });
+
+  it('ends the copy when the destination no longer answers, though QEMU itself does not notice', async () => {
+    const world = new World();
+    const stalled = Promise.withResolvers<never>();
+    world.source.faults.set('perform', () => stalled.promise);
+    world.source.faults.set('abortJob', async () => stalled.reject(refusal('migration canceled')));
+    await world.movers.start(world.order('precopy'));
+    await world.clock.advance(1_000);
+    world.destination.severConnections();
+    await world.until(() => final(world, 'precopy') !== undefined);
+
+    expect(final(world, 'precopy')).toEqual(failed('CopyFailed'));
+    expect(final(world, 'precopy')).toMatchObject({ failure: { message: expect.stringContaining('was lost') } });
+  });
+
+  it('leaves it to recovery to look when its own libvirt is gone, instead of asking a dead connection', async () => {
+    const world = new World();
+    await world.movers.start(world.order('precopy'));
+    await world.clock.advance(1_000);
+    world.source.restartDaemon();
+    await world.until(() => final(world, 'precopy') !== undefined, 5_000);
+
+    expect(final(world, 'precopy')).toEqual(failed('CopyFailed'));
+  });
+
+  it('says at once that the guest has ended, instead of waiting for it to run on', async () => {
+    const world = new World();
+    await world.movers.start(world.order('precopy'));
+    await world.clock.advance(1_000);
+    world.source.killQemu(VM);
+    await world.until(() => final(world, 'precopy') !== undefined, 5_000);
+
+    expect(final(world, 'precopy')).toMatchObject({
+      failure: { message: expect.stringContaining('shut off (crashed)') },
+    });
+  });
+
+  it('is heard of while it waits for the destination to prepare', async () => {
+    const world = new World();
+    world.destination.faults.set('prepare', async (proceed) => {
+      await world.clock.sleep(20_000);
+      return proceed();
+    });
+    await world.movers.start(world.order('precopy'));
+    await world.clock.advance(19_000);
+
+    const beats = world.mailbox.written.filter((r) => r.kind === 'progress' && r.progress.phase === 'preparing');
+    expect(beats.length).toBeGreaterThanOrEqual(8);
   });
 
   it('gives up at the deadline', async () => {

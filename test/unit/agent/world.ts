@@ -9,7 +9,7 @@ import { CONTRACT_VERSION } from '../../../contract/version.ts';
 import { simulatedFacts } from '../../../local/simulated/facts.ts';
 import { SimulatedFleet } from '../../../local/simulated/fleet.ts';
 import { SimulatedMovers } from '../../../local/simulated/movers.ts';
-import { VirtualClock } from '../support/virtual-clock.ts';
+import { VirtualClock } from '../../../local/virtual-clock.ts';
 
 export const VM = 'web01';
 export const MIGRATION = 'web01-5f2c';

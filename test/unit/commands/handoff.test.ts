@@ -66,6 +66,16 @@ it('moves a VM and follows it to its end', async () => {
   expect(late).toMatchObject({ exitCode: 4, stderr: expect.stringContaining('AlreadyHandedOver') });
 });
 
+it('audits, and resolves only what needs an operator', async () => {
+  expect(await handoff(['audit'])).toMatchObject({ exitCode: 0, stdout: 'Nothing is left over.\n' });
+  expect(json(await handoff(['audit', '--repair', '--json']))).toEqual({ findings: [] });
+
+  const { migrations } = json(await handoff(['list', '--vm', 'web', '--json']));
+  const [{ migrationId }] = migrations;
+  const resolved = await handoff(['resolve', migrationId, '--owner', 'source', '--reason', 'I looked']);
+  expect(resolved).toMatchObject({ exitCode: 4, stderr: expect.stringContaining('NotInDoubt') });
+});
+
 it('lists the hosts, for people and for programs, wherever it is told that the API is', async () => {
   expect((await handoff(['hosts'])).stdout).toMatch(/^HOST +STATE +ADDRESS .*\nkvm1 +ACTIVE +10\.0\.0\.1 /);
   const env = { HANDOFF_API: place.access.url, AWS_ACCESS_KEY_ID: 'local', AWS_SECRET_ACCESS_KEY: 'local' };
@@ -88,6 +98,7 @@ it.each([
   ['an unknown command', ['explode'], 2, "unknown command 'explode'"],
   ['a missing option', ['migrate', 'web', '--from', 'kvm1'], 2, '--to <host>'],
   ['a number that is none', ['migrate', 'web', '--from', 'a', '--to', 'b', '--blackout', 'x'], 2, 'whole number'],
+  ['an owner that is none', ['resolve', 'web-1', '--owner', 'both', '--reason', 'x'], 2, 'source, destination'],
   ['two filters', ['list', '--vm', 'web', '--host', 'kvm1'], 2, 'cannot be used with'],
   [
     'what the API refuses',
@@ -97,6 +108,12 @@ it.each([
   ],
   ['an unknown host', ['evacuate', 'kvm9'], 3, 'UnknownHost'],
   ['an unknown migration', ['show', 'web-0000000000'], 3, 'UnknownMigration'],
+  [
+    'an unknown migration to resolve',
+    ['resolve', 'web-0', '--owner', 'source', '--reason', 'x'],
+    3,
+    'UnknownMigration',
+  ],
   ['an unknown evacuation', ['evacuation', 'evacuate-kvm9-0'], 3, 'UnknownEvacuation'],
 ])('says what is wrong with %s, by its exit code too', async (_, args, exitCode, words) => {
   expect(await handoff(args)).toMatchObject({ exitCode, stderr: expect.stringContaining(words), stdout: '' });

@@ -38,6 +38,7 @@ describe('who owns the VM', () => {
     ['REVOKED', 'absent', 'absent', 'settle none'],
     ['REVOKED', 'shutoff', 'absent', 'settle none'],
     ['COMMITTED', 'migrating-paused', 'running', 'act source remove-paused-copy'],
+    ['COMMITTED', 'shutoff', 'running', 'act source remove-paused-copy'],
     ['COMMITTED', 'absent', 'running', 'settle destination'],
     ['COMMITTED', 'unreachable', 'running', 'settle destination'],
     ['COMMITTED', 'migrating-paused', 'absent', 'act source resume'],

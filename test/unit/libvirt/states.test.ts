@@ -28,14 +28,16 @@ describe('the state of a copy', () => {
     // A user's pause stays one while the guest is being copied.
     [3, 1, 'migration-out', 'paused', 'paused (user)'],
     [3, 3, 'other', 'paused', 'paused (saving)'],
-    [4, 1, undefined, 'running', 'in shutdown (user)'],
+    // About to be gone: it proves neither that the VM runs here nor that it does not.
+    [4, 0, undefined, 'paused', 'in shutdown (unknown)'],
+    [4, 1, undefined, 'paused', 'in shutdown (user)'],
     [5, 2, undefined, 'shutoff', 'shut off (destroyed)'],
     [5, 4, undefined, 'shutoff', 'shut off (migrated)'],
     [6, 1, undefined, 'paused', 'crashed (panicked)'],
     [7, 0, undefined, 'paused', 'pmsuspended (unknown)'],
-    // What nobody knows yet must not be started elsewhere.
-    [0, 0, undefined, 'running', 'no state (unknown)'],
-    [8, 3, undefined, 'running', 'state 8 (reason 3)'],
+    // What nobody knows must neither be started elsewhere nor be taken away elsewhere.
+    [0, 0, undefined, 'paused', 'no state (unknown)'],
+    [8, 3, undefined, 'paused', 'state 8 (reason 3)'],
     [3, 99, undefined, 'paused', 'paused (reason 99)'],
   ])('%i, reason %i, job %s: %s', (state, reason, job, expected, words) => {
     expect(copyStateOf(state, reason, job)).toBe(expected);

@@ -1,0 +1,50 @@
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { runCell } from '../../commands/faults/cell.ts';
+import { FAULTS } from '../../commands/faults/faults.ts';
+import type { Phase } from '../../commands/faults/phases.ts';
+import { sameCut } from '../../commands/faults/plain-virsh.ts';
+import { Stand } from '../../commands/faults/stand.ts';
+import { describeWithWorld } from './support/world.ts';
+
+/** A few cells of the matrix (docs/faults.md), one for each way a fault is injected and a phase is found. */
+describeWithWorld('faults', { name: 'fcells', subnet: '10.84.2' }, (its) => {
+  let stand: Stand;
+  beforeAll(async () => {
+    stand = await Stand.on(its());
+  });
+  afterAll(() => stand?.stop());
+
+  it.each<[fault: string, phase: Phase, end: string, source: RegExp, destination: RegExp]>([
+    ['destination-qemu', 'copying', 'FAILED', /^running/, /^absent/],
+    ['hosts-link-2s', 'held', 'SUCCEEDED', /^absent/, /^running/],
+    ['source-aws-2s', 'performed', 'FAILED', /^running/, /^absent/],
+    ['source-libvirtd', 'committed', 'SUCCEEDED', /^absent/, /^running/],
+    ['source-qemu', 'finished', 'SUCCEEDED', /^(absent|shut off)/, /^running/],
+  ])(
+    '%s at "%s" ends %s, with the VM running once',
+    async (name, phase, status, source, destination) => {
+      const fault = FAULTS.find((each) => each.name === name)!;
+      const cell = await runCell(stand, fault, phase);
+      expect(cell, JSON.stringify(cell)).toMatchObject({
+        status,
+        states: { source: expect.stringMatching(source), destination: expect.stringMatching(destination) },
+        doubleRunning: false,
+        lost: false,
+        truthful: true,
+        leaks: [],
+      });
+      expect(cell.note, 'there was something to strike').not.toMatch(/had ended|had no QEMU|was not reached/);
+    },
+    200_000,
+  );
+
+  it('the witnesses see the two running copies that plain virsh leaves when its connection is cut at Finish', async () => {
+    const { plainVirsh, handoff } = await sameCut(stand);
+    expect(plainVirsh).toMatchObject({
+      states: { source: expect.stringMatching(/^running/), destination: expect.stringMatching(/^running/) },
+      doubleRunning: true,
+    });
+    expect(plainVirsh.diskErrors).toBeGreaterThan(0);
+    expect(handoff).toMatchObject({ states: { source: 'absent' }, doubleRunning: false, diskErrors: 0 });
+  }, 120_000);
+});
