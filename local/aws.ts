@@ -12,7 +12,7 @@ import { gatewayResponse } from './http-api/payload.ts';
 import { authorize } from './iam/authorize.ts';
 import { authorizedCalls } from './iam/call.ts';
 import { currentCaller } from './lambda/invocation.ts';
-import { createLambda } from './lambda/lambda.ts';
+import { createLambda, type InvokeResult } from './lambda/lambda.ts';
 import { createQueues, type QueuedMessage } from './messages/queues.ts';
 import { createTopics, type PublishedMessage } from './messages/topics.ts';
 import { readRoles } from './roles.ts';
@@ -40,7 +40,10 @@ export interface EmbeddedAwsOptions {
   report?: (message: string) => void;
 }
 
-/** Sees every call of a service before it is made: it may delay it, fail it, or make it and lose the answer. */
+/**
+ * Sees every call of a service before it is made: it may delay it, fail it, or make it and lose the answer. It sees a stream's
+ * records on their way to a function too, as `streams` `Deliver`.
+ */
 export type Interceptor = (
   call: { service: string; operation: string; input: JsonObject; caller: Caller },
   next: () => Promise<JsonObject>,
@@ -141,8 +144,14 @@ export async function startEmbeddedAws(options: EmbeddedAwsOptions): Promise<Emb
       callerForRole: (arn, session) => roles.session(arn, session, 'lambda.amazonaws.com'),
     });
     Object.assign(services, { dynamodb, events, lambda, sns: topics, sqs: queues, ssm, states });
+    const deliver: typeof lambda.invoke = async (functionName, payload) => {
+      const next = async () => (await lambda.invoke(functionName, payload)) as JsonObject;
+      if (interceptor === undefined) return lambda.invoke(functionName, payload);
+      const call = { service: 'streams', operation: 'Deliver', input: payload as JsonObject };
+      return (await interceptor({ ...call, caller: lambda.callerOf(functionName) }, next)) as InvokeResult;
+    };
     const parts = { dynamodb, events, lambda, queues, ssm, topics };
-    await deploy(resources, { ...common, ...parts, assets, logLevel, admin: adminCaller });
+    await deploy(resources, { ...common, ...parts, deliver, assets, logLevel, admin: adminCaller });
 
     const api = declaredApi(resources);
     const httpApi: Wire['httpApi'] =

@@ -14,6 +14,13 @@ export const clientConfiguration = (given: {
   requestHandler: InProcessTransport;
 }) => ({
   ...given,
+  // Nobody verifies a signature here (endpoint/wire.ts), and to compute one takes a tenth of a call's time: only who calls counts.
+  signer: {
+    sign: async <R extends { headers: Record<string, string> }>(request: R): Promise<R> => {
+      request.headers.authorization = `AWS4-HMAC-SHA256 Credential=${given.credentials.accessKeyId}/`;
+      return request;
+    },
+  },
   // Between attempts the SDK waits on timers of its own, which a virtual clock knows nothing of.
   maxAttempts: 1,
   // With all of these given the SDK reads no configuration file, which a virtual clock could not wait for.

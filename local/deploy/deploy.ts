@@ -26,6 +26,8 @@ export interface DeployOptions {
   report: (message: string) => void;
   dynamodb: DynamoDb;
   lambda: Lambda;
+  /** How a stream's records reach a function. */
+  deliver: Lambda['invoke'];
   events: EventBridge;
   ssm: Ssm;
   queues: Queues;
@@ -75,7 +77,7 @@ export async function deploy(resources: readonly Resource[], options: DeployOpti
     const mapping = eventSourceMapping(resource);
     const source = createEventSource(mapping, {
       ...options,
-      invoke: lambda.invoke,
+      invoke: options.deliver,
       sendOnFailure: (arn, message) => callAws(...failureCall(arn, message), lambda.callerOf(mapping.functionName)),
     });
     dynamodb.onStreamRecord(mapping.tableName, source.push);

@@ -1,6 +1,6 @@
 import { Big, validateAttributeValue, validationError } from './dynalite.ts';
 import { type Expression, resolve, type Values } from './expressions.ts';
-import { type AttributeValue, type Item, type Path, type SetType, setOf, typeOf, valueAt } from './values.ts';
+import { type AttributeValue, copyOf, type Item, type Path, type SetType, setOf, typeOf, valueAt } from './values.ts';
 
 /** The right side of SET: a path, a value, or one of these. */
 type SetValue =
@@ -24,7 +24,7 @@ const NO_SUCH_ATTRIBUTE = 'The provided expression refers to an attribute that d
  * positions are the old ones: removed elements leave holes that are closed at the end.
  */
 export function applyUpdate({ sections }: UpdateExpression, before: Item, values: Values | undefined): Item {
-  const after = structuredClone(before);
+  const after = copyOf(before);
   const lists = new Set<AttributeValue>();
   for (const section of sections) putAt(section.path, after, newValue(section, before, values), lists);
   for (const list of lists) list.L = list.L!.filter((element) => element !== undefined);
@@ -34,7 +34,7 @@ export function applyUpdate({ sections }: UpdateExpression, before: Item, values
 /** What a section leaves at its path; undefined for nothing. */
 function newValue(section: Section, before: Item, values: Values | undefined): AttributeValue | undefined {
   if (section.type === 'remove') return undefined;
-  if (section.type === 'set') return structuredClone(setValue(section.val, before, values));
+  if (section.type === 'set') return copyOf(setValue(section.val, before, values));
   const existing = valueAt(section.path, before);
   const operand = resolve(section.val, values);
   const type = typeOf(operand);

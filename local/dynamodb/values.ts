@@ -20,6 +20,13 @@ export type SetType = 'SS' | 'NS' | 'BS';
 /** A document path: attribute and map keys are strings, list positions numbers. */
 export type Path = (string | number)[];
 
+/** A copy that shares nothing with what it was made from. (structuredClone is several times slower.) */
+export function copyOf<T>(json: T): T {
+  if (Array.isArray(json)) return json.map(copyOf) as T;
+  if (typeof json !== 'object' || json === null) return json;
+  return Object.fromEntries(Object.entries(json).map(([key, value]) => [key, copyOf(value)])) as T;
+}
+
 export function typeOf(value: AttributeValue): ValueType {
   return Object.keys(value)[0] as ValueType;
 }

@@ -77,7 +77,8 @@ export function createLambda(options: LambdaOptions): Lambda {
       .then((): InvokeResult => ({ error: timedOut(requestId, lambdaFunction.timeoutSeconds) }));
     const result = await Promise.race([answer, timeUp]);
     invocation.ended = true;
-    done.abort();
+    // With a reason, for without one an error with its stack is made each time.
+    done.abort('answered');
     return result;
   }
 

@@ -11,34 +11,75 @@ import { CopyJob } from './copy-job.ts';
 import type { SimulatedFleet } from './fleet.ts';
 import { guestXml } from './guest-xml.ts';
 import { type CallName, type Copy, refusal, type SimulatedHost, silence } from './host.ts';
+import type { SimulatedProcess } from './process.ts';
 
 const MIGRATION_PORT = 49_152;
 const NO_COOKIE = Buffer.alloc(0);
 /** One call to a daemon on the same network. */
 const CALL_MS = 1;
+/** Starting the guest's CPUs on the destination. */
+const FINISH_MS = 20;
 /** Taking the source's QEMU down. */
 const CONFIRM_MS = 1_300;
+/** A stream that nothing passes through is given up with libvirt's keepalive. */
+const STREAM_GIVES_UP_MS = 30_000;
+/** Both ends send keepalives every 5 s and give the other up when five went unanswered. */
+const KEEPALIVE_MS = { interval: 5_000, least: 25_000 };
 
-/** SIMULATED: a client's connection to one host's daemon, and what the daemon does when it ends. */
+/**
+ * SIMULATED: a client's connection to one host's daemon, and what the daemon does when it ends. It has two ends, and while the
+ * network between them is cut, each finds out by itself that the other is gone.
+ */
 export class SimulatedConnection implements MigrationTarget {
   readonly uri: string;
   readonly closed: Promise<void>;
   readonly fleet: SimulatedFleet;
   readonly host: SimulatedHost;
+  readonly #clientHostId: string;
+  readonly #process: SimulatedProcess | undefined;
   readonly #ended = Promise.withResolvers<void>();
-  readonly #disconnect: () => void;
-  #open = true;
+  readonly #endClient: () => void;
+  readonly #endDaemon: () => void;
+  readonly #jobs = new Set<() => void>();
+  #clientOpen = true;
+  #daemonOpen = true;
 
-  constructor(fleet: SimulatedFleet, host: SimulatedHost, uri: string) {
+  constructor(
+    fleet: SimulatedFleet,
+    { host, uri, clientHostId, process }: ConnectionEnds & { host: SimulatedHost; uri: string },
+  ) {
     this.fleet = fleet;
     this.host = host;
     this.uri = uri;
+    this.#clientHostId = clientHostId;
+    this.#process = process;
     this.closed = this.#ended.promise;
-    this.#disconnect = host.connected(() => this.#end());
+    const silent = (gone: () => void) =>
+      fleet.network.onSilence(
+        clientHostId,
+        host.spec.hostId,
+        () => KEEPALIVE_MS.least + fleet.random() * KEEPALIVE_MS.interval,
+        gone,
+      );
+    const forgetClient = silent(() => this.#clientGone());
+    const forgetSilence = silent(() => this.#daemonGone());
+    const forgetSevering = host.connected(() => {
+      this.#daemonGone();
+      this.#clientGone();
+    });
+    this.#endClient = forgetClient;
+    this.#endDaemon = () => {
+      forgetSilence();
+      forgetSevering();
+    };
   }
 
   async close(): Promise<void> {
-    this.#end();
+    if (!this.#clientOpen) return;
+    this.#clientGone();
+    // The daemon hears of it at once, unless the network is in the way.
+    if (this.fleet.network.isUp(this.#clientHostId, this.host.spec.hostId)) this.#daemonGone();
+    else void this.#reach().then(() => this.#daemonGone());
   }
 
   versions(): Promise<Versions> {
@@ -99,7 +140,7 @@ export class SimulatedConnection implements MigrationTarget {
       if (sent === undefined) throw refusal('the XML is of no simulated guest');
       const { guest } = sent.mustHave(name);
       const copy: Copy = { guest, state: 'incoming', detail: 'paused (migrating)', preparedBy: this, runningSince: 0 };
-      this.host.copies.set(name, copy);
+      this.host.put(copy);
       return { cookie: NO_COOKIE, uri: `tcp:${this.host.spec.address}:${MIGRATION_PORT}` };
     });
   }
@@ -109,9 +150,13 @@ export class SimulatedConnection implements MigrationTarget {
       const copy = this.host.copies.get(name);
       if (copy?.state !== 'incoming') throw refusal(`migration of domain ${name} is not in progress`);
       if (cancelled) {
-        this.host.copies.delete(name);
+        this.host.remove(name);
         throw refusal('migration successfully aborted', 76);
       }
+      // From here on the daemon goes through with it, whatever becomes of its client.
+      delete copy.preparedBy;
+      await this.fleet.clock.sleep(FINISH_MS);
+      if (this.host.copies.get(name) !== copy) throw refusal('the QEMU of the incoming copy has died');
       const running = this.host.run(copy.guest, 'running (migrated)');
       if (copy.lastJob !== undefined) running.lastJob = copy.lastJob;
       return { cookie: NO_COOKIE };
@@ -119,11 +164,23 @@ export class SimulatedConnection implements MigrationTarget {
   }
 
   /** One call: it takes its time, a fault may come in its way, and it fails when the connection ends before its answer. */
-  async call<T>(name: CallName, action: () => Promise<T>): Promise<T> {
+  call<T>(name: CallName, action: () => Promise<T>): Promise<T> {
+    const exchange = () => this.#exchange(name, action);
+    return this.#process === undefined ? exchange() : this.#process.call(name, exchange);
+  }
+
+  async #exchange<T>(name: CallName, action: () => Promise<T>): Promise<T> {
+    if (!this.#clientOpen) throw silence(`the connection to ${this.uri} is closed`);
     const answer = this.host.through(name, async () => {
       await this.fleet.clock.sleep(CALL_MS);
-      this.mustBeOpen();
-      return action();
+      await this.#reach();
+      if (!this.#daemonOpen) throw silence(`the connection to ${this.uri} is closed`);
+      // An answer to a client that is gone goes nowhere, which is what the race below says.
+      try {
+        return await (this.#process === undefined ? action() : this.#process.atDaemon(name, action));
+      } finally {
+        await this.#reach();
+      }
     });
     answer.catch(() => {});
     const lost = this.closed.then(() => {
@@ -133,31 +190,44 @@ export class SimulatedConnection implements MigrationTarget {
     return Promise.race([answer, lost]);
   }
 
-  mustBeOpen(): void {
-    if (!this.#open) throw silence(`the connection to ${this.uri} is closed`);
+  async #reach(): Promise<void> {
+    await this.fleet.network.whenUp(this.#clientHostId, this.host.spec.hostId);
+  }
+
+  #clientGone(): void {
+    if (!this.#clientOpen) return;
+    this.#clientOpen = false;
+    this.#endClient();
+    this.#ended.resolve();
   }
 
   /** What libvirt does when a client goes: whatever it had not finished falls to a safe state. */
-  #end(): void {
-    if (!this.#open) return;
-    this.#open = false;
-    this.#disconnect();
-    this.#ended.resolve();
+  #daemonGone(): void {
+    if (!this.#daemonOpen) return;
+    this.#daemonOpen = false;
+    this.#endDaemon();
     for (const [name, copy] of this.host.copies) {
-      if (copy.preparedBy === this) this.host.copies.delete(name);
+      if (copy.preparedBy === this) this.host.remove(name);
     }
     for (const drop of this.#jobs) drop();
   }
-  readonly #jobs = new Set<() => void>();
 
   /** Ties an outgoing job to this connection. */
   owns(copy: Copy): void {
     this.#jobs.add(() => {
+      // A Confirm under way is gone through with.
+      if (copy.confirming) return;
       // After Perform only Confirm could say how it went: the copy stays paused, without a job.
       if (!copy.performed) copy.outgoing?.end(silence(`the client's connection was lost`));
       delete copy.outgoing;
     });
   }
+}
+
+/** Whose connection it is. */
+export interface ConnectionEnds {
+  clientHostId: string;
+  process: SimulatedProcess | undefined;
 }
 
 /** SIMULATED: a domain on one host, through one connection. */
@@ -226,24 +296,18 @@ class SimulatedDomain implements Domain {
 
   resume() {
     return this.#with('resume', async (copy) => {
-      copy.state = 'running';
-      copy.detail = 'running (unpaused)';
+      this.#connection.host.change(copy, 'running', 'running (unpaused)');
     });
   }
 
   destroy() {
     return this.#with('destroy', async (copy) => {
-      copy.outgoing?.end(refusal('domain is not running'));
-      if (!copy.guest.persistent || copy.state === 'incoming') this.#connection.host.copies.delete(this.name);
-      copy.state = 'shutoff';
-      copy.detail = 'shut off (destroyed)';
+      this.#connection.host.end(copy, 'shut off (destroyed)');
     });
   }
 
   undefine() {
-    return this.#with('destroy', async () => {
-      this.#connection.host.copies.delete(this.name);
-    });
+    return this.#with('destroy', async () => this.#connection.host.remove(this.name));
   }
 
   begin() {
@@ -265,22 +329,35 @@ class SimulatedDomain implements Domain {
       // Statistics and time count from here; Begin's job is only a lock.
       const job = new CopyJob(fleet.clock, copy.guest, this.#connection.host.spec.linkMiBps);
       copy.outgoing = job;
-      const forget = target?.connected(() => job.end(refusal('unable to write to the migration stream: Broken pipe')));
+      const here = this.#connection.host;
+      const broken = () => job.end(refusal('unable to write to the migration stream: Broken pipe'));
+      const received = target?.copies.get(this.name);
+      if (target === undefined || received?.state !== 'incoming') {
+        delete copy.outgoing;
+        throw refusal('unable to connect to the destination');
+      }
+      received.stream = broken;
+      const ends = [here.spec.hostId, target.spec.hostId] as const;
+      job.stall(!fleet.network.isUp(...ends));
+      const forget = [
+        target.connected(broken),
+        fleet.network.onChange(...ends, (up) => job.stall(!up)),
+        fleet.network.onSilence(...ends, () => STREAM_GIVES_UP_MS, broken),
+      ];
       try {
-        if (target?.copies.get(this.name)?.state !== 'incoming') throw refusal('unable to connect to the destination');
         await job.run();
-        copy.state = 'migrating-paused';
-        copy.detail = 'paused (migrating)';
+        // A QEMU that died has ended its job.
+        here.change(copy, 'migrating-paused', 'paused (migrating)');
         copy.performed = true;
-        const received = target.copies.get(this.name);
-        if (received !== undefined) received.lastJob = job.stats();
+        received.lastJob = job.stats();
         return { cookie: NO_COOKIE };
       } catch (error) {
         delete copy.outgoing;
-        copy.detail = 'running (migration canceled)';
+        if (copy.state === 'running') here.change(copy, 'running', 'running (migration canceled)');
         throw error;
       } finally {
-        forget?.();
+        for (const end of forget) end();
+        delete received.stream;
       }
     });
   }
@@ -288,16 +365,16 @@ class SimulatedDomain implements Domain {
   confirm({ cancelled }: { cancelled: boolean }) {
     return this.#with('confirm', async (copy) => {
       if (!copy.performed) throw refusal('no migration is waiting to be confirmed');
+      const { host } = this.#connection;
+      const { restarts } = host;
+      copy.confirming = true;
       await this.#connection.fleet.clock.sleep(CONFIRM_MS);
-      this.#connection.mustBeOpen();
+      delete copy.confirming;
+      if (host.restarts !== restarts) throw silence('the daemon was restarted');
       delete copy.outgoing;
       copy.performed = false;
-      if (cancelled) {
-        copy.state = 'running';
-        copy.detail = 'running (migration canceled)';
-      } else {
-        this.#connection.host.copies.delete(this.name);
-      }
+      if (!cancelled) host.remove(this.name);
+      else if (copy.state === 'migrating-paused') host.change(copy, 'running', 'running (migration canceled)');
     });
   }
 

@@ -8,6 +8,9 @@ const SWITCH_MS = 20;
 /** libvirt's own downtime limit, before anybody sets another. */
 const DEFAULT_DOWNTIME_MS = 300;
 
+/** Whoever ends a stall wakes the job; this is for a job whose stall nobody ends. */
+const STALLED_LOOK_MS = 60_000;
+
 export interface Load {
   memoryMiB: number;
   /** Speed at which the guest writes memory, and how much memory it writes again and again. */
@@ -32,6 +35,7 @@ export class CopyJob {
   #processed = 0;
   #dirty = 0;
   #iteration = 1;
+  #stalled = false;
   #ended: Error | undefined;
   #downtimeMs: number | undefined;
 
@@ -50,6 +54,10 @@ export class CopyJob {
     for (;;) {
       this.#advance();
       if (this.#ended !== undefined) throw this.#ended;
+      if (this.#stalled) {
+        await this.#pace.sleep(STALLED_LOOK_MS);
+        continue;
+      }
       const rest = this.#remaining + this.#dirty;
       if (this.#remaining === 0 || rest <= this.#threshold()) {
         if (rest <= this.#threshold()) return this.#switch(rest);
@@ -63,6 +71,13 @@ export class CopyJob {
 
   end(reason: Error): void {
     this.#ended ??= reason;
+    this.#pace.wake();
+  }
+
+  /** While its stream is stalled nothing is sent. */
+  stall(stalled: boolean): void {
+    this.#advance();
+    this.#stalled = stalled;
     this.#pace.wake();
   }
 
@@ -85,7 +100,7 @@ export class CopyJob {
       bytesTotal: this.#load.memoryMiB * MIB,
       bytesProcessed: Math.round(this.#processed),
       bytesRemaining: Math.round(this.#remaining),
-      bytesPerSecond: this.#downtimeMs === undefined ? this.#rate() : 0,
+      bytesPerSecond: this.#downtimeMs === undefined && !this.#stalled ? this.#rate() : 0,
       dirtyBytesPerSecond: this.#load.dirtyMiBps * MIB,
       iteration: this.#iteration,
       ...(this.#downtimeMs !== undefined && { downtimeMs: this.#downtimeMs }),
@@ -99,13 +114,15 @@ export class CopyJob {
     this.#downtimeMs = Math.round((rest / (this.#linkMiBps * MIB)) * 1_000) + SWITCH_MS;
     await this.#clock.sleep(this.#downtimeMs);
     this.#at = this.#clock.now();
+    while (this.#stalled && this.#ended === undefined) await this.#pace.sleep(STALLED_LOOK_MS);
+    if (this.#ended !== undefined) throw this.#ended;
   }
 
   #advance(): void {
     const seconds = (this.#clock.now() - this.#at) / 1_000;
     this.#at = this.#clock.now();
     if (this.#downtimeMs !== undefined) return;
-    const moved = Math.min(this.#remaining, this.#rate() * seconds);
+    const moved = this.#stalled ? 0 : Math.min(this.#remaining, this.#rate() * seconds);
     this.#remaining -= moved;
     this.#processed += moved;
     const { dirtyMiBps, workingSetMiB } = this.#load;

@@ -9,7 +9,7 @@ export function simulatedFacts(fleet: SimulatedFleet, hostId: string): HostFacts
     hostname: () => hostId,
     async connectTcp(address) {
       const host = fleet.at(address);
-      const answers = host === undefined || host.reachable;
+      const answers = host === undefined || (host.reachable && fleet.network.isUp(hostId, host.spec.hostId));
       return answers ? { answer: 'accepted', ms: ROUND_TRIP_MS } : { answer: 'none', ms: 3_000, error: 'timed out' };
     },
     fileSystemType: async () => 'nfs4',

@@ -2,6 +2,10 @@ import type { MigrationTarget } from '../../agent/hypervisor.ts';
 import type { Clock } from '../../contract/clock.ts';
 import { SimulatedConnection } from './connection.ts';
 import { type Guest, type HostSpec, SimulatedHost, silence } from './host.ts';
+import { SimulatedNetwork } from './network.ts';
+import type { SimulatedProcess } from './process.ts';
+
+const CONNECT_PATIENCE_MS = 5_000;
 
 /**
  * SIMULATED: hosts, guests and their migrations, without libvirt or QEMU, on any clock. It behaves as libvirt was seen to:
@@ -12,13 +16,19 @@ import { type Guest, type HostSpec, SimulatedHost, silence } from './host.ts';
  */
 export class SimulatedFleet {
   readonly clock: Clock;
+  readonly network: SimulatedNetwork;
+  readonly random: () => number;
+  /** Called right after every change of a VM's copies. */
+  onChange: (vm: string) => void = () => {};
   /** Names of files on the storage that all hosts share. */
   readonly sharedFiles = new Set<string>();
   readonly #hosts = new Map<string, SimulatedHost>();
   #guests = 0;
 
-  constructor(clock: Clock) {
+  constructor(clock: Clock, random: () => number = () => 0) {
     this.clock = clock;
+    this.random = random;
+    this.network = new SimulatedNetwork(clock);
   }
 
   addHost(spec: Partial<HostSpec> & { hostId: string }): SimulatedHost {
@@ -28,6 +38,7 @@ export class SimulatedFleet {
       { address, libvirtUri: `qemu+tcp://${address}/system`, memoryMiB: 262_144, linkMiBps: 1_100, ...spec },
       uuidOf('host', number),
       this.clock,
+      (vm) => this.onChange(vm),
     );
     this.#hosts.set(spec.hostId, host);
     return host;
@@ -64,13 +75,17 @@ export class SimulatedFleet {
   }
 
   /** Connects from one host to a libvirt URI; a URI without a host name is the host's own. */
-  async connect(fromHostId: string, uri: string): Promise<MigrationTarget> {
+  async connect(fromHostId: string, uri: string, process?: SimulatedProcess): Promise<MigrationTarget> {
     const local = uri.includes(':///');
     const host = local ? this.host(fromHostId) : this.hosts().find(({ spec }) => spec.libvirtUri === uri);
     if (host === undefined) throw silence(`cannot connect to ${uri}: no route to host`);
     return host.through('connect', async () => {
       if (!host.reachable && !local) throw silence(`cannot connect to ${uri}: connection timed out`);
-      return new SimulatedConnection(this, host, uri);
+      if (!this.network.isUp(fromHostId, host.spec.hostId)) {
+        await this.clock.sleep(CONNECT_PATIENCE_MS);
+        if (!this.network.isUp(fromHostId, host.spec.hostId)) throw silence(`cannot connect to ${uri}: timed out`);
+      }
+      return new SimulatedConnection(this, { host, uri, clientHostId: fromHostId, process });
     });
   }
 }

@@ -21,8 +21,12 @@ export interface Copy {
   outgoing?: CopyJob;
   /** Whether Perform has returned. */
   performed?: boolean;
+  /** Whether Confirm is under way. */
+  confirming?: boolean;
   /** An incoming copy dies with the connection that prepared it. */
   preparedBy?: object;
+  /** Breaks the stream that an incoming copy receives. */
+  stream?: () => void;
   lastJob?: JobStats;
   runningSince: number;
 }
@@ -61,21 +65,44 @@ export class SimulatedHost {
   readonly faults = new Map<CallName, Fault>();
   readonly #clock: Clock;
   readonly #sever = new Set<() => void>();
+  readonly #changed: (vm: string) => void;
   #reachable = true;
+  #restarts = 0;
 
-  constructor(spec: HostSpec, uuid: string, clock: Clock) {
+  /** `changed` is called right after every change of a copy's state. */
+  constructor(spec: HostSpec, uuid: string, clock: Clock, changed: (vm: string) => void) {
     this.spec = spec;
     this.uuid = uuid;
     this.#clock = clock;
+    this.#changed = changed;
+  }
+
+  /** How often the daemon was restarted. */
+  get restarts(): number {
+    return this.#restarts;
   }
 
   get reachable(): boolean {
     return this.#reachable;
   }
 
-  /** Cuts every connection to the daemon, as its restart or a broken network does; clients' deaths follow from it. */
+  /** Cuts every connection to the daemon, as a broken network does; clients' deaths follow from it. */
   severConnections(): void {
     for (const sever of [...this.#sever]) sever();
+  }
+
+  /** The guests run on; what the daemon was at is dropped. */
+  restartDaemon(): void {
+    this.#restarts += 1;
+    this.severConnections();
+  }
+
+  /** As when the QEMU process crashes. False when there is none. */
+  killQemu(vm: string): boolean {
+    const copy = this.copies.get(vm);
+    if (copy === undefined || copy.state === 'shutoff') return false;
+    this.end(copy, 'shut off (crashed)');
+    return true;
   }
 
   /** Nobody reaches the host any more (its guests run on, if it lives). */
@@ -101,8 +128,36 @@ export class SimulatedHost {
 
   run(guest: Guest, detail: string): Copy {
     const copy: Copy = { guest, state: 'running', detail, runningSince: this.#clock.now() };
-    this.copies.set(guest.name, copy);
+    this.put(copy);
     return copy;
+  }
+
+  put(copy: Copy): void {
+    this.copies.set(copy.guest.name, copy);
+    this.#changed(copy.guest.name);
+  }
+
+  change(copy: Copy, state: Copy['state'], detail: string): void {
+    copy.state = state;
+    copy.detail = detail;
+    this.#changed(copy.guest.name);
+  }
+
+  remove(name: string): void {
+    const copy = this.copies.get(name);
+    this.copies.delete(name);
+    copy?.stream?.();
+    this.#changed(name);
+  }
+
+  /** The copy's QEMU ends; what remains of a persistent guest is its definition. */
+  end(copy: Copy, detail: string): void {
+    copy.outgoing?.end(refusal('domain is not running'));
+    if (!copy.guest.persistent || copy.state === 'incoming') {
+      this.remove(copy.guest.name);
+    } else {
+      this.change(copy, 'shutoff', detail);
+    }
   }
 
   mustHave(name: string): Copy {

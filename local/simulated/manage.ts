@@ -2,7 +2,7 @@ import { DynamoDBClient } from '@aws-sdk/client-dynamodb';
 import { DynamoDBDocumentClient } from '@aws-sdk/lib-dynamodb';
 import type { EmbeddedAws } from '../aws.ts';
 import type { SimulatedFleet } from './fleet.ts';
-import { type SimulatedNode, simulatedNode } from './node.ts';
+import { type SimulatedNode, type SimulatedNodeOptions, simulatedNode } from './node.ts';
 
 /** SIMULATED: a host of the fleet as SSM and Handoff know it. */
 export interface ManagedHost {
@@ -17,11 +17,16 @@ export interface ManagedHost {
 }
 
 /** SIMULATED: makes a host of the fleet a managed node of the embedded AWS. It still has to be registered with Handoff. */
-export function manage(aws: EmbeddedAws, fleet: SimulatedFleet, hostId: string): ManagedHost {
+export function manage(
+  aws: EmbeddedAws,
+  fleet: SimulatedFleet,
+  hostId: string,
+  options: Pick<SimulatedNodeOptions, 'watch' | 'ran' | 'alter'> = {},
+): ManagedHost {
   const number = fleet.hosts().findIndex(({ spec }) => spec.hostId === hostId) + 1;
   const { address, libvirtUri } = fleet.host(hostId).spec;
   const nodeId = `mi-${String(number).padStart(17, '0')}`;
-  const node = simulatedNode(fleet, hostId, { clock: fleet.clock, dynamo: () => dynamo });
+  const node = simulatedNode(fleet, hostId, { ...options, clock: fleet.clock, dynamo: () => dynamo });
   const { credentials, mailboxUserId } = aws.registerNode(nodeId, node);
   const dynamo = DynamoDBDocumentClient.from(new DynamoDBClient(aws.inProcess(credentials)), {
     marshallOptions: { removeUndefinedValues: true },

@@ -2,12 +2,16 @@ import type { Hypervisor } from '../../agent/hypervisor.ts';
 import type { Mailbox } from '../../agent/mailbox.ts';
 import type { Clock } from '../../contract/clock.ts';
 
-/** A moment at which a process is about to wait for something outside of it, or has just got its answer. */
+/**
+ * A moment at which a process is about to wait for something outside of it, or has just got its answer; or, `atDaemon`, at
+ * which a daemon has got a call of the process, or is about to answer it.
+ */
 export interface Boundary {
   process: SimulatedProcess;
   /** What it waits for: a call of the hypervisor or of the mailbox. */
   call: string;
   moment: 'before' | 'after';
+  atDaemon: boolean;
 }
 
 export type WatchBoundaries = (boundary: Boundary) => void;
@@ -39,14 +43,24 @@ export class SimulatedProcess {
 
   /** A call to the outside: the process can be killed before it, during it and right after it. */
   async call<T>(name: string, action: () => Promise<T>): Promise<T> {
-    this.#watch?.({ process: this, call: name, moment: 'before' });
+    this.#watch?.({ process: this, call: name, moment: 'before', atDaemon: false });
     if (this.#dead) return never();
     try {
       return await action();
     } finally {
-      this.#watch?.({ process: this, call: name, moment: 'after' });
+      this.#watch?.({ process: this, call: name, moment: 'after', atDaemon: false });
       // Whatever came back, a dead process does nothing with it.
       if (this.#dead) await never();
+    }
+  }
+
+  /** What the daemon does for a call of this process, whether the process lives or not. */
+  async atDaemon<T>(name: string, action: () => Promise<T>): Promise<T> {
+    this.#watch?.({ process: this, call: name, moment: 'before', atDaemon: true });
+    try {
+      return await action();
+    } finally {
+      this.#watch?.({ process: this, call: name, moment: 'after', atDaemon: true });
     }
   }
 

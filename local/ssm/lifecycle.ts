@@ -26,7 +26,7 @@ export function createLifecycle(options: LifecycleOptions) {
 
   async function run(command: Command, invocation: CommandInvocation, node: ManagedNode): Promise<void> {
     if (invocation.status !== 'Pending' || stopped.aborted) return;
-    invocation.begun.abort();
+    invocation.begun.abort('begun');
     invocation.startedAt = clock.now();
     change(command, invocation, 'InProgress');
 
@@ -47,7 +47,7 @@ export function createLifecycle(options: LifecycleOptions) {
       .sleep(timeoutSeconds * 1_000, AbortSignal.any([done.signal, cancelled, stopped]))
       .then(() => undefined);
     const output = await Promise.race([finished, interrupted]);
-    done.abort();
+    done.abort('done');
 
     if (stopped.aborted) return;
     if (cancelled.aborted) return end(command, invocation, 'Cancelled');

@@ -1,7 +1,7 @@
 import { createDynamoDb } from '../../../local/dynamodb/service.ts';
 import type { Item } from '../../../local/dynamodb/values.ts';
 import type { AwsError, Caller, JsonObject } from '../../../local/service.ts';
-import { VirtualClock } from '../support/virtual-clock.ts';
+import { VirtualClock } from '../../../local/virtual-clock.ts';
 
 export const ACCOUNT = '123456789012';
 export const REGION = 'eu-central-1';

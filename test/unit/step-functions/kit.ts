@@ -1,6 +1,6 @@
 import { AwsError, type Caller, type Json, type JsonObject } from '../../../local/service.ts';
 import { createStepFunctions, type StepFunctionsService } from '../../../local/step-functions/service.ts';
-import { VirtualClock } from '../support/virtual-clock.ts';
+import { VirtualClock } from '../../../local/virtual-clock.ts';
 
 export const ROLE = 'arn:aws:iam::123456789012:role/machine';
 

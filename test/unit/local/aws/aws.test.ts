@@ -12,7 +12,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { type EmbeddedAws, type EmbeddedAwsOptions, startEmbeddedAws } from '../../../../local/aws.ts';
 import { AwsError } from '../../../../local/service.ts';
 import type { NodeStep } from '../../../../local/ssm/node.ts';
-import { VirtualClock } from '../../support/virtual-clock.ts';
+import { VirtualClock } from '../../../../local/virtual-clock.ts';
 import { synthesizeOrders } from './orders-stack.ts';
 
 const NODE = 'mi-0123456789abcdef0';

@@ -1,7 +1,7 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 import { createEventBridge, type EventBridge, type Target } from '../../../../local/events/event-bridge.ts';
 import { AwsError, type Caller, type JsonObject } from '../../../../local/service.ts';
-import { VirtualClock } from '../../support/virtual-clock.ts';
+import { VirtualClock } from '../../../../local/virtual-clock.ts';
 
 const FUNCTION = 'arn:aws:lambda:eu-north-1:111122223333:function:watch';
 const MACHINE = 'arn:aws:states:eu-north-1:111122223333:stateMachine:evacuate';

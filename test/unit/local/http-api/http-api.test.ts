@@ -4,7 +4,7 @@ import { createHttpApi } from '../../../../local/http-api/http-api.ts';
 import { authorize } from '../../../../local/iam/authorize.ts';
 import type { InvokeResult } from '../../../../local/lambda/lambda.ts';
 import type { Caller, Json } from '../../../../local/service.ts';
-import { VirtualClock } from '../../support/virtual-clock.ts';
+import { VirtualClock } from '../../../../local/virtual-clock.ts';
 
 const FUNCTION = 'arn:aws:lambda:eu-north-1:111122223333:function:api';
 const callerWith = (Resource: string): Caller => ({

@@ -3,7 +3,7 @@ import type { StreamRecord } from '../../../../local/dynamodb/streams.ts';
 import { createEventSource, type EventSourceMapping } from '../../../../local/lambda/event-source.ts';
 import type { InvokeResult } from '../../../../local/lambda/lambda.ts';
 import type { Json, JsonObject } from '../../../../local/service.ts';
-import { VirtualClock } from '../../support/virtual-clock.ts';
+import { VirtualClock } from '../../../../local/virtual-clock.ts';
 
 const record = (number: number, key = 'k'): StreamRecord => ({
   eventID: `event-${number}`,

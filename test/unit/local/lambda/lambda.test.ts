@@ -3,7 +3,7 @@ import type { InProcessTransport } from '../../../../local/endpoint/in-process.t
 import { currentCaller, provideSurroundings } from '../../../../local/lambda/invocation.ts';
 import { createLambda, type Lambda, type LambdaFunction } from '../../../../local/lambda/lambda.ts';
 import type { Caller } from '../../../../local/service.ts';
-import { VirtualClock } from '../../support/virtual-clock.ts';
+import { VirtualClock } from '../../../../local/virtual-clock.ts';
 
 const caller: Caller = { arn: 'arn:me', userId: 'me', statements: [] };
 

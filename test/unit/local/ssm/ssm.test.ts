@@ -3,7 +3,7 @@ import type { BusEvent } from '../../../../local/events/event-bridge.ts';
 import type { Caller, JsonObject } from '../../../../local/service.ts';
 import type { NodeOutput, NodeStep } from '../../../../local/ssm/node.ts';
 import { createSsm, type Ssm } from '../../../../local/ssm/ssm.ts';
-import { VirtualClock } from '../../support/virtual-clock.ts';
+import { VirtualClock } from '../../../../local/virtual-clock.ts';
 
 const caller: Caller = { arn: 'arn:me', userId: 'me', statements: [] };
 const NODE = 'mi-0123456789abcdef0';

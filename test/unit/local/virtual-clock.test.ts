@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { VirtualClock } from './virtual-clock.ts';
+import { VirtualClock } from '../../../local/virtual-clock.ts';
 
 describe('VirtualClock', () => {
   it('fires timers by moment, and those of one moment in the order they were set', async () => {

@@ -1,0 +1,147 @@
+import type { EmbeddedAws } from '../aws.ts';
+import type { Json, JsonObject } from '../service.ts';
+import type { SimulatedFleet } from '../simulated/fleet.ts';
+import type { Route } from './injector.ts';
+import type { Ledger } from './ledger.ts';
+
+type Item = Record<string, Record<string, Json>>;
+
+interface End {
+  aws: EmbeddedAws;
+  fleet: SimulatedFleet;
+  ledger: Ledger;
+  routes: ReadonlyMap<string, Route>;
+  /** Whether to check anything, or only to count. */
+  check: boolean;
+}
+
+/** How executions ended that did not come to a settled end, for whoever looks for the reason. */
+export async function tellUnsettled(aws: EmbeddedAws, say: (what: string) => void): Promise<void> {
+  const stateMachineArn = String(aws.outputs.MigrateMachine);
+  const { executions } = await aws.callAws('states', 'ListExecutions', { stateMachineArn }, aws.adminCaller);
+  for (const { executionArn } of executions as { executionArn: string }[]) {
+    const call = (operation: string, more: JsonObject = {}) =>
+      aws.callAws('states', operation, { executionArn, ...more }, aws.adminCaller);
+    const { status, error, cause } = await call('DescribeExecution');
+    const { events } = await call('GetExecutionHistory', { maxResults: 1_000 });
+    const names = (events as JsonObject[]).flatMap(
+      (event) => (event.stateEnteredEventDetails as JsonObject)?.name ?? [],
+    );
+    if (names.includes('How did it end?')) continue;
+    say(`${executionArn.split(':').at(-1)} is ${status} in "${names.at(-1)}": ${error ?? ''} ${cause ?? ''}`);
+  }
+}
+
+/** When all is quiet: what must hold then. Returns how many migrations ended in which way. */
+export async function lookAtEnd({ aws, fleet, ledger, routes, check }: End): Promise<Record<string, number>> {
+  const control = await scan(aws, String(aws.outputs.ControlTable));
+  const records = control.filter(({ entity }) => entity?.S === 'MIGRATION');
+  const statusOf = new Map(records.map((record) => [text(record, 'migrationId'), text(record, 'status')]));
+  const outcomes: Record<string, number> = {};
+  for (const migrationId of routes.keys()) {
+    const status = statusOf.get(migrationId) ?? 'REFUSED';
+    outcomes[status] = (outcomes[status] ?? 0) + 1;
+  }
+  if (!check) return outcomes;
+
+  for (const held of [
+    ...heldIn(control, statusOf),
+    ...openTickets(await scan(aws, String(aws.outputs.MailboxTable))),
+  ]) {
+    ledger.violated('everything is given back', held);
+  }
+  const waiting = new Set(
+    records.filter((record) => text(record, 'status') === 'NEEDS_OPERATOR').map((r) => text(r, 'vm')),
+  );
+  // Recovery has settled without a host that did not answer, and says so: what is left there is for when it is back.
+  const flagged = flaggedBy(control);
+  const vms = new Set(fleet.hosts().flatMap(({ copies }) => [...copies.keys()]));
+  for (const vm of vms) {
+    if (ledger.harmed.has(vm) || waiting.has(vm)) continue;
+    const running = fleet.hosts().filter(({ copies }) => copies.get(vm)?.state === 'running');
+    const seen = fleet.hosts().flatMap(({ copies, spec }) => {
+      const state = copies.get(vm)?.state;
+      return state === undefined ? [] : [`${state} on ${spec.hostId}`];
+    });
+    if (flagged.has(vm)) continue;
+    if (running.length !== 1) ledger.violated('every VM runs', `${vm} is ${seen.join(', ')}`);
+    else if (seen.length > 1) ledger.violated('no copy is left over', `${vm} is ${seen.join(', ')}`);
+  }
+  checkRecords(
+    records.filter((record) => !waiting.has(text(record, 'vm'))),
+    { fleet, ledger },
+  );
+  return outcomes;
+}
+
+function flaggedBy(control: readonly Item[]): Set<string> {
+  const decisions = control.filter((item) => (item.detail?.M as unknown as Item | undefined)?.flagged?.S !== undefined);
+  const ids = new Set(decisions.map((item) => text(item, 'pk')));
+  const records = control.filter((item) => item.entity?.S === 'MIGRATION' && ids.has(text(item, 'pk')));
+  return new Set(records.map((record) => text(record, 'vm')));
+}
+
+/** The last migration of each VM that was begun must say where the VM is. */
+function checkRecords(records: readonly Item[], { fleet, ledger }: Pick<End, 'fleet' | 'ledger'>): void {
+  const last = new Map<string, Item>();
+  for (const record of records) {
+    if (record.endedAt === undefined) {
+      ledger.violated('every migration ends', `${text(record, 'migrationId')} is ${text(record, 'status')} for good`);
+      continue;
+    }
+    const before = last.get(text(record, 'vm'));
+    const later = before === undefined || text(record, 'endedAt') > text(before, 'endedAt');
+    if (record.runsOn !== undefined && later) last.set(text(record, 'vm'), record);
+    const wrong = (text(record, 'status') === 'SUCCEEDED') !== (record.runsOn?.S === record.destination?.S);
+    if (wrong) ledger.violated('records say where VMs are', `${text(record, 'migrationId')} ended ${describe(record)}`);
+  }
+  for (const [vm, record] of last) {
+    if (ledger.harmed.has(vm)) continue;
+    const home = ledger.homeOf(vm);
+    const runs = fleet.host(home!).copies.get(vm)?.state === 'running';
+    if (runs && home !== record.runsOn?.S) {
+      ledger.violated(
+        'records say where VMs are',
+        `${text(record, 'migrationId')} ended ${describe(record)}, but ${vm} runs on ${home}`,
+      );
+    }
+  }
+}
+
+const describe = (record: Item): string =>
+  `${text(record, 'status')}${record.runsOn === undefined ? '' : ` on ${text(record, 'runsOn')}`}`;
+
+function* heldIn(control: readonly Item[], statusOf: ReadonlyMap<string, string>): Generator<string> {
+  for (const item of control) {
+    const name = text(item, 'sk');
+    if (item.pk?.S === 'HOSTS') {
+      for (const side of ['outgoing', 'incoming']) {
+        for (const id of (item[side]?.SS ?? []) as string[]) yield `${id} holds an ${side} slot of ${name}`;
+      }
+      for (const id of Object.keys((item.line?.M ?? {}) as object)) yield `${id} stands in the line of ${name}`;
+      for (const id of Object.keys((item.reservations?.M ?? {}) as object)) yield `${id} holds memory of ${name}`;
+    }
+    if (name === 'LOCK' && statusOf.get(text(item, 'migrationId')) !== 'NEEDS_OPERATOR') {
+      yield `${text(item, 'migrationId')} holds the lock of ${text(item, 'pk')}`;
+    }
+  }
+}
+
+function openTickets(mailbox: readonly Item[]): string[] {
+  const open = mailbox.filter((item) => text(item, 'sk').startsWith('TICKET#') && item.state?.S === 'OPEN');
+  return open.map((item) => `${text(item, 'sk')} is open`);
+}
+
+async function scan(aws: EmbeddedAws, TableName: string): Promise<Item[]> {
+  const items: Item[] = [];
+  let from: Json | undefined;
+  do {
+    const input: JsonObject = { TableName, ...(from !== undefined && { ExclusiveStartKey: from }) };
+    const page = await aws.callAws('dynamodb', 'Scan', input, aws.adminCaller);
+    items.push(...(page.Items as Item[]));
+    from = page.LastEvaluatedKey;
+  } while (from !== undefined);
+  return items;
+}
+
+const text = (item: Item, name: string): string => String(item[name]?.S ?? '');

@@ -1,0 +1,283 @@
+import type { MigrationTarget } from '../../agent/hypervisor.ts';
+import type { JsonObject } from '../service.ts';
+import type { Alterations } from '../simulated/node.ts';
+import { type Call, pointOf } from './aws-faults.ts';
+import type { Dish } from './faults.ts';
+
+/** A safety measure, switched off from outside: what a simulation that is worth anything finds out. */
+export interface Mutation {
+  name: string;
+  /** What is done in its place. */
+  off: string;
+  /** The faults it is there for. */
+  provoke: readonly Dish[];
+  /** Where it matters how many VMs there are to migrate. */
+  vms?: number;
+  /** What takes its place in one world. */
+  in(): Hooks;
+}
+
+export interface Hooks {
+  agent?: Partial<Alterations>;
+  /** In place of a call of AWS; undefined leaves the call as it is. */
+  call?(call: Call, next: () => Promise<JsonObject>): Promise<JsonObject> | undefined;
+}
+
+const MINUTE = 60_000;
+const HOUR = 60 * MINUTE;
+/** Somebody cancels while the commit is on its way. */
+const CANCELLED_AT_COMMIT: Dish[] = [
+  { kind: 'cancel', points: { 'mover:commit': 1 }, moment: 'before' },
+  { kind: 'aws-delay', points: { commit: 1 }, ms: [5, 250], moment: 'before' },
+];
+/** A source that is not reached by commands, while its mover still reaches AWS: it cannot be fenced. */
+const DEAF_TO_COMMANDS: Dish[] = [
+  { kind: 'node-offline', points: { 'mover:begin': 1 }, ms: [MINUTE, HOUR], choice: 0 },
+];
+/** A write of settle's that lands only after the function was given up and called again. */
+const SLOW_SETTLE: Dish[] = [
+  { kind: 'aws-delay', points: { settle: 8, unlock: 1 }, ms: [MINUTE / 2, 2 * MINUTE], moment: 'before' },
+];
+
+export const MUTATIONS: readonly Mutation[] = [
+  {
+    name: 'commit',
+    off: 'the mover goes on to Finish without a committed ticket',
+    provoke: [],
+    in: () => ({
+      agent: { mailbox: (mailbox) => ({ ...mailbox, commit: async () => 'committed' }) },
+    }),
+  },
+  {
+    name: 'commit-condition',
+    off: 'a revoked ticket can still be committed',
+    provoke: CANCELLED_AT_COMMIT,
+    in: () => ({
+      call: (call, next) => {
+        if (pointOf(call) === 'commit') holdAlways(call.input);
+        return next();
+      },
+    }),
+  },
+  {
+    name: 'commit-unknown',
+    off: 'a commit whose answer is lost counts as made',
+    provoke: [{ kind: 'partition', points: { 'mover:commit': 1, host: 20 }, ms: [500, 20_000] }],
+    in: () => ({
+      agent: {
+        mailbox: (mailbox) => ({
+          ...mailbox,
+          commit: async (...to) => {
+            const outcome = await mailbox.commit(...to);
+            return outcome === 'unknown' ? 'committed' : outcome;
+          },
+        }),
+      },
+    }),
+  },
+  {
+    name: 'revoke',
+    off: 'recovery believes that it has revoked the ticket, but has not',
+    provoke: DEAF_TO_COMMANDS,
+    in: () => ({
+      call: (call, next) => {
+        if (
+          isTicket(call.input) &&
+          call.operation === 'UpdateItem' &&
+          !['commit', 'settle'].includes(pointOf(call) ?? '')
+        ) {
+          return Promise.resolve({});
+        }
+        if (isTicket(call.input) && call.operation === 'GetItem' && pointOf(call) !== 'host') {
+          return next().then(openAsRevoked);
+        }
+        return undefined;
+      },
+    }),
+  },
+  {
+    name: 'fence',
+    off: 'the mover is not killed before recovery looks',
+    provoke: [
+      { kind: 'stream-delay', points: { stream: 20 }, ms: [MINUTE, 3 * MINUTE], moment: 'before' },
+      { kind: 'aws-delay', points: { relay: 40 }, ms: [MINUTE, 3 * MINUTE], moment: 'before' },
+      { kind: 'partition', points: { 'daemon:finish': 1 }, ms: [1_000, MINUTE] },
+    ],
+    in: () => ({
+      agent: { movers: (movers) => ({ ...delegate(movers), fence: async () => 'killed' }) },
+    }),
+  },
+  {
+    name: 'claim',
+    off: 'an order is carried out as often as it is delivered',
+    provoke: [{ kind: 'command-twice', points: { command: 6 }, ms: [1, MINUTE], moment: 'before' }],
+    in: () => ({
+      agent: { mailbox: (mailbox) => ({ ...mailbox, claim: async () => true }) },
+    }),
+  },
+  {
+    name: 'order-expiry',
+    off: 'an order is begun however late it comes',
+    provoke: [{ kind: 'command-late', points: { command: 6 }, ms: [MINUTE, HOUR], moment: 'before' }],
+    in: () => ({
+      call: (call, next) => {
+        if (pointOf(call) !== 'host' || call.operation !== 'GetItem') return undefined;
+        return next().then(neverExpires);
+      },
+    }),
+  },
+  {
+    name: 'evidence',
+    off: 'a host that does not answer counts as one without the VM',
+    provoke: [
+      { kind: 'mover-killed', points: { 'daemon:finish': 1, 'mover:finish': 1, 'daemon:confirm': 1 } },
+      { kind: 'node-offline', points: { 'mover:finish': 1, 'mover:commit': 1 }, ms: [MINUTE, HOUR] },
+    ],
+    in: () => ({
+      call: (call, next) => {
+        if (pointOf(call) !== 'machine' || call.operation !== 'Invoke') return undefined;
+        call.input.Payload = unreachableAsAbsent(String(call.input.Payload));
+        return next();
+      },
+    }),
+  },
+  {
+    name: 'look-after-finish',
+    off: "when Finish's answer is lost, the destination counts as gone",
+    provoke: [
+      { kind: 'libvirtd-restarted', points: { 'daemon:finish': 1 } },
+      { kind: 'partition', points: { 'daemon:finish': 1 }, ms: [MINUTE, HOUR] },
+    ],
+    in: () => ({
+      agent: { connection: goneAfterLostFinish() },
+    }),
+  },
+  {
+    name: 'report-sender',
+    off: 'a report counts from whichever host it comes',
+    provoke: [
+      { kind: 'forged-report', points: { command: 6 }, ms: [MINUTE, HOUR], moment: 'before', choice: 0.7 },
+      { kind: 'mover-killed', points: { 'daemon:finish': 1, 'mover:finish': 1 } },
+    ],
+    in: () => ({ call: sentByTheHostAsked() }),
+  },
+  {
+    name: 'lock-release',
+    off: 'the lock is released whoever holds it',
+    provoke: SLOW_SETTLE,
+    vms: 2,
+    in: () => ({
+      call: (call, next) => {
+        if (pointOf(call) === 'unlock') holdAlways(call.input);
+        return next();
+      },
+    }),
+  },
+  {
+    name: 'lock',
+    off: 'a VM is locked although it is locked already',
+    provoke: [],
+    in: () => ({
+      call: (call, next) => {
+        for (const item of (call.input.TransactItems ?? []) as JsonObject[]) {
+          const put = item.Put as JsonObject | undefined;
+          if ((put?.Item as { sk?: { S?: string } } | undefined)?.sk?.S === 'LOCK') holdAlways(put!);
+        }
+        return next();
+      },
+    }),
+  },
+  {
+    name: 'first-outcome',
+    off: 'a second outcome overwrites the first',
+    provoke: SLOW_SETTLE,
+    vms: 2,
+    in: () => ({
+      call: (call, next) => {
+        if (pointOf(call) === 'settle' && String(call.input.ConditionExpression).includes('endedAt')) {
+          holdAlways(call.input);
+        }
+        return next();
+      },
+    }),
+  },
+];
+
+/** Makes a write's condition hold always. Everything it names stays in use, without which the call would be refused. */
+function holdAlways(write: JsonObject): void {
+  write.ConditionExpression = `attribute_exists(pk) OR attribute_not_exists(pk) OR (${write.ConditionExpression})`;
+}
+
+const isTicket = ({ Key }: JsonObject): boolean =>
+  String((Key as { sk?: { S?: string } } | undefined)?.sk?.S).startsWith('TICKET#');
+
+/** Answers share their content with the store: they are copied before anything is changed. */
+function openAsRevoked(answer: JsonObject): JsonObject {
+  return JSON.parse(JSON.stringify(answer).replace('{"S":"OPEN"}', '{"S":"REVOKED"}')) as JsonObject;
+}
+
+function neverExpires(answer: JsonObject): JsonObject {
+  const text = JSON.stringify(answer);
+  return JSON.parse(
+    text.replace(/"expiresAt":\{"S":"[^"]*"\}/, '"expiresAt":{"S":"2099-01-01T00:00:00.000Z"}'),
+  ) as JsonObject;
+}
+
+function unreachableAsAbsent(payload: string): string {
+  const input = JSON.parse(payload) as JsonObject;
+  for (const role of ['source', 'destination']) {
+    if ((input[role] as JsonObject | undefined)?.unreachable !== true) continue;
+    const evidence = { state: 'absent', detail: 'no such domain', jobActive: false, mover: 'none' };
+    input[role] = { stage: 'inspect', evidence };
+  }
+  return JSON.stringify(input);
+}
+
+function delegate<M extends { start: unknown; cutover: unknown; fence: unknown }>(movers: M): M {
+  const bound = (name: keyof M) => (movers[name] as (...to: unknown[]) => unknown).bind(movers);
+  return { start: bound('start'), cutover: bound('cutover'), fence: bound('fence') } as unknown as M;
+}
+
+/** A report in the wrong mailbox is moved to the right one on its way, as if nobody looked where it lay. */
+function sentByTheHostAsked(): NonNullable<Hooks['call']> {
+  const asked = new Map<string, string>();
+  return (call, next) => {
+    if (call.operation === 'SendCommand') {
+      const { Parameters: parameters, InstanceIds: nodeIds } = call.input as {
+        Parameters?: JsonObject;
+        InstanceIds?: string[];
+      };
+      asked.set(String((parameters?.requestId as string[] | undefined)?.[0]), String(nodeIds?.[0]));
+    }
+    if (call.service !== 'streams') return undefined;
+    call.input.Records = (call.input.Records as JsonObject[]).map((record) => {
+      const text = JSON.stringify(record);
+      const nodeId = asked.get(/"sk":\{"S":"REPORT#([^"]+)"/.exec(text)?.[1] ?? '');
+      return nodeId === undefined ? record : JSON.parse(text.replace(/("pk":\{"S":"\w+:)mi-\w+/g, `$1${nodeId}`));
+    }) as JsonObject[];
+    return next();
+  };
+}
+
+/** As if the mover, having lost Finish's answer, did not connect and look, but took the copy for gone. */
+function goneAfterLostFinish(): (connection: MigrationTarget) => MigrationTarget {
+  const lost = new Set<string>();
+  return (connection) =>
+    new Proxy(connection, {
+      get(target, name) {
+        if (name === 'finish') {
+          return async (options: Parameters<MigrationTarget['finish']>[0]) => {
+            try {
+              return await target.finish(options);
+            } catch (error) {
+              if (!options.cancelled) lost.add(options.name);
+              throw error;
+            }
+          };
+        }
+        if (name === 'find') return async (vm: string) => (lost.delete(vm) ? undefined : target.find(vm));
+        const value = Reflect.get(target, name, target) as unknown;
+        return typeof value === 'function' ? value.bind(target) : value;
+      },
+    });
+}

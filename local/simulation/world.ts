@@ -1,0 +1,217 @@
+import { type EmbeddedAws, startEmbeddedAws } from '../aws.ts';
+import { pseudoRandom } from '../pseudo-random.ts';
+import { SimulatedFleet } from '../simulated/fleet.ts';
+import { type ManagedHost, manage } from '../simulated/manage.ts';
+import { VirtualClock } from '../virtual-clock.ts';
+import { lookAtEnd, tellUnsettled } from './end.ts';
+import { type Dish, type Fault, planFaults } from './faults.ts';
+import { Injector, type Route } from './injector.ts';
+import { Ledger, type Violation } from './ledger.ts';
+import type { Hooks } from './mutations.ts';
+
+export interface WorldOptions {
+  /** The synthesized stack's folder. */
+  assembly: string;
+  seed: number;
+  migrations: number;
+  hosts: number;
+  /** How many VMs there are to migrate; fewer than migrations unless told otherwise, so that some are wanted twice. */
+  vms?: number;
+  /** Which faults there may be; the seed says which there are. */
+  menu: readonly Dish[];
+  /** In place of the seed's own plan. */
+  plan?: readonly Fault[];
+  /** What stands in the place of a safety measure. */
+  mutation?: Hooks;
+}
+
+export interface WorldResult {
+  seed: number;
+  migrations: number;
+  plan: readonly Fault[];
+  /** The faults whose moment came. */
+  injected: Fault[];
+  /** Migrations by their status at the end. */
+  outcomes: Record<string, number>;
+  violations: Violation[];
+  /** What happened, one line each, with the seconds since the beginning. */
+  timeline: string[];
+  virtualSeconds: number;
+}
+
+/** No call is refused because it makes no sense; one that is changed by a mutation must make some too. */
+export const VALID_CALLS = 'calls are valid';
+const MINUTE = 60_000;
+/** A migration that has not ended by then never will. */
+const A_DAY = 24 * 60 * MINUTE;
+/** Commands come, and partitions heal, up to an hour late; what they still do must do no harm. */
+const AFTERMATH = 130 * MINUTE;
+
+/**
+ * One simulated world, from its beginning to when all is quiet: hosts, VMs, migrations and faults as the seed says. The same
+ * options give the same result, line by line.
+ */
+export async function runWorld(options: WorldOptions): Promise<WorldResult> {
+  const { seed, migrations, mutation } = options;
+  // Each purpose has numbers of its own, so that leaving a fault out changes nothing else.
+  const [identifiers, workload, faults, hypervisors] = [1, 2, 3, 4].map((purpose) => pseudoRandom(seed * 16 + purpose));
+  const plan = options.plan ?? planFaults(faults!, options.menu, migrations);
+  const clock = new VirtualClock();
+  const began = clock.now();
+  const timeline: string[] = [];
+  const say = (what: string) =>
+    void timeline.push(`${((clock.now() - began) / 1_000).toFixed(3).padStart(10)}  ${what}`);
+  const injected: Fault[] = [];
+
+  const fleet = new SimulatedFleet(clock, hypervisors);
+  const ledger = new Ledger(fleet, say);
+  fleet.onChange = (vm) => ledger.vmChanged(vm);
+  const aws = await startEmbeddedAws({
+    assembly: options.assembly,
+    clock,
+    random: identifiers!,
+    listen: false,
+    logLevel: 'SILENT',
+    report: (message) => say(`lost: ${message}`),
+  });
+  try {
+    ledger.attach(aws);
+    const hosts = new Map<string, ManagedHost>();
+    const routes = new Map<string, Route>();
+    const injector = new Injector({
+      plan,
+      fleet,
+      aws,
+      hosts,
+      routeOf: (migrationId) => routes.get(migrationId),
+      harm: (vm) => ledger.harmed.add(vm),
+      injected: (fault, what) => {
+        injected.push(fault);
+        say(`FAULT ${fault.kind}: ${what}${fault.ms === undefined ? '' : `, ${fault.ms} ms`}`);
+      },
+    });
+    await addHosts({ aws, fleet, hosts, injector, ledger, options, random: workload! });
+    aws.intercept((call, next) => {
+      if (call.caller === aws.adminCaller) return next();
+      const made = async () => {
+        const answer = await (mutation?.call?.(call, next) ?? next()).catch((error: Error) => {
+          if (error.name === 'ValidationException') ledger.violated(VALID_CALLS, `${call.operation}: ${error.message}`);
+          throw error;
+        });
+        await ledger.observe(call);
+        return answer;
+      };
+      return injector.call(call, made);
+    });
+    const begin = scheduleMigrations({ aws, fleet, ledger, options, routes, say, random: workload! });
+
+    const broken = () => ledger.violations.length > 0;
+    const limit = clock.now() + A_DAY;
+    while (!broken() && clock.now() < limit && !(begin.done() && (await running(aws)) === 0)) {
+      await clock.runUntilIdle(clock.now() + MINUTE, broken);
+      await clock.advanceTo(clock.now() + (broken() ? 0 : MINUTE));
+    }
+    const stuck = await running(aws);
+    if (!broken() && stuck > 0) ledger.violated('every migration ends', `${stuck} executions still run after a day`);
+    await clock.runUntilIdle(clock.now() + (plan.length > 0 ? AFTERMATH : 10 * MINUTE), broken);
+    const outcomes = await lookAtEnd({ aws, fleet, ledger, routes, check: !broken() });
+    if (broken()) await tellUnsettled(aws, say);
+    const virtualSeconds = Math.round((clock.now() - began) / 1_000);
+    return { seed, migrations, plan, injected, outcomes, violations: ledger.violations, timeline, virtualSeconds };
+  } finally {
+    aws.intercept(undefined);
+    await aws.stop();
+  }
+}
+
+async function running(aws: EmbeddedAws): Promise<number> {
+  const input = { stateMachineArn: String(aws.outputs.MigrateMachine), statusFilter: 'RUNNING' };
+  const { executions } = await aws.callAws('states', 'ListExecutions', input, aws.adminCaller);
+  return (executions as unknown[]).length;
+}
+
+interface Parts {
+  aws: EmbeddedAws;
+  fleet: SimulatedFleet;
+  ledger: Ledger;
+  options: WorldOptions;
+  random: () => number;
+}
+
+async function addHosts({
+  aws,
+  fleet,
+  hosts,
+  injector,
+  ledger,
+  options: { hosts: count, mutation },
+  random,
+}: Parts & { hosts: Map<string, ManagedHost>; injector: Injector }): Promise<void> {
+  for (let number = 1; number <= count; number++) {
+    const hostId = `kvm${number}`;
+    fleet.addHost({ hostId, linkMiBps: between(random, 100, 2_500) });
+    const host = manage(aws, fleet, hostId, {
+      watch: (boundary) => {
+        injector.step(boundary);
+        ledger.stepped(boundary);
+      },
+      ran: (requestId, outcome) => ledger.ran(requestId, outcome),
+      ...(mutation?.agent && { alter: mutation.agent }),
+    });
+    aws.registerNode(host.nodeId, injector.command(hostId, host.node));
+    hosts.set(hostId, host);
+    const limits = { outgoing: between(random, 1, 4), incoming: between(random, 1, 4) };
+    const { response } = await aws.inProcess().requestHandler.handle({
+      method: 'PUT',
+      path: `/hosts/${hostId}`,
+      headers: { authorization: 'AWS4-HMAC-SHA256 Credential=local/', 'content-type': 'application/json' },
+      body: JSON.stringify({ ...host.registration, limits }),
+    });
+    if (response.statusCode !== 200)
+      throw new Error(`PUT /hosts/${hostId}: ${new TextDecoder().decode(response.body)}`);
+  }
+}
+
+/** VMs all over the hosts; each migration begins at a moment of its own. */
+function scheduleMigrations({
+  aws,
+  fleet,
+  ledger,
+  options: { migrations, hosts, vms: count = Math.ceil(migrations * 0.6) },
+  routes,
+  say,
+  random,
+}: Parts & { routes: Map<string, Route>; say(what: string): void }): { done(): boolean } {
+  const vms = Array.from({ length: count }, (_, index) => `vm${index + 1}`);
+  for (const name of vms) {
+    const memoryMiB = 2 ** between(random, 7, 14);
+    const workingSetMiB = Math.min(between(random, 1, 512), memoryMiB / 2);
+    // An idle guest converges although it is held, and switches by itself.
+    const dirtyMiBps = random() < 0.3 ? 0 : between(random, 0, 200);
+    const guest = { name, memoryMiB, dirtyMiBps, workingSetMiB, persistent: random() < 0.8 };
+    fleet.addGuest(`kvm${between(random, 1, hosts)}`, guest);
+  }
+  let left = migrations;
+  for (let number = 1; number <= migrations; number++) {
+    const vm = vms[between(random, 0, vms.length - 1)]!;
+    const [at, hop] = [between(random, 0, migrations * 15_000), between(random, 1, hosts - 1)];
+    const policy = { silenceSeconds: [10, 30, 60][between(random, 0, 2)]!, deadlineSeconds: between(random, 60, 900) };
+    const start = async () => {
+      await fleet.clock.sleep(at);
+      const source = ledger.homeOf(vm)!;
+      const destination = `kvm${((Number(source.slice(3)) - 1 + hop) % hosts) + 1}`;
+      const migrationId = `${vm}-m${number}`;
+      routes.set(migrationId, { vm, source, destination });
+      say(`${migrationId}: from ${source} to ${destination}`);
+      const input = JSON.stringify({ vm, source, destination, policy });
+      const stateMachineArn = String(aws.outputs.MigrateMachine);
+      await aws.callAws('states', 'StartExecution', { stateMachineArn, name: migrationId, input }, aws.adminCaller);
+      left -= 1;
+    };
+    void start();
+  }
+  return { done: () => left === 0 };
+}
+
+const between = (random: () => number, least: number, most: number): number =>
+  least + Math.floor(random() * (most - least + 1));
