@@ -53,7 +53,10 @@ const program = new Command('simulate')
   .option('--migrations <n>', 'migrations in each world', whole(1), 8)
   .option('--hosts <n>', 'hosts in each world', whole(2), 4)
   .addOption(
-    new Option('--faults [kinds]', 'all, none, or some, with commas').preset('all').argParser(kindsIn).default(ALL_KINDS, 'all'),
+    new Option('--faults [kinds]', 'all, none, or some, with commas')
+      .preset('all')
+      .argParser(kindsIn)
+      .default(ALL_KINDS, 'all'),
   )
   .option('--minutes <n>', 'begin no further world after that long', Number)
   .option('--mutate [measures]', 'switch off each safety measure in turn, and show that it is noticed')
