@@ -69,10 +69,15 @@ export function lay(phase: Phase, { stand, to }: Field, { strike, killsTheCaller
       break;
     case 'committed':
       watch(async (call, next) => {
+        if (!isCommit(call)) return next();
         try {
-          return await next();
-        } finally {
-          if (isCommit(call)) await once();
+          const answer = await next();
+          await once();
+          return answer;
+        } catch (error) {
+          // Refused: a second try of this mover's, or a late one of an earlier migration's, which is no reason to strike.
+          await struck;
+          throw error;
         }
       });
       break;

@@ -58,18 +58,29 @@ async function cutAtFinish(
   try {
     const said = await move(vm, from, to);
     if (!cut) throw new Error(`${how} never asked for Finish: ${said}`);
-    await sleep(WATCH_MS);
+    const diskErrors = await overwrittenTicks(stand.guestAddress);
     const { source, destination } = await witness.look();
-    const status = await guestStatus(stand.guestAddress).catch(() => undefined);
     return {
       how,
       said,
       states: { source: source.detail, destination: destination.detail },
       doubleRunning: witness.doubles > 0,
-      diskErrors: status?.diskErrors ?? 0,
+      diskErrors,
     };
   } finally {
     stand.watch();
     await witness.stop();
   }
+}
+
+/** Two copies answer at one address in turn, or neither for a while: asked again and again, the most that either says. */
+async function overwrittenTicks(address: string): Promise<number> {
+  const until = performance.now() + WATCH_MS;
+  let most = 0;
+  while (performance.now() < until) {
+    const status = await guestStatus(address).catch(() => undefined);
+    most = Math.max(most, status?.diskErrors ?? 0);
+    await sleep(200);
+  }
+  return most;
 }

@@ -50,6 +50,7 @@ export async function lookAtEnd({ aws, fleet, ledger, routes, check }: End): Pro
   ]) {
     ledger.violated('everything is given back', held);
   }
+  for (const seen of impossibleIn(control)) ledger.violated('recovery sees nothing impossible', seen);
   const waiting = new Set(
     records.filter((record) => text(record, 'status') === 'NEEDS_OPERATOR').map((r) => text(r, 'vm')),
   );
@@ -79,6 +80,16 @@ function flaggedBy(control: readonly Item[]): Set<string> {
   const ids = new Set(decisions.map((item) => text(item, 'pk')));
   const records = control.filter((item) => item.entity?.S === 'MIGRATION' && ids.has(text(item, 'pk')));
   return new Set(records.map((record) => text(record, 'vm')));
+}
+
+/** A destination that runs although its ticket was revoked: nothing recovery could decide would be right. */
+function impossibleIn(control: readonly Item[]): string[] {
+  return control.flatMap((item) => {
+    const detail = item.detail?.M as unknown as Item | undefined;
+    if (!text(item, 'what').startsWith('recovery: ') || detail?.ticket?.S !== 'REVOKED') return [];
+    const runs = JSON.stringify(detail.destination).includes('"state":{"S":"running"}');
+    return runs ? [`${text(item, 'pk')} was revoked, and its destination runs`] : [];
+  });
 }
 
 /** The last migration of each VM that was begun must say where the VM is. */

@@ -30,10 +30,6 @@ const CANCELLED_AT_COMMIT: Dish[] = [
   { kind: 'cancel', points: { 'mover:commit': 1 }, moment: 'before' },
   { kind: 'aws-delay', points: { commit: 1 }, ms: [5, 250], moment: 'before' },
 ];
-/** A source that is not reached by commands, while its mover still reaches AWS: it cannot be fenced. */
-const DEAF_TO_COMMANDS: Dish[] = [
-  { kind: 'node-offline', points: { 'mover:begin': 1 }, ms: [MINUTE, HOUR], choice: 0 },
-];
 /** A write of settle's that lands only after the function was given up and called again. */
 const SLOW_SETTLE: Dish[] = [
   { kind: 'aws-delay', points: { settle: 8, unlock: 1 }, ms: [MINUTE / 2, 2 * MINUTE], moment: 'before' },
@@ -78,19 +74,16 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     name: 'revoke',
     off: 'recovery believes that it has revoked the ticket, but has not',
-    provoke: DEAF_TO_COMMANDS,
+    // Fenced in time, the mover could do no harm.
+    provoke: [
+      ...CANCELLED_AT_COMMIT,
+      { kind: 'node-offline', points: { 'mover:commit': 1 }, ms: [MINUTE, HOUR], moment: 'before', choice: 0 },
+    ],
     in: () => ({
       call: (call, next) => {
-        if (
-          isTicket(call.input) &&
-          call.operation === 'UpdateItem' &&
-          !['commit', 'settle'].includes(pointOf(call) ?? '')
-        ) {
-          return Promise.resolve({});
-        }
-        if (isTicket(call.input) && call.operation === 'GetItem' && pointOf(call) !== 'host') {
-          return next().then(openAsRevoked);
-        }
+        if (['host', 'commit', 'settle'].includes(pointOf(call) ?? '')) return undefined;
+        for (const write of [call.input, ...updatesIn(call.input)]) if (isTicket(write)) revokeInNameOnly(write);
+        if (isTicket(call.input) && call.operation === 'GetItem') return next().then(asItIsBelieved);
         return undefined;
       },
     }),
@@ -211,9 +204,20 @@ function holdAlways(write: JsonObject): void {
 const isTicket = ({ Key }: JsonObject): boolean =>
   String((Key as { sk?: { S?: string } } | undefined)?.sk?.S).startsWith('TICKET#');
 
+const updatesIn = ({ TransactItems: items = [] }: JsonObject): JsonObject[] =>
+  (items as JsonObject[]).flatMap(({ Update: update }) => (update === undefined ? [] : [update as JsonObject]));
+
+function revokeInNameOnly(write: JsonObject): void {
+  if (write.UpdateExpression === undefined) return;
+  const update = String(write.UpdateExpression);
+  write.UpdateExpression = update.replace('#state = :revoked', '#state = #state, believed = :revoked');
+}
+
 /** Answers share their content with the store: they are copied before anything is changed. */
-function openAsRevoked(answer: JsonObject): JsonObject {
-  return JSON.parse(JSON.stringify(answer).replace('{"S":"OPEN"}', '{"S":"REVOKED"}')) as JsonObject;
+function asItIsBelieved(answer: JsonObject): JsonObject {
+  const copy = JSON.parse(JSON.stringify(answer)) as { Item?: { state: JsonObject; believed?: JsonObject } };
+  if (copy.Item?.believed !== undefined) copy.Item.state = copy.Item.believed;
+  return copy as JsonObject;
 }
 
 function neverExpires(answer: JsonObject): JsonObject {
