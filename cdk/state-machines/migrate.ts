@@ -30,46 +30,24 @@ export function migrateDefinition(fn: MigrateParts): Definition {
     },
   ];
 
-  const preflight = (
+  /** One host's half of a stage that both run side by side. */
+  const half = (
+    name: 'preflight' | 'verify',
     role: 'source' | 'destination',
     title: string,
+    comment: string,
   ): { StartAt: string; States: Record<string, State> } => ({
     StartAt: title,
     States: {
       [title]: stage(
         fn.dispatch,
-        { ...MINE, stage: 'preflight', role },
+        { ...MINE, stage: name, role },
         { timeoutSeconds: SHORT_STAGE_SECONDS },
-        {
-          Comment: `The ${role} answers with its list of checks, each passed or failed with what was found.`,
-          Output: js('$states.result'),
-          End: true,
-        },
+        { Comment: comment, Output: js('$states.result'), End: true },
       ),
     },
   });
-
-  const verify = (
-    role: 'source' | 'destination',
-    title: string,
-  ): { StartAt: string; States: Record<string, State> } => ({
-    StartAt: title,
-    States: {
-      [title]: stage(
-        fn.dispatch,
-        { ...MINE, stage: 'verify', role },
-        { timeoutSeconds: SHORT_STAGE_SECONDS },
-        {
-          Comment:
-            role === 'source'
-              ? 'The copy left on the source is gone.'
-              : 'The VM runs: its vCPUs advance, its disks are open, its interfaces are on their bridges.',
-          Output: js('$states.result'),
-          End: true,
-        },
-      ),
-    },
-  });
+  const CHECKS = 'Answers with its list of checks, each passed or failed with what was found.';
 
   return {
     Comment: 'Handoff: live-migrates one VM. Input: vm, source, destination, policy. The name is the migration id.',
@@ -106,7 +84,10 @@ export function migrateDefinition(fn: MigrateParts): Definition {
       Preflight: {
         Type: 'Parallel',
         Comment: 'Both hosts check that the VM can move, and say what they found.',
-        Branches: [preflight('source', 'Check the source'), preflight('destination', 'Check the destination')],
+        Branches: [
+          half('preflight', 'source', 'Check the source', CHECKS),
+          half('preflight', 'destination', 'Check the destination', CHECKS),
+        ],
         Assign: {
           guest: js('$exists($states.result[0].guest) ? $states.result[0].guest : {}'),
           freeMemoryMiB: js('$exists($states.result[1].freeMemoryMiB) ? $states.result[1].freeMemoryMiB : 0'),
@@ -176,7 +157,15 @@ export function migrateDefinition(fn: MigrateParts): Definition {
       Verify: {
         Type: 'Parallel',
         Comment: 'Believes positive evidence only.',
-        Branches: [verify('source', 'Verify the source'), verify('destination', 'Verify the destination')],
+        Branches: [
+          half('verify', 'source', 'Verify the source', 'The copy left on the source is gone.'),
+          half(
+            'verify',
+            'destination',
+            'Verify the destination',
+            'The VM runs: its vCPUs advance, its disks are open, its interfaces are on their bridges.',
+          ),
+        ],
         Assign: {
           failedChecks: FAILED_CHECKS,
         },

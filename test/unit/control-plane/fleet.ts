@@ -11,6 +11,7 @@ import {
   type Problem,
 } from '../../../contract/api.ts';
 import { type EmbeddedAws, startEmbeddedAws } from '../../../local/aws.ts';
+import { pseudoRandom } from '../../../local/pseudo-random.ts';
 import type { JsonObject } from '../../../local/service.ts';
 import { SimulatedFleet } from '../../../local/simulated/fleet.ts';
 import type { HostSpec } from '../../../local/simulated/host.ts';
@@ -57,7 +58,7 @@ export class ControlPlane {
     const aws = await startEmbeddedAws({
       assembly: await synthesize(),
       clock,
-      random: pseudoRandom(),
+      random: pseudoRandom(1),
       listen: false,
       logLevel: 'SILENT',
       report: (message) => void reports.push(message),
@@ -274,15 +275,4 @@ export function eachWithControlPlane(
     }
   });
   return () => plane!;
-}
-
-/** mulberry32: the same identifiers and jitter in every run. */
-function pseudoRandom(seed = 1): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4_294_967_296;
-  };
 }
