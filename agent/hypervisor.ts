@@ -98,6 +98,12 @@ export interface MigrationOptions {
   name: string;
   /** Keep the domain's definition on the destination, and drop it from the source (a persistent guest moves whole). */
   persistent: boolean;
+  /** Auto-converge is made possible: QEMU throttles the guest when passes dirty too much, in these steps (percent). */
+  throttle?: { initialPercent: number; incrementPercent: number };
+  /** Post-copy is made possible; it begins when `startPostCopy` is called. */
+  postCopy?: boolean;
+  /** TCP connections for the memory, when more than one. */
+  connections?: number;
 }
 
 export interface HandshakeInput {
@@ -115,6 +121,8 @@ export interface JobStats {
   bytesPerSecond: number;
   dirtyBytesPerSecond: number;
   iteration: number;
+  /** What auto-converge takes from the guest's CPU time now, 0-99. */
+  throttlePercent?: number;
   /** QEMU's expected (during) or measured (afterwards) downtime. */
   downtimeMs?: number;
 }

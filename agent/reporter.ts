@@ -1,6 +1,7 @@
 import type { Clock } from '../contract/clock.ts';
 import type { FailureCode } from '../contract/errors.ts';
 import type { Progress } from '../contract/facts.ts';
+import type { Decision } from '../contract/forecast.ts';
 import type { Role, StageName } from '../contract/names.ts';
 import { type Report, StageResult } from '../contract/reports.ts';
 import { CONTRACT_VERSION } from '../contract/version.ts';
@@ -36,6 +37,7 @@ export class Reporter {
   readonly #mailbox: Mailbox;
   readonly #clock: Clock;
   readonly #identity: RequestIdentity;
+  readonly #decisions: Decision[] = [];
   #sequence = 0;
   #waiting: Report | undefined;
   #writing: Promise<void> = Promise.resolve();
@@ -48,6 +50,11 @@ export class Reporter {
     this.#mailbox = mailbox;
     this.#clock = clock;
     this.#identity = identity;
+  }
+
+  /** Goes out with the next report, and with every later one of this request. */
+  decided(what: string, detail: Record<string, unknown>): void {
+    this.#decisions.push({ at: new Date(this.#clock.now()).toISOString(), what, detail });
   }
 
   /** At most one every 2 s, and one at each change of phase. */
@@ -92,12 +99,13 @@ export class Reporter {
     this.#idle = true;
   }
 
-  #head() {
+  #head(): Pick<Report, 'version' | keyof RequestIdentity | 'sequence' | 'at' | 'decisions'> {
     return {
       version: CONTRACT_VERSION,
       ...this.#identity,
       sequence: this.#sequence++,
       at: new Date(this.#clock.now()).toISOString(),
-    } as const;
+      decisions: [...this.#decisions],
+    };
   }
 }

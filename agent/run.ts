@@ -13,6 +13,7 @@ import { precopy } from './stages/precopy.ts';
 import { preflightDestination } from './stages/preflight-destination.ts';
 import { preflightSource } from './stages/preflight-source.ts';
 import { verify } from './stages/verify.ts';
+import { watch } from './stages/watch.ts';
 
 /** How long a result is held on to while AWS is away: SSM kills the command after 120 s, and the stage has had its part. */
 const REPORT_PATIENCE_MS = 60_000;
@@ -54,6 +55,8 @@ function runStage(deps: AgentDeps, order: Order): Promise<StageResult | 'mover-r
       return precopy(deps, order);
     case 'cutover':
       return cutover(deps, order);
+    case 'watch':
+      return watch(deps, order);
     case 'verify':
       return verify(deps, order);
     case 'abort':

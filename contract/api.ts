@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { Check, Progress } from './facts.ts';
+import { Forecast, Measurements, Observation } from './forecast.ts';
 import { HostId, ManagedNodeId, MigrationId, Role, VmName } from './names.ts';
 import { Policy } from './policy.ts';
 
@@ -49,12 +50,14 @@ export const MigrationRequest = z.strictObject({
   /** Where the guest answers, so that verify can look for it; optional. */
   guestAddress: z.union([z.ipv4(), z.ipv6()], 'must be an IPv4 or IPv6 address').optional(),
   policy: Policy.prefault({}),
+  /** Only measures and forecasts; moves nothing. */
+  forecastOnly: z.boolean().default(false),
   /** Why, for the record. */
   reason: z.string().max(256).optional(),
 });
 export type MigrationRequest = z.infer<typeof MigrationRequest>;
 
-/** QUEUED waits for a slot; RECOVERING finds out who owns the VM; the last four are final (NEEDS_OPERATOR until resolved). */
+/** QUEUED waits for a slot; RECOVERING finds out who owns the VM; the last five are final (NEEDS_OPERATOR until resolved). */
 export const MigrationStatus = z.enum([
   'REQUESTED',
   'QUEUED',
@@ -67,6 +70,7 @@ export const MigrationStatus = z.enum([
   'SUCCEEDED',
   'FAILED',
   'CANCELLED',
+  'FORECASTED',
   'NEEDS_OPERATOR',
 ]);
 export type MigrationStatus = z.infer<typeof MigrationStatus>;
@@ -79,7 +83,13 @@ export const Resolution = z.strictObject({
 });
 export type Resolution = z.infer<typeof Resolution>;
 
-export const FINAL_STATUSES: readonly MigrationStatus[] = ['SUCCEEDED', 'FAILED', 'CANCELLED', 'NEEDS_OPERATOR'];
+export const FINAL_STATUSES: readonly MigrationStatus[] = [
+  'SUCCEEDED',
+  'FAILED',
+  'CANCELLED',
+  'FORECASTED',
+  'NEEDS_OPERATOR',
+];
 
 export const TimelineEvent = z.object({
   at: z.string(),
@@ -102,6 +112,8 @@ export const MigrationView = z.object({
   runsOn: HostId.optional(),
   progress: Progress.optional(),
   checks: z.array(Check.extend({ role: Role })).optional(),
+  measured: Measurements.optional(),
+  forecast: Forecast.optional(),
   result: z
     .object({
       totalMs: z.number(),
@@ -110,6 +122,11 @@ export const MigrationView = z.object({
       bytesTransferred: z.number().optional(),
       guaranteedHoldSeconds: z.number().optional(),
       switched: z.enum(['held', 'early']).optional(),
+      /** What `forecast.totalMs` forecast: the copy's own work, from its begin until the guest ran on the destination. */
+      workedMs: z.number().optional(),
+      postCopy: z.boolean().optional(),
+      /** From outside the guest, by each host. */
+      blackout: z.object({ source: Observation.optional(), destination: Observation.optional() }).optional(),
     })
     .optional(),
   failure: z.object({ code: z.string(), message: z.string() }).optional(),

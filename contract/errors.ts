@@ -12,6 +12,7 @@ export const FAILURES = {
   HostNotAccepting: 'The destination is cordoned or in maintenance.',
   HostBusy: 'No slot came free on the hosts within the time the policy allows.',
   PreflightFailed: 'A check failed; the VM was not touched.',
+  PolicyNotMet: 'By the forecast the move cannot keep its policy; the VM was not touched.',
   MemoryTaken: 'The destination has promised its free memory to other migrations.',
   IdempotencyKeyReused: 'The same Idempotency-Key came with a different request.',
   // What an agent says of an order.
@@ -25,6 +26,7 @@ export const FAILURES = {
   // What ends a copy or a handover.
   CopyFailed: 'libvirt ended the copy; the VM runs on at the source.',
   DeadlineExceeded: 'The copy did not converge by the deadline of the policy.',
+  PostCopyBroken: 'The post-copy broke and could not be resumed yet; neither half of the VM is touched.',
   MoverGone: 'The process that carried the migration is gone.',
   TicketRevoked: 'The control plane took the permission to hand over back.',
   CommitUnknown: 'AWS could not be reached to commit the handover, so it was cancelled.',

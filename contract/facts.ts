@@ -45,13 +45,25 @@ export type DomainSummary = z.infer<typeof DomainSummary>;
 
 /** Progress of the copy, as QEMU counts it. Bytes are bytes, times are milliseconds, rates are bytes per second. */
 export const Progress = z.object({
-  phase: z.enum(['starting', 'preparing', 'copying', 'held', 'switching', 'committed', 'finishing', 'confirming']),
+  phase: z.enum([
+    'starting',
+    'preparing',
+    'copying',
+    'held',
+    'switching',
+    'committed',
+    'finishing',
+    'post-copy',
+    'confirming',
+  ]),
   bytesTotal: z.number(),
   bytesProcessed: z.number(),
   bytesRemaining: z.number(),
   bytesPerSecond: z.number(),
   dirtyBytesPerSecond: z.number(),
   iteration: z.number(),
+  /** How much of the guest's CPU time QEMU takes away, 0-99. */
+  throttlePercent: z.number().default(0),
   elapsedMs: z.number(),
 });
 export type Progress = z.infer<typeof Progress>;

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { KnownLink, Plan } from './forecast.ts';
 import { HostId, MigrationId, RequestId, Role, type StageName, VmName } from './names.ts';
 import { Policy } from './policy.ts';
 import { CONTRACT_VERSION } from './version.ts';
@@ -34,15 +35,27 @@ export const PreflightOrder = z.object({
   policy: Policy,
   /** Memory on this host promised to other migrations and not to be counted as free, in MiB. */
   reservedMiB: z.int().min(0),
+  /** What earlier migrations say of the link, if any. */
+  link: KnownLink.optional(),
 });
-export const PrecopyOrder = z.object({ ...common, ...bothHosts, stage: z.literal('precopy'), policy: Policy });
+/** The guest's address, when the request named one; otherwise the agents look for one themselves. */
+const guestAddress = z.string().optional();
+export const PrecopyOrder = z.object({
+  ...common,
+  ...bothHosts,
+  stage: z.literal('precopy'),
+  policy: Policy,
+  plan: Plan,
+  guestAddress,
+});
 export const CutoverOrder = z.object({ ...common, ...bothHosts, stage: z.literal('cutover'), policy: Policy });
+/** To the destination, at the same time as the cutover to the source: see from there when the guest answers again. */
+export const WatchOrder = z.object({ ...common, ...bothHosts, stage: z.literal('watch'), guestAddress });
 export const VerifyOrder = z.object({
   ...common,
   ...bothHosts,
   stage: z.literal('verify'),
-  /** The guest's address to look for from the destination, when the request named one. */
-  guestAddress: z.string().optional(),
+  guestAddress,
 });
 /** Recovery's hands: what to do on this host once the owner is decided. */
 export const AbortAction = z.enum(['resume', 'remove-paused-copy', 'destroy-incoming']);
@@ -61,6 +74,7 @@ export const Order = z.discriminatedUnion('stage', [
   PreflightOrder,
   PrecopyOrder,
   CutoverOrder,
+  WatchOrder,
   VerifyOrder,
   AbortOrder,
   InspectOrder,

@@ -4,7 +4,12 @@ import { z } from 'zod';
  * What a migration may cost. Every field has a default, so an empty policy is a valid one.
  *
  * - `blackoutBudgetMs`: QEMU's downtime limit at the switch, in milliseconds. 300 is libvirt's and KubeVirt's default.
- * - `deadlineSeconds`: the copy is given up (the VM stays unharmed on its source) when it has not converged by then.
+ * - `deadlineSeconds`: how long the copy may work, holds not counted.
+ * - `whenNotMet`: what to do when budget or deadline can't be kept, forecast or seen on the way. `abort` gives the copy up (the VM
+ *   stays unharmed on its source), `exceed` goes past the blackout budget, `postcopy` lets the guest switch first and fetch the
+ *   rest of its memory afterwards (from then on a lost network stops the guest until it is back).
+ * - `autoConverge`: whether the guest's CPU may be throttled so that the copy converges.
+ * - `copyStorage`: whether disks that the destination can't reach are copied along. They are refused otherwise.
  * - `bandwidthMiBps`: upper limit for the copy in MiB/s; 0 means as fast as the link allows.
  * - `silenceSeconds`: recovery begins when the mover has not been heard of for this long. A mover reports every 2 s and holds for
  *   about a minute while AWS is away, so less than a minute gives up migrations that would have gone on.
@@ -13,6 +18,9 @@ import { z } from 'zod';
 export const Policy = z.strictObject({
   blackoutBudgetMs: z.int().min(1).max(60_000).default(300),
   deadlineSeconds: z.int().min(5).max(86_400).default(3_600),
+  whenNotMet: z.enum(['postcopy', 'exceed', 'abort']).default('abort'),
+  autoConverge: z.boolean().default(true),
+  copyStorage: z.boolean().default(false),
   bandwidthMiBps: z.int().min(0).max(1_000_000).default(0),
   silenceSeconds: z.int().min(10).max(3_600).default(60),
   waitInLineSeconds: z.int().min(0).max(86_400).default(600),

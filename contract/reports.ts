@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { Check, DomainSummary, Evidence, Progress } from './facts.ts';
+import { Decision, Forecast, Measurements, Observation } from './forecast.ts';
 import { MigrationId, RequestId, Role, StageName } from './names.ts';
 import { CONTRACT_VERSION } from './version.ts';
 
@@ -22,6 +23,9 @@ export const PreflightResult = z.object({
   roundTripMs: z.number().optional(),
   /** Free memory measured on this host, in MiB. */
   freeMemoryMiB: z.number().optional(),
+  /** From the source: what was measured, and what follows from it. Absent when the guest could not be measured. */
+  measured: Measurements.optional(),
+  forecast: Forecast.optional(),
 });
 
 /**
@@ -38,6 +42,7 @@ export const PrecopyResult = z.object({
   copyMs: z.number(),
   /** Present when `switched` is `early`. */
   downtimeMs: z.number().optional(),
+  blackout: Observation.optional(),
 });
 
 export const CutoverResult = z.object({
@@ -49,7 +54,15 @@ export const CutoverResult = z.object({
   /** From the cutover order's acceptance to Finish's answer. */
   switchMs: z.number(),
   bytesTransferred: z.number(),
+  /** What the copy was at work for, from Begin to Finish's answer, without the time it was held: what the forecast forecast. */
+  workedMs: z.number(),
+  /** The guest went over by post-copy: it ran on the destination before all of its memory was there. */
+  postCopy: z.boolean(),
+  /** As the source saw it. */
+  blackout: Observation.optional(),
 });
+/** As the destination saw it. */
+export const WatchResult = z.object({ stage: z.literal('watch'), blackout: Observation });
 
 export const VerifyResult = z.object({ stage: z.literal('verify'), checks: z.array(Check) });
 export const AbortResult = z.object({ stage: z.literal('abort'), done: z.string(), evidence: Evidence });
@@ -63,6 +76,7 @@ export const StageResult = z.discriminatedUnion('stage', [
   PreflightResult,
   PrecopyResult,
   CutoverResult,
+  WatchResult,
   VerifyResult,
   AbortResult,
   InspectResult,
@@ -89,10 +103,19 @@ const common = {
   at: z.iso.datetime(),
 };
 
+/** All decisions of this stage so far, oldest first: a report that is lost or overwritten takes none with it. */
+const Decisions = z.array(Decision).default([]);
+
 /** One item per request, overwritten as the stage goes on; a report that is not `progress` is the last. */
 export const Report = z.discriminatedUnion('kind', [
-  z.object({ ...common, kind: z.literal('progress'), progress: Progress, note: z.string().optional() }),
-  z.object({ ...common, kind: z.literal('succeeded'), result: StageResult }),
-  z.object({ ...common, kind: z.literal('failed'), failure: Failure }),
+  z.object({
+    ...common,
+    kind: z.literal('progress'),
+    progress: Progress,
+    decisions: Decisions,
+    note: z.string().optional(),
+  }),
+  z.object({ ...common, kind: z.literal('succeeded'), result: StageResult, decisions: Decisions }),
+  z.object({ ...common, kind: z.literal('failed'), failure: Failure, decisions: Decisions }),
 ]);
 export type Report = z.infer<typeof Report>;

@@ -4,6 +4,7 @@ import { GetCommand, PutCommand, UpdateCommand } from '@aws-sdk/lib-dynamodb';
 import { z } from 'zod';
 import type { MigrationStatus } from '../contract/api.ts';
 import { HandoffError } from '../contract/errors.ts';
+import type { Plan } from '../contract/forecast.ts';
 import { orderKey, reportKey } from '../contract/mailbox.ts';
 import { HostId, MigrationId, Role, requestIdOf, StageName } from '../contract/names.ts';
 import { AbortAction, type Order } from '../contract/orders.ts';
@@ -52,12 +53,15 @@ const STATUS_OF: Record<Input['stage'], MigrationStatus> = {
   preflight: 'PREFLIGHT',
   precopy: 'PRECOPY',
   cutover: 'CUTOVER',
+  watch: 'CUTOVER',
   verify: 'VERIFY',
   abort: 'RECOVERING',
   inspect: 'RECOVERING',
 };
+/** Until preflight forecasts. */
+const PLAIN: Plan = { method: 'plain', postCopyAllowed: false, connections: 1, storage: [] };
 /** The stages before the handover: a cancelled migration begins none of them. */
-const STOPPED_BY_CANCEL: readonly Input['stage'][] = ['preflight', 'precopy', 'cutover'];
+const STOPPED_BY_CANCEL: readonly Input['stage'][] = ['preflight', 'precopy', 'cutover', 'watch'];
 
 /**
  * Asks one host to run one stage, and returns at once: the answer comes through `relay` to the task token.
@@ -131,6 +135,7 @@ async function prepare(
   const both = { vm: record.vm, source: addressOf(hosts.source), destination: addressOf(hosts.destination) };
   const to = { ...common, hostId: host.sk };
   const { policy, guestAddress } = record;
+  const guest = guestAddress !== undefined && { guestAddress };
   switch (input.stage) {
     case 'preflight': {
       const reservedMiB = Object.entries(host.reservations)
@@ -139,17 +144,19 @@ async function prepare(
       return { host, order: { ...to, ...both, stage: 'preflight', policy, reservedMiB }, record };
     }
     case 'precopy':
-      return { host, order: { ...to, ...both, stage: 'precopy', policy }, record };
+      return {
+        host,
+        order: { ...to, ...both, stage: 'precopy', policy, plan: record.forecast?.plan ?? PLAIN, ...guest },
+        record,
+      };
     case 'cutover':
       // The last moment to say no: the destination may have been cordoned while the copy was held.
       mustAccept(hosts.destination);
       return { host, order: { ...to, ...both, stage: 'cutover', policy }, record };
+    case 'watch':
+      return { host, order: { ...to, ...both, stage: 'watch', ...guest }, record };
     case 'verify':
-      return {
-        host,
-        order: { ...to, ...both, stage: 'verify', ...(guestAddress !== undefined && { guestAddress }) },
-        record,
-      };
+      return { host, order: { ...to, ...both, stage: 'verify', ...guest }, record };
     case 'abort':
       if (input.action === undefined) throw new HandoffError('InvalidInput', 'abort needs an action');
       return { host, order: { ...to, ...both, stage: 'abort', action: input.action }, record };

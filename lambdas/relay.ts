@@ -80,7 +80,14 @@ async function show(request: RequestItem, report: Report): Promise<void> {
     return;
   }
   await addEvent(migrationId, `${request.stage} done`, { host: hostId, role, result: report.result });
-  if (report.result.stage === 'preflight') await set(migrationId, { [`checks.${role}`]: report.result.checks });
+  if (report.result.stage === 'preflight') {
+    const { checks, measured, forecast } = report.result;
+    await set(migrationId, {
+      [`checks.${role}`]: checks,
+      ...(measured && { measured }),
+      ...(forecast && { forecast }),
+    });
+  }
 }
 
 /** Sets attributes, by their paths, of a record that is there and has not ended. */

@@ -20,6 +20,7 @@ export function jobStatsOf(values: ParameterValues): JobStats {
     bytesPerSecond: number('memory_bps') + number('disk_bps'),
     dirtyBytesPerSecond: number('memory_dirty_rate') * number('memory_page_size'),
     iteration: number('memory_iteration'),
+    throttlePercent: number('auto_converge_throttle'),
     ...(downtimeMs === undefined ? {} : { downtimeMs }),
   };
 }

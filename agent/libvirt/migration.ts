@@ -11,13 +11,28 @@ export function migrationParameters(options: MigrationOptions & HandshakeInput, 
     { field: 'destination_name', type: 'string', value: options.name },
   ];
   if (uri !== undefined) parameters.push({ field: 'migrate_uri', type: 'string', value: uri });
+  if (options.throttle !== undefined) {
+    const { initialPercent, incrementPercent } = options.throttle;
+    parameters.push({ field: 'auto_converge.initial', type: 'int', value: initialPercent });
+    parameters.push({ field: 'auto_converge.increment', type: 'int', value: incrementPercent });
+  }
+  if (several(options)) parameters.push({ field: 'parallel.connections', type: 'int', value: options.connections! });
   return parameters;
 }
 
-export function destinationFlags({ persistent }: MigrationOptions): number {
-  const { live, persistDestination, undefineSource } = MIGRATE_FLAGS;
-  return live | (persistent ? persistDestination | undefineSource : 0);
+export function destinationFlags(options: MigrationOptions): number {
+  const { live, persistDestination, undefineSource, autoConverge, postCopy, parallel } = MIGRATE_FLAGS;
+  return (
+    live |
+    (options.persistent ? persistDestination | undefineSource : 0) |
+    (options.throttle !== undefined ? autoConverge : 0) |
+    (options.postCopy === true ? postCopy : 0) |
+    (several(options) ? parallel : 0)
+  );
 }
+
+/** One connection is QEMU's ordinary stream, without multifd. */
+const several = ({ connections = 1 }: MigrationOptions): boolean => connections > 1;
 
 export function sourceFlags(options: MigrationOptions): number {
   return destinationFlags(options) | MIGRATE_FLAGS.changeProtection;

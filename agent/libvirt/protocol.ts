@@ -94,6 +94,9 @@ export const MIGRATE_FLAGS = {
   live: 1 << 0,
   persistDestination: 1 << 3,
   undefineSource: 1 << 4,
+  autoConverge: 1 << 13,
+  postCopy: 1 << 15,
+  parallel: 1 << 17,
   /** Nobody may change the domain between Begin and Confirm; for the source's calls only. */
   changeProtection: 1 << 8,
 } as const;

@@ -77,6 +77,12 @@ export class Copy {
     return this.#job;
   }
 
+  /** What the copy has been at work for, holds not counted, in ms. */
+  get workedMs(): number {
+    const now = this.#phase === 'held' ? 0 : this.#parties.clock.now() - this.#since;
+    return this.#workedMs + now;
+  }
+
   /** Why the copy is being ended, if it is. */
   get aborted(): HandoffError | undefined {
     return this.#aborted;
@@ -217,8 +223,7 @@ export class Copy {
 
   /** The deadline is for the copy's own work; the time it is held at our wish does not count. */
   #overdue(): boolean {
-    const worked = this.#phase === 'held' ? 0 : this.#parties.clock.now() - this.#since;
-    return this.#workedMs + worked > this.#parties.policy.deadlineSeconds * 1_000;
+    return this.workedMs > this.#parties.policy.deadlineSeconds * 1_000;
   }
 }
 

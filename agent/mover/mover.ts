@@ -174,6 +174,8 @@ export class Mover {
       bytesTransferred: figures?.bytesProcessed ?? copy.job?.bytesProcessed ?? 0,
       pausedAt,
       finishedAt,
+      workedMs: copy.workedMs,
+      postCopy: false,
     });
     this.#phase = 'confirming';
     try {

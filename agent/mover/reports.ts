@@ -15,6 +15,9 @@ export type End =
       commitMs: number;
       finishedAt: number;
       pausedAt: number;
+      /** From Begin to Finish's answer, holds not counted. */
+      workedMs: number;
+      postCopy: boolean;
       bytesTransferred: number;
     }
   | { kind: 'failed'; failure: FailureReport };
@@ -75,8 +78,15 @@ export class MoverReports {
       bytesPerSecond: job?.bytesPerSecond ?? 0,
       dirtyBytesPerSecond: job?.dirtyBytesPerSecond ?? 0,
       iteration: job?.iteration ?? 0,
+      throttlePercent: job?.throttlePercent ?? 0,
       elapsedMs: this.#clock.now() - this.#begunAt,
     });
+  }
+
+  /** Told with whatever is reported next: to the pre-copy request until the hold, then to the cutover's. */
+  decided(what: string, detail: Record<string, unknown>): void {
+    const reporter = this.#cutover?.reporter ?? (this.#held ? undefined : this.#precopy);
+    reporter?.decided(what, detail);
   }
 
   hold(hold: Hold): void {
@@ -117,10 +127,12 @@ export class MoverReports {
       this.#write(reporter, end);
       return;
     }
-    const { downtimeMs, commitMs, bytesTransferred, finishedAt, pausedAt } = end;
+    const { downtimeMs, commitMs, bytesTransferred, finishedAt, pausedAt, workedMs, postCopy } = end;
     // A guest that converged before the order came has switched without waiting for it.
     const switchMs = finishedAt - Math.min(acceptedAt, pausedAt);
-    this.#write(reporter, { result: { stage: 'cutover', downtimeMs, commitMs, switchMs, bytesTransferred } });
+    this.#write(reporter, {
+      result: { stage: 'cutover', downtimeMs, commitMs, switchMs, bytesTransferred, workedMs, postCopy },
+    });
   }
 
   #write(reporter: Reporter, outcome: Outcome): void {

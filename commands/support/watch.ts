@@ -32,6 +32,7 @@ const SAYS: Record<MigrationView['status'], string> = {
   SUCCEEDED: 'done',
   FAILED: 'failed',
   CANCELLED: 'cancelled',
+  FORECASTED: 'forecast made; nothing was moved',
   NEEDS_OPERATOR: 'needs an operator',
 };
 

@@ -1,6 +1,7 @@
 import type { z } from 'zod';
 import type { HostRegistration, HostState, MigrationStatus, MigrationView } from '../../contract/api.ts';
 import type { Check, Progress } from '../../contract/facts.ts';
+import type { Forecast, Measurements } from '../../contract/forecast.ts';
 import { mailboxOf } from '../../contract/mailbox.ts';
 import type { Role, StageName } from '../../contract/names.ts';
 import type { Policy } from '../../contract/policy.ts';
@@ -71,6 +72,8 @@ export interface MigrationItem {
   runsOn?: string;
   progress?: Progress;
   checks?: Record<string, Check[]>;
+  measured?: Measurements;
+  forecast?: Forecast;
   result?: MigrationView['result'];
   failure?: { code: string; message: string };
   caution?: { code: string; message: string };

@@ -102,6 +102,7 @@ export class World {
       source: { ...this.source.spec },
       destination: { ...this.destination.spec },
       policy: Policy.parse({}),
+      plan: { method: 'plain', postCopyAllowed: false, connections: 1, storage: [] },
       reservedMiB: 0,
     };
     return {

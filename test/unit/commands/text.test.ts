@@ -40,6 +40,7 @@ it.each([
 
 const progress = (more: Partial<Progress>): Progress => ({
   phase: 'copying',
+  throttlePercent: 0,
   bytesTotal: 100 * MIB,
   bytesProcessed: 0,
   bytesRemaining: 100 * MIB,

@@ -1,0 +1,92 @@
+import { z } from 'zod';
+
+/**
+ * What a move will cost, said before its first byte, and what that was derived from. Bytes are bytes, rates bytes per second,
+ * times milliseconds unless the name says otherwise.
+ */
+
+/** Measured by the source in preflight, on the guest as it runs and on the way it will take. */
+export const Measurements = z.object({
+  /** Memory the guest changes, as distinct pages in one second: what a copy pass of a second would have to send again. */
+  dirtyBytesPerSecond: z.number(),
+  /** Distinct memory the guest changes when given longer; the most that any pass has to send again. */
+  workingSetBytes: z.number(),
+  /** Memory of the guest, and the part of it that is backed by the host (the rest are zero pages, nearly free to send). */
+  memoryBytes: z.number(),
+  residentBytes: z.number(),
+  /** Of all its vCPUs together: 0 idle, 1 all busy. */
+  cpuUse: z.number(),
+  linkBytesPerSecond: z.number(),
+  /** `measured` between the agents just now, or `known` from a migration on the same link `linkAgeSeconds` ago. */
+  linkSource: z.enum(['measured', 'known']),
+  linkAgeSeconds: z.number(),
+  roundTripMs: z.number(),
+  /** Disks that have to be copied along, in bytes; 0 when all are shared. */
+  storageBytes: z.number().default(0),
+});
+export type Measurements = z.infer<typeof Measurements>;
+
+/** What earlier migrations between the same two hosts say of the link. */
+export const KnownLink = z.object({ bytesPerSecond: z.number(), ageSeconds: z.number() });
+export type KnownLink = z.infer<typeof KnownLink>;
+
+/** Nine in ten outcomes are meant to lie between `low` and `high`. */
+export const Range = z.object({ expected: z.number(), low: z.number(), high: z.number() });
+export type Range = z.infer<typeof Range>;
+
+/** How the copy will be made. QEMU's capabilities are fixed once it has begun, so what may become necessary is in here too. */
+export const Plan = z.object({
+  method: z.enum(['plain', 'auto-converge', 'post-copy']),
+  /** QEMU's first throttle of the guest's CPU and its step; present when throttling is allowed, needed or not. */
+  throttle: z.object({ initialPercent: z.int().min(1).max(99), incrementPercent: z.int().min(1).max(99) }).optional(),
+  /** Whether post-copy may be begun on the way. */
+  postCopyAllowed: z.boolean(),
+  /** TCP connections that carry the memory; 1 is QEMU's ordinary stream. */
+  connections: z.int().min(1).max(16),
+  /** Copied along: targets (vda, ...) of disks that the destination can't reach. */
+  storage: z.array(z.string()).default([]),
+});
+export type Plan = z.infer<typeof Plan>;
+
+export const Forecast = z.object({
+  /** From the copy's begin until the guest runs on the destination; the time it is held at our wish is not counted. */
+  totalMs: Range,
+  blackoutMs: Range,
+  bytes: Range,
+  /** Whether the copy converges: by itself, only with the guest slowed, only by post-copy, or not at all. */
+  convergence: z.enum(['likely', 'only-slowed', 'only-post-copy', 'not']),
+  plan: Plan,
+  /** Why this plan, in a sentence with the numbers. */
+  why: z.string(),
+});
+export type Forecast = z.infer<typeof Forecast>;
+
+/** One choice made on the way, with the numbers it was made from; it becomes an event in the timeline. */
+export const Decision = z.object({
+  at: z.iso.datetime(),
+  what: z.string(),
+  detail: z.record(z.string(), z.unknown()),
+});
+export type Decision = z.infer<typeof Decision>;
+
+/**
+ * The guest as seen from one host around the switch. `observed: false` says why nothing can be told; that is not the same as no
+ * blackout.
+ */
+export const Observation = z.discriminatedUnion('observed', [
+  z.object({
+    observed: z.literal(true),
+    address: z.string(),
+    /** Where the address was taken from. */
+    addressFrom: z.enum(['request', 'guest-agent', 'arp']),
+    /** Longest time between two answers, less the usual time between them; the probes' interval is how exact it is. */
+    blackoutMs: z.number(),
+    intervalMs: z.number(),
+    sent: z.number(),
+    answered: z.number(),
+    /** The guest did not answer in time after the switch, so the network was told again where it is. */
+    announcedAgain: z.boolean(),
+  }),
+  z.object({ observed: z.literal(false), why: z.string() }),
+]);
+export type Observation = z.infer<typeof Observation>;
