@@ -14,6 +14,8 @@ export interface AgentDeps {
   localUri: string;
   facts: HostFacts;
   movers: Movers;
+  /** Whether a broken post-copy is resumed on any libvirt, also on a version known to crash from it. Default: not there. */
+  resumeAlways?: boolean;
   /** The host's name in Handoff, where its administrator has set it (HANDOFF_HOST_ID); orders for another are refused. */
   hostId?: string;
 }

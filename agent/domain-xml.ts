@@ -37,6 +37,8 @@ export interface Interface {
   bridge: string | undefined;
   /** The tap on this host (running guests only). */
   tap: string | undefined;
+  /** In lower case, with colons. */
+  mac: string | undefined;
 }
 
 const ATTRIBUTE = '@';
@@ -179,6 +181,7 @@ function toInterface(element: Element): Interface {
     source: type === 'bridge' ? bridge : type === 'network' ? source.attribute('network') : source.attribute('dev'),
     bridge,
     tap: element.child('target').attribute('dev'),
+    mac: element.child('mac').attribute('address')?.toLowerCase(),
   };
 }
 

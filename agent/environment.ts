@@ -12,6 +12,8 @@ export interface Environment {
   runDirectory: string;
   localUri: string;
   launcher: 'systemd' | 'spawn' | undefined;
+  /** HANDOFF_POSTCOPY_RESUME is `always`: the libvirt of the hosts is mended where its version is known to crash. */
+  resumeAlways: boolean;
 }
 
 /** The agent's exit codes, those of sysexits.h. A stage that failed and was reported is a 0: the report says it all. */
@@ -64,6 +66,7 @@ export function readEnvironment(env: Record<string, string | undefined>): Enviro
   const runDirectory = optional('HANDOFF_RUN_DIR', (v) => v.startsWith('/'), 'an absolute path') ?? '/run/handoff';
   const localUri = optional('HANDOFF_LIBVIRT_URI', (v) => /^qemu(\+unix)?:\/\//.test(v), 'a local libvirt URI');
   const launcher = optional('HANDOFF_LAUNCHER', (v) => v === 'systemd' || v === 'spawn', '"systemd" or "spawn"');
+  const resume = optional('HANDOFF_POSTCOPY_RESUME', (v) => v === 'always', '"always", or not set');
   if (faults.length > 0) throw new ExitError(EXIT.configuration, faults.join('\n'));
   return {
     region,
@@ -73,5 +76,6 @@ export function readEnvironment(env: Record<string, string | undefined>): Enviro
     runDirectory,
     localUri: localUri ?? 'qemu:///system',
     launcher: launcher as Environment['launcher'],
+    resumeAlways: resume === 'always',
   };
 }

@@ -43,6 +43,12 @@ export interface GuestPlatform {
   virtType: string;
 }
 
+export interface GuestInterface {
+  /** In lower case, with colons; absent when the source does not know it. */
+  mac: string | undefined;
+  addresses: string[];
+}
+
 /** One domain on one host, bound to the connection it was looked up on. */
 export interface Domain {
   readonly name: string;
@@ -58,11 +64,27 @@ export interface Domain {
   lastJob(): Promise<JobStats | undefined>;
   /** vCPU time used so far, in ns, summed over vCPUs; it advances only while the guest runs. */
   cpuTimeNs(): Promise<bigint>;
+  /** Memory of the domain's process, in bytes: the guest's that is backed by the host, and the hypervisor's own. */
+  residentBytes(): Promise<number>;
+  /**
+   * Has the hypervisor look for `seconds` (1-60) how much memory the guest changes. It refuses while an earlier look goes on.
+   * The guest is not slowed: some of its pages are compared with what they were.
+   */
+  startDirtyRateCalc(seconds: number): Promise<void>;
+  /** What the last look found: distinct memory changed in it, per second of it; undefined until it has ended. */
+  dirtyBytesPerSecond(): Promise<number | undefined>;
+  /**
+   * The guest's addresses, as its own agent says, or as this host's neighbour table has them (for the domain's own interfaces
+   * only). A guest without an agent, or one whose agent does not answer within 2 s, is a rejection.
+   */
+  guestAddresses(source: 'guest-agent' | 'arp'): Promise<GuestInterface[]>;
   /** Names of disks that have met an I/O error, as libvirt reports them. */
   diskErrors(): Promise<string[]>;
   /** Targets (vda, ...) of the disks QEMU has open, with whether they count requests (block statistics are present). */
   disks(): Promise<string[]>;
 
+  /** Has the hypervisor tell the network again, in the guest's name, where it is now. Returns before it is done (1.5 s). */
+  announce(): Promise<void>;
   resume(): Promise<void>;
   /** Ends this copy at once (virDomainDestroy). */
   destroy(): Promise<void>;
@@ -70,12 +92,17 @@ export interface Domain {
 
   // The migration protocol, version 3, as its client drives it. On the source unless said otherwise.
   begin(options: MigrationOptions): Promise<{ cookie: Buffer; xml: string }>;
-  /** Returns when the source is paused and everything is on the destination, or rejects with the copy's error. */
+  /**
+   * Returns when the source is paused and everything is on the destination, or, in a post-copy, all but the rest of the memory.
+   * Otherwise rejects with the copy's error.
+   */
   perform(options: MigrationOptions & HandshakeInput & { uri: string }): Promise<{ cookie: Buffer }>;
-  confirm(options: MigrationOptions & { cookie: Buffer; cancelled: boolean }): Promise<void>;
+  confirm(options: MigrationOptions & { cookie: Buffer; cancelled: boolean; inPostCopy?: boolean }): Promise<void>;
   setMaxDowntimeMs(ms: number): Promise<void>;
   /** QEMU takes no less than 1 MiB/s; 0 lifts the limit. */
   setMaxSpeedMiBps(mibps: number): Promise<void>;
+  /** Switches the running copy to post-copy: the source pauses, and Perform returns. From then on it can't run on alone. */
+  startPostCopy(): Promise<void>;
   /** Asks for the job's end; the job is gone only once `job()` says so. */
   abortJob(): Promise<void>;
 }
@@ -90,8 +117,13 @@ export interface MigrationTarget extends Hypervisor {
   /**
    * Starts the copy (`cancelled: false`) or throws it away (`cancelled: true`). A rejection with `answered: true` means the
    * destination refused and has destroyed its copy; with `answered: false` nobody knows.
+   *
+   * In a post-copy the copy runs at once, the answer comes when the rest of the memory has, and a refusal leaves the half that
+   * runs as it is. `cancelled` would destroy that half, and with it the VM.
    */
-  finish(options: MigrationOptions & HandshakeInput & { uri: string; cancelled: boolean }): Promise<{ cookie: Buffer }>;
+  finish(
+    options: MigrationOptions & HandshakeInput & { uri: string; cancelled: boolean; inPostCopy?: boolean },
+  ): Promise<{ cookie: Buffer }>;
 }
 
 export interface MigrationOptions {
@@ -102,6 +134,10 @@ export interface MigrationOptions {
   throttle?: { initialPercent: number; incrementPercent: number };
   /** Post-copy is made possible; it begins when `startPostCopy` is called. */
   postCopy?: boolean;
+  /** Its background stream's upper limit, in MiB/s; pages the guest asks for are sent at once. 0: none. */
+  postCopyMiBps?: number;
+  /** All five calls once more, for a post-copy that broke: both halves are there, and only the rest of the memory is sent. */
+  resume?: boolean;
   /** TCP connections for the memory, when more than one. */
   connections?: number;
 }

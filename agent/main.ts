@@ -25,6 +25,7 @@ Environment:
   HANDOFF_HOST_ID        this host's name in Handoff: orders for another host are refused (optional)
   HANDOFF_LIBVIRT_URI    this host's own libvirt (qemu:///system)
   HANDOFF_RUN_DIR        where movers keep sockets and pid files (/run/handoff)
+  HANDOFF_POSTCOPY_RESUME  always: resume a broken post-copy also on a libvirt of a version known to crash from it (optional)
   HANDOFF_LAUNCHER       systemd or spawn: how movers are started (systemd where it runs)
 `;
 
@@ -69,7 +70,7 @@ async function realDeps(environment: Environment) {
     import('./libvirt/connect.ts'),
     import('./mover/process.ts'),
   ]);
-  const { runDirectory, launcher, localUri, hostId } = environment;
+  const { runDirectory, launcher, localUri, hostId, resumeAlways } = environment;
   return {
     clock: systemClock,
     mailbox: hostMailbox(environment),
@@ -83,6 +84,7 @@ async function realDeps(environment: Environment) {
       env: process.env,
     }),
     localUri,
+    resumeAlways,
     ...(hostId !== undefined && { hostId }),
   };
 }

@@ -65,6 +65,8 @@ export class HandoffStack extends Stack {
     this.mayAnswerTasks(dispatch);
     const reserveMemory = fn('ReserveMemory', 'reserve-memory.ts', 'Promises the destination’s memory to a migration');
     control.grantReadWriteData(reserveMemory);
+    const takeTurn = fn('TakeTurn', 'take-turn.ts', 'Lets a migration switch when it is its turn');
+    control.grantReadWriteData(takeTurn);
     const decideRecovery = fn('DecideRecovery', 'recover.ts', 'Decides who owns the VM after a failure');
     control.grantReadWriteData(decideRecovery);
     mailbox.grant(decideRecovery, 'dynamodb:GetItem');
@@ -93,9 +95,10 @@ export class HandoffStack extends Stack {
         ...recovery,
         admit: admit.functionArn,
         reserveMemory: reserveMemory.functionArn,
+        takeTurn: takeTurn.functionArn,
       }),
     });
-    for (const called of [admit, reserveMemory]) called.grantInvoke(migrate);
+    for (const called of [admit, reserveMemory, takeTurn]) called.grantInvoke(migrate);
     const recover = this.machine('Recover', RECOVER, {
       definition: recoverDefinition({ ...recovery, takeOver: takeOver.functionArn }),
     });
@@ -203,13 +206,15 @@ export class HandoffStack extends Stack {
     });
     const sweep = handoffFunction(this, 'Sweep', {
       file: 'sweep.ts',
-      description: 'Recovers migrations nobody is at work on, and gives back what was leaked',
+      description: 'Recovers migrations nobody is at work on, follows up on flagged hosts, gives back what was leaked',
       environment: { ...environment, RECOVER_MACHINE: recover.stateMachineArn },
       timeout: Duration.minutes(4),
     });
     control.grantReadWriteData(sweep);
     this.mayRecover(sweep, recover);
     for (const machine of [migrate, evacuate]) machine.grantExecution(sweep, 'states:DescribeExecution');
+    // Whether a flagged host is back. It has no resources to name.
+    sweep.addToRolePolicy(new PolicyStatement({ actions: ['ssm:DescribeInstanceInformation'], resources: ['*'] }));
     new Rule(this, 'SweepRegularly', {
       description: 'For events that never came',
       schedule: Schedule.rate(Duration.minutes(5)),

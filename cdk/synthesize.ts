@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto';
 import { existsSync, globSync, readFileSync, renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
+import { SHARED_PACKAGES } from './shared-packages.ts';
 
 const PROJECT = new URL('..', import.meta.url).pathname;
 const SOURCES = ['cdk/**/*.ts', 'lambdas/**/*.ts', 'contract/**/*.ts', 'cdk.json', 'package-lock.json'];
@@ -13,9 +14,11 @@ const SOURCES = ['cdk/**/*.ts', 'lambdas/**/*.ts', 'contract/**/*.ts', 'cdk.json
  *
  * Each version of the sources has a folder of its own, which appears when it is complete and never changes. So test
  * processes that come here at the same time, or an embedded AWS that runs on, are not disturbed by an edit.
+ *
+ * With `sharedPackages` the functions have this project's packages in common (constructs/function.ts); all else is the same.
  */
-export async function synthesize(): Promise<string> {
-  const hash = createHash('sha256');
+export async function synthesize({ sharedPackages = false } = {}): Promise<string> {
+  const hash = createHash('sha256').update(String(sharedPackages));
   for (const file of globSync(SOURCES, { cwd: PROJECT }).sort())
     hash.update(file).update(readFileSync(join(PROJECT, file)));
   const assembly = join(PROJECT, '.handoff', `assembly-${hash.digest('hex').slice(0, 16)}`);
@@ -24,7 +27,8 @@ export async function synthesize(): Promise<string> {
   const unfinished = `${assembly}.${process.pid}`;
   const bin = join(PROJECT, 'node_modules/.bin');
   try {
-    await promisify(execFile)(join(bin, 'cdk'), ['synth', '--quiet', '--output', unfinished], {
+    const options = sharedPackages ? ['--context', `${SHARED_PACKAGES}=true`] : [];
+    await promisify(execFile)(join(bin, 'cdk'), ['synth', '--quiet', '--output', unfinished, ...options], {
       cwd: PROJECT,
       // The app must run on this Node, whichever the machine has.
       env: { ...process.env, PATH: `${bin}:${process.env.PATH}` },

@@ -1,18 +1,14 @@
 #!/usr/bin/env node
-import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
+import { Command, CommanderError, Option } from 'commander';
 import type { AuditFinding, HostView, MigrationView } from '../contract/api.ts';
+import { addForecastCommands } from './handoff/forecast.ts';
+import { type PolicyOptions, policyOf, whole, withPolicy } from './handoff/policy-options.ts';
 import { ApiClient, ApiProblem, findAccess, Unreachable } from './support/api-client.ts';
 import { describe, duration, table } from './support/text.ts';
 import { follow, getMigration, narrator } from './support/watch.ts';
 
 /** Exit codes, also shown by --help. */
 const EXIT = { ok: 0, failed: 1, badInput: 2, unknown: 3, conflict: 4, unreachable: 5, needsOperator: 6 } as const;
-
-const whole = (text: string): number => {
-  const value = Number(text);
-  if (!Number.isInteger(value) || value < 0) throw new InvalidArgumentError('must be a whole number.');
-  return value;
-};
 
 const program = new Command('handoff')
   .description('Live-migrates KVM virtual machines between hosts, and shows how it goes.')
@@ -86,43 +82,32 @@ program
     },
   );
 
-program
-  .command('migrate')
-  .description('Moves one VM.')
-  .argument('<vm>', 'the libvirt domain’s name')
-  .requiredOption('--from <host>', 'the host it runs on')
-  .requiredOption('--to <host>', 'the host to move it to')
-  .option('--watch', 'follow it to its end')
-  .option('--guest-address <ip>', 'where the guest answers, so that verify can look for it')
-  .option('--blackout <ms>', 'downtime limit at the switch', whole)
-  .option('--deadline <seconds>', 'give up the copy after this', whole)
-  .option('--bandwidth <MiB/s>', 'limit for the copy', whole)
-  .option('--wait <seconds>', 'how long to wait for a free slot', whole)
+withPolicy(
+  program
+    .command('migrate')
+    .description('Moves one VM.')
+    .argument('<vm>', 'the libvirt domain’s name')
+    .requiredOption('--from <host>', 'the host it runs on')
+    .requiredOption('--to <host>', 'the host to move it to')
+    .option('--watch', 'follow it to its end')
+    .option('--guest-address <ip>', 'where the guest answers, so that verify can look for it'),
+)
   .option('--reason <text>', 'why, for the record')
   .option('--key <key>', 'Idempotency-Key: the same key never moves a VM twice')
   .action(
     async (
       vm: string,
-      options: {
+      options: PolicyOptions & {
         from: string;
         to: string;
         watch?: boolean;
         guestAddress?: string;
-        blackout?: number;
-        deadline?: number;
-        bandwidth?: number;
-        wait?: number;
         reason?: string;
         key?: string;
       },
     ) => {
       const api = await client();
-      const policy = {
-        ...(options.blackout !== undefined && { blackoutBudgetMs: options.blackout }),
-        ...(options.deadline !== undefined && { deadlineSeconds: options.deadline }),
-        ...(options.bandwidth !== undefined && { bandwidthMiBps: options.bandwidth }),
-        ...(options.wait !== undefined && { waitInLineSeconds: options.wait }),
-      };
+      const policy = policyOf(options);
       const { guestAddress, reason } = options;
       const started = await api.call<{ migrationId: string; consoleUrl: string }>('POST', '/migrations', {
         body: {
@@ -145,6 +130,12 @@ program
       await watch(api, started.migrationId);
     },
   );
+
+addForecastCommands(program, {
+  client,
+  print,
+  seen: () => (program.opts<Global>().json === true ? () => {} : narrator(process.stderr)),
+});
 
 program
   .command('show')
@@ -210,6 +201,18 @@ program
   });
 
 program
+  .command('cutover')
+  .description('Tells a migration that waits for the word (policy --cutover on-order) to switch.')
+  .argument('<id>')
+  .action(async (id: string) => {
+    const answer = await (await client()).call<{ status: string }>(
+      'POST',
+      `/migrations/${encodeURIComponent(id)}/cutover`,
+    );
+    print(answer, `${id} switches as soon as its copy is held; see: handoff show ${id} --watch`);
+  });
+
+program
   .command('resolve')
   .description('Settles a migration that needs an operator, who has looked and says who owns the VM.')
   .argument('<id>')
@@ -245,19 +248,21 @@ program
     if (findings.some(({ outcome }) => outcome === 'reported')) process.exitCode = EXIT.failed;
   });
 
-program
-  .command('evacuate')
-  .description('Empties a host: cordons it and moves every VM away. No VM is ever stopped.')
-  .argument('<host>')
+withPolicy(
+  program
+    .command('evacuate')
+    .description('Empties a host: cordons it and moves every VM away. No VM is ever stopped.')
+    .argument('<host>'),
+)
   .option('--watch', 'follow it to its end')
   .option('--reason <text>', 'why, for the record')
-  .action(async (host: string, options: { watch?: boolean; reason?: string }) => {
+  .action(async (host: string, options: PolicyOptions & { watch?: boolean; reason?: string }) => {
     const api = await client();
     const started = await api.call<{ evacuationId: string; consoleUrl: string }>(
       'POST',
       `/hosts/${encodeURIComponent(host)}/evacuate`,
       {
-        body: { ...(options.reason && { reason: options.reason }) },
+        body: { policy: policyOf(options), ...(options.reason && { reason: options.reason }) },
       },
     );
     if (options.watch) return watchEvacuation(api, started.evacuationId);

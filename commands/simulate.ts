@@ -13,6 +13,7 @@ interface Flags {
   seed?: number;
   migrations: number;
   hosts: number;
+  evacuations: number;
   faults: readonly FaultKind[];
   minutes?: number;
   mutate?: true | string;
@@ -52,6 +53,7 @@ const program = new Command('simulate')
   .option('--seed <seed>', 'run this one and print what happens in it', whole(0))
   .option('--migrations <n>', 'migrations in each world', whole(1), 8)
   .option('--hosts <n>', 'hosts in each world', whole(2), 4)
+  .option('--evacuations <n>', 'how often a host is to be emptied in each world', whole(0), 1)
   .addOption(
     new Option('--faults [kinds]', 'all, none, or some, with commas')
       .preset('all')
@@ -70,8 +72,17 @@ const say = (line: string): void => console.error(line);
 const describe = ({ kind, point, nth, after, ms, choice }: Fault): string =>
   `${kind} ${after ? 'after' : 'before'} ${point} no. ${nth}${ms === undefined ? '' : ` (${ms} ms)`}, choice ${choice}`;
 
-const assembly = flags.assembly ?? (await synthesize());
-const world = { assembly, migrations: flags.migrations, hosts: flags.hosts, menu: menuOf(flags.faults) };
+// The real one asks the C library at each look, and the functions' middleware looks often.
+process.env = { ...process.env };
+
+const assembly = flags.assembly ?? (await synthesize({ sharedPackages: true }));
+const world = {
+  assembly,
+  migrations: flags.migrations,
+  hosts: flags.hosts,
+  evacuations: flags.evacuations,
+  menu: menuOf(flags.faults),
+};
 const first = flags.first ?? randomInt(1, 1_000_000) * 1_000;
 
 if (flags.seed !== undefined) await replay(flags.seed);
@@ -79,6 +90,8 @@ else if (flags.mutate !== undefined) await mutate(flags.mutate);
 else await search();
 
 async function search(): Promise<void> {
+  // Errors are much of what a simulation makes; where they were made is of use only when one seed is looked at.
+  Error.stackTraceLimit = 0;
   say(`${flags.seeds} worlds from seed ${first}, ${flags.migrations} migrations on ${flags.hosts} hosts in each`);
   const until = flags.minutes === undefined ? Number.POSITIVE_INFINITY : Date.now() + flags.minutes * 60_000;
   let toldAt = Date.now();
@@ -119,9 +132,9 @@ function summary({ seeds, migrations, faults, outcomes, violations, migrationsPe
 }
 
 function worldFlags(): string {
-  const { migrations, hosts, faults } = flags;
+  const { migrations, hosts, evacuations, faults } = flags;
   const kinds = faults === ALL_KINDS ? '' : ` --faults ${faults.join(',') || 'none'}`;
-  return `${migrations === 8 ? '' : ` --migrations ${migrations}`}${hosts === 4 ? '' : ` --hosts ${hosts}`}${kinds}`;
+  return `${migrations === 8 ? '' : ` --migrations ${migrations}`}${hosts === 4 ? '' : ` --hosts ${hosts}`}${evacuations === 1 ? '' : ` --evacuations ${evacuations}`}${kinds}`;
 }
 
 /** Once as the seed has it, and, if that breaks a promise, once more with the fewest faults, which is easier to read. */
@@ -140,6 +153,7 @@ async function mutate(which: true | string): Promise<void> {
   say(`up to ${flags.seeds} worlds from seed ${first} for each measure`);
   const verdicts = await checkMutations({
     ...world,
+    evacuations: 0,
     first,
     worlds: flags.seeds,
     only: which === true ? undefined : which.split(','),

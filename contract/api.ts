@@ -23,6 +23,8 @@ export const HostRegistration = z.strictObject({
       outgoing: z.int().min(1).max(32).default(2),
       /** Migrations arriving at the same time. */
       incoming: z.int().min(1).max(32).default(2),
+      /** Migrations that switch from or to this host at the same time: the others wait with their copies held. */
+      cutovers: z.int().min(1).max(32).default(1),
     })
     .prefault({}),
 });
@@ -112,6 +114,8 @@ export const MigrationView = z.object({
   runsOn: HostId.optional(),
   progress: Progress.optional(),
   checks: z.array(Check.extend({ role: Role })).optional(),
+  /** It was only to be measured and forecast. */
+  forecastOnly: z.boolean().optional(),
   measured: Measurements.optional(),
   forecast: Forecast.optional(),
   result: z
@@ -156,9 +160,22 @@ export const AuditRequest = z.strictObject({
   repair: z.boolean().default(false),
 });
 
-/** One thing that is held although nobody needs it, or by nobody known. */
+/**
+ * One thing that is held although nobody needs it, or by nobody known; or a host on which a migration may have left a copy, because
+ * it did not answer when the migration was settled.
+ */
 export const AuditFinding = z.object({
-  what: z.enum(['lock', 'outgoing slot', 'incoming slot', 'place in line', 'memory', 'evacuation', 'ticket']),
+  what: z.enum([
+    'lock',
+    'outgoing slot',
+    'incoming slot',
+    'cutover slot',
+    'place in line',
+    'memory',
+    'evacuation',
+    'ticket',
+    'flagged host',
+  ]),
   /** The VM or the host it is of. */
   of: z.string(),
   /** The migration's id, or the evacuation's execution ARN. */
@@ -167,6 +184,17 @@ export const AuditFinding = z.object({
   outcome: z.enum(['repaired', 'reported']),
 });
 export type AuditFinding = z.infer<typeof AuditFinding>;
+
+const Misses = z.object({
+  migrations: z.number(),
+  /** (outcome - forecast) / outcome of the copy's time, without its sign; `within`: the share in the range forecast. */
+  time: z.object({ observed: z.number(), median: z.number(), p90: z.number(), within: z.number() }).optional(),
+  /** |outcome - forecast| of the blackout, for the migrations whose blackout was seen from outside. */
+  blackout: z.object({ observed: z.number(), medianMs: z.number(), p90Ms: z.number(), within: z.number() }).optional(),
+});
+/** Body of `GET /calibration`: the forecasts of the last migrations that succeeded, held against what they came to. */
+export const Calibration = Misses.extend({ byMethod: z.record(z.string(), Misses) });
+export type Calibration = z.infer<typeof Calibration>;
 
 /** Detail of the event `Migration Ended` (source `handoff`) on the default bus; it comes at least once for every end. */
 export const MigrationEnded = z.object({

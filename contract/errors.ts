@@ -26,7 +26,11 @@ export const FAILURES = {
   // What ends a copy or a handover.
   CopyFailed: 'libvirt ended the copy; the VM runs on at the source.',
   DeadlineExceeded: 'The copy did not converge by the deadline of the policy.',
+  NotConverging:
+    'The copy made no net progress and the policy allows no further measure; the VM runs on at the source.',
   PostCopyBroken: 'The post-copy broke and could not be resumed yet; neither half of the VM is touched.',
+  NotYet: 'The copy is held until it is its turn, or until its cutover is ordered.',
+  NotHeld: 'Only a migration whose cutover was asked to wait, and that has not ended, can be told to cut over.',
   MoverGone: 'The process that carried the migration is gone.',
   TicketRevoked: 'The control plane took the permission to hand over back.',
   CommitUnknown: 'AWS could not be reached to commit the handover, so it was cancelled.',

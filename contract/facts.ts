@@ -11,11 +11,19 @@ export const Check = z.object({
 });
 export type Check = z.infer<typeof Check>;
 
-/** A domain's state as recovery needs it; `incoming` is a copy being received by a migration, not a VM yet. */
+/**
+ * A domain's state as recovery needs it; `incoming` is a copy being received by a migration, not a VM yet.
+ *
+ * In a post-copy each host has a half of the VM, and neither is one without the other: `postcopy-paused` is the source's, from
+ * which memory is still fetched, `postcopy-running` the destination's, which runs. `postcopy-failed` is either half when the
+ * stream between them broke, or when nobody attends to the source's any more.
+ */
 export const CopyState = z.enum([
   'running',
   'paused',
   'migrating-paused',
+  'postcopy-paused',
+  'postcopy-running',
   'postcopy-failed',
   'incoming',
   'shutoff',

@@ -21,8 +21,6 @@ export const Measurements = z.object({
   linkSource: z.enum(['measured', 'known']),
   linkAgeSeconds: z.number(),
   roundTripMs: z.number(),
-  /** Disks that have to be copied along, in bytes; 0 when all are shared. */
-  storageBytes: z.number().default(0),
 });
 export type Measurements = z.infer<typeof Measurements>;
 
@@ -43,8 +41,6 @@ export const Plan = z.object({
   postCopyAllowed: z.boolean(),
   /** TCP connections that carry the memory; 1 is QEMU's ordinary stream. */
   connections: z.int().min(1).max(16),
-  /** Copied along: targets (vda, ...) of disks that the destination can't reach. */
-  storage: z.array(z.string()).default([]),
 });
 export type Plan = z.infer<typeof Plan>;
 
@@ -69,6 +65,13 @@ export const Decision = z.object({
 });
 export type Decision = z.infer<typeof Decision>;
 
+/** Where the guest answers, and who said so: the request, the guest's own agent, or the source host's neighbour table. */
+export const GuestAddress = z.object({
+  address: z.string(),
+  addressFrom: z.enum(['request', 'guest-agent', 'arp']),
+});
+export type GuestAddress = z.infer<typeof GuestAddress>;
+
 /**
  * The guest as seen from one host around the switch. `observed: false` says why nothing can be told; that is not the same as no
  * blackout.
@@ -76,17 +79,18 @@ export type Decision = z.infer<typeof Decision>;
 export const Observation = z.discriminatedUnion('observed', [
   z.object({
     observed: z.literal(true),
-    address: z.string(),
-    /** Where the address was taken from. */
-    addressFrom: z.enum(['request', 'guest-agent', 'arp']),
-    /** Longest time between two answers, less the usual time between them; the probes' interval is how exact it is. */
+    ...GuestAddress.shape,
+    /** Longest time between two answers around the switch, less the usual time between two. */
     blackoutMs: z.number(),
+    /** The usual time between two answers: no blackout can be told more exactly than that. */
     intervalMs: z.number(),
+    /** What `blackoutMs` would be anywhere else: as much of it may be the network's or the host's own doing. */
+    elsewhereMs: z.number(),
     sent: z.number(),
     answered: z.number(),
     /** The guest did not answer in time after the switch, so the network was told again where it is. */
     announcedAgain: z.boolean(),
   }),
-  z.object({ observed: z.literal(false), why: z.string() }),
+  z.object({ observed: z.literal(false), why: z.string(), announcedAgain: z.boolean().optional() }),
 ]);
 export type Observation = z.infer<typeof Observation>;

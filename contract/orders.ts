@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { KnownLink, Plan } from './forecast.ts';
+import { GuestAddress, KnownLink, Plan } from './forecast.ts';
 import { HostId, MigrationId, RequestId, Role, type StageName, VmName } from './names.ts';
 import { Policy } from './policy.ts';
 import { CONTRACT_VERSION } from './version.ts';
@@ -49,8 +49,14 @@ export const PrecopyOrder = z.object({
   guestAddress,
 });
 export const CutoverOrder = z.object({ ...common, ...bothHosts, stage: z.literal('cutover'), policy: Policy });
-/** To the destination, at the same time as the cutover to the source: see from there when the guest answers again. */
-export const WatchOrder = z.object({ ...common, ...bothHosts, stage: z.literal('watch'), guestAddress });
+/** To the destination, right before the cutover to the source: see from there when the guest answers again. */
+export const WatchOrder = z.object({
+  ...common,
+  ...bothHosts,
+  stage: z.literal('watch'),
+  /** As the request or the source has it; otherwise the destination looks for one itself. */
+  guest: GuestAddress.optional(),
+});
 export const VerifyOrder = z.object({
   ...common,
   ...bothHosts,
@@ -58,7 +64,7 @@ export const VerifyOrder = z.object({
   guestAddress,
 });
 /** Recovery's hands: what to do on this host once the owner is decided. */
-export const AbortAction = z.enum(['resume', 'remove-paused-copy', 'destroy-incoming']);
+export const AbortAction = z.enum(['resume', 'remove-paused-copy', 'destroy-incoming', 'resume-postcopy']);
 export type AbortAction = z.infer<typeof AbortAction>;
 export const AbortOrder = z.object({ ...common, ...bothHosts, stage: z.literal('abort'), action: AbortAction });
 export const InspectOrder = z.object({

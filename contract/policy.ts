@@ -9,7 +9,9 @@ import { z } from 'zod';
  *   stays unharmed on its source), `exceed` goes past the blackout budget, `postcopy` lets the guest switch first and fetch the
  *   rest of its memory afterwards (from then on a lost network stops the guest until it is back).
  * - `autoConverge`: whether the guest's CPU may be throttled so that the copy converges.
- * - `copyStorage`: whether disks that the destination can't reach are copied along. They are refused otherwise.
+ * - `cutover`: `automatic` switches as soon as the copy is held and it is this VM's turn; `on-order` holds until the word comes
+ *   (POST /migrations/{id}/cutover), so that many VMs can be copied first and then switched one after the other. A copy is held for
+ *   as long as its result guarantees; a guest that converges after that switches without the word.
  * - `bandwidthMiBps`: upper limit for the copy in MiB/s; 0 means as fast as the link allows.
  * - `silenceSeconds`: recovery begins when the mover has not been heard of for this long. A mover reports every 2 s and holds for
  *   about a minute while AWS is away, so less than a minute gives up migrations that would have gone on.
@@ -20,7 +22,7 @@ export const Policy = z.strictObject({
   deadlineSeconds: z.int().min(5).max(86_400).default(3_600),
   whenNotMet: z.enum(['postcopy', 'exceed', 'abort']).default('abort'),
   autoConverge: z.boolean().default(true),
-  copyStorage: z.boolean().default(false),
+  cutover: z.enum(['automatic', 'on-order']).default('automatic'),
   bandwidthMiBps: z.int().min(0).max(1_000_000).default(0),
   silenceSeconds: z.int().min(10).max(3_600).default(60),
   waitInLineSeconds: z.int().min(0).max(86_400).default(600),

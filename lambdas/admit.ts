@@ -14,6 +14,7 @@ import {
   MAILBOX,
   type MigrationItem,
   mailboxOfNode,
+  migrationOfLock,
 } from './shared/control-table.ts';
 import { lambda, logger } from './shared/function.ts';
 import { addressOf, getHosts, mustAccept } from './shared/hosts.ts';
@@ -63,6 +64,7 @@ export const handler = lambda(async (event: unknown) => {
         source: addressOf(source),
         destination: addressOf(destination),
         policy: request.policy,
+        forecastOnly: request.forecastOnly,
         ticket: ticketKey(mailboxOfNode(source.nodeId), migrationId),
       };
     }
@@ -91,7 +93,7 @@ function mustNotBeCancelled(record: MigrationItem | undefined): void {
 
 async function vmBusy(vm: string): Promise<HandoffError> {
   const { Item } = await dynamo.send(new GetCommand({ TableName: CONTROL, Key: lockKey(vm), ConsistentRead: true }));
-  const owner = (Item as LockItem | undefined)?.migrationId;
+  const owner = Item && migrationOfLock(Item as LockItem);
   return new HandoffError(
     'VmBusy',
     `${vm} is being migrated by ${owner ?? 'another migration, which has just ended'}.`,
@@ -171,7 +173,12 @@ function take(wanted: Wanted) {
       write: {
         Put: {
           TableName: MAILBOX,
-          Item: { ...ticketKey(mailboxOfNode(source.nodeId), migrationId), migrationId, state: 'OPEN' },
+          Item: {
+            ...ticketKey(mailboxOfNode(source.nodeId), migrationId),
+            migrationId,
+            // Nobody can ever hand over what is only to be forecast.
+            state: wanted.request.forecastOnly ? 'REVOKED' : 'OPEN',
+          },
           ConditionExpression: 'attribute_not_exists(pk)',
         },
       },

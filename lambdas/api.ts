@@ -4,9 +4,11 @@ import httpJsonBodyParser from '@middy/http-json-body-parser';
 import httpRouter from '@middy/http-router';
 import type { APIGatewayProxyEventV2, APIGatewayProxyStructuredResultV2 } from 'aws-lambda';
 import { audit } from './api/audit.ts';
+import { getCalibration } from './api/calibration.ts';
 import { cancelMigration } from './api/cancel-migration.ts';
 import { evacuate, getEvacuation } from './api/evacuations.ts';
 import { getHosts, putHost, uncordon } from './api/hosts.ts';
+import { orderCutover } from './api/order-cutover.ts';
 import { resolveMigration } from './api/resolve-migration.ts';
 import { getMigration, listMigrations } from './api/show-migrations.ts';
 import { startMigration } from './api/start-migration.ts';
@@ -23,7 +25,9 @@ const route = httpRouter<APIGatewayProxyEventV2, APIGatewayProxyStructuredResult
   { method: 'GET', path: '/migrations', handler: listMigrations },
   { method: 'GET', path: '/migrations/{migrationId}', handler: getMigration },
   { method: 'POST', path: '/migrations/{migrationId}/cancel', handler: cancelMigration },
+  { method: 'POST', path: '/migrations/{migrationId}/cutover', handler: orderCutover },
   { method: 'POST', path: '/migrations/{migrationId}/resolve', handler: resolveMigration },
+  { method: 'GET', path: '/calibration', handler: getCalibration },
   { method: 'POST', path: '/audit', handler: audit },
 ]);
 

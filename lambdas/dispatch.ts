@@ -4,7 +4,7 @@ import { GetCommand, PutCommand, UpdateCommand } from '@aws-sdk/lib-dynamodb';
 import { z } from 'zod';
 import type { MigrationStatus } from '../contract/api.ts';
 import { HandoffError } from '../contract/errors.ts';
-import type { Plan } from '../contract/forecast.ts';
+import { Plan } from '../contract/forecast.ts';
 import { orderKey, reportKey } from '../contract/mailbox.ts';
 import { HostId, MigrationId, Role, requestIdOf, StageName } from '../contract/names.ts';
 import { AbortAction, type Order } from '../contract/orders.ts';
@@ -12,6 +12,7 @@ import { Report } from '../contract/reports.ts';
 import { CONTRACT_VERSION } from '../contract/version.ts';
 import {
   CONTROL,
+  flagKey,
   HISTORY_SECONDS,
   type HostItem,
   MAILBOX,
@@ -23,8 +24,10 @@ import {
 } from './shared/control-table.ts';
 import { lambda, logger } from './shared/function.ts';
 import { addressOf, getHost, getHosts, mustAccept } from './shared/hosts.ts';
+import { knownLink } from './shared/links.ts';
 import { getRecord, unknownMigration } from './shared/migration-record.ts';
 import { parse } from './shared/parse.ts';
+import { releaseCutover } from './shared/release.ts';
 import { dynamo, isoNow, now, setting, ssm } from './shared/surroundings.ts';
 import { answer } from './shared/task-answer.ts';
 import { addEvent } from './shared/timeline.ts';
@@ -36,11 +39,13 @@ const Input = z.object({
   role: Role,
   /** Tells the rounds of recovery apart; a stage of the plain path is asked for once. */
   attempt: z.int().min(1).default(1),
-  taskToken: z.string(),
+  /** Absent when nobody waits for the answer: it only goes to the record. */
+  taskToken: z.string().optional(),
   /** Only for the stages that need them. */
   hostId: HostId.optional(),
   action: AbortAction.optional(),
   fence: z.boolean().optional(),
+  plan: Plan.optional(),
 });
 type Input = z.infer<typeof Input>;
 
@@ -58,10 +63,11 @@ const STATUS_OF: Record<Input['stage'], MigrationStatus> = {
   abort: 'RECOVERING',
   inspect: 'RECOVERING',
 };
-/** Until preflight forecasts. */
-const PLAIN: Plan = { method: 'plain', postCopyAllowed: false, connections: 1, storage: [] };
 /** The stages before the handover: a cancelled migration begins none of them. */
 const STOPPED_BY_CANCEL: readonly Input['stage'][] = ['preflight', 'precopy', 'cutover', 'watch'];
+/** What moves a VM. */
+const MOVING: readonly Input['stage'][] = ['precopy', 'cutover', 'watch'];
+const AFTER_THE_SWITCH: readonly Input['stage'][] = ['verify', 'inspect'];
 
 /**
  * Asks one host to run one stage, and returns at once: the answer comes through `relay` to the task token.
@@ -84,11 +90,19 @@ export const handler = lambda(async (event: unknown) => {
     hostId: host.sk,
     nodeId: host.nodeId,
     mailbox,
-    taskToken: input.taskToken,
+    ...(input.taskToken !== undefined && { taskToken: input.taskToken }),
     open: true,
     issuedAt: isoNow(),
   };
-  await store(request, record !== undefined && STOPPED_BY_CANCEL.includes(input.stage));
+  await store(request, {
+    unlessCancelled: record !== undefined && STOPPED_BY_CANCEL.includes(input.stage),
+    unflag: input.stage === 'precopy' ? record : undefined,
+  });
+
+  // The switch is over, one way or the other: the next VM may have its turn while this one is looked at.
+  if (record !== undefined && input.role === 'source' && AFTER_THE_SWITCH.includes(input.stage)) {
+    await Promise.all([record.source, record.destination].map((hostId) => releaseCutover(hostId, record.migrationId)));
+  }
 
   const answered = await finalReport(mailbox, requestId);
   if (answered !== undefined) {
@@ -130,6 +144,9 @@ async function prepare(
     return { host, order: { ...common, hostId: host.sk, stage: 'inspect', fence: false }, record: undefined };
   }
   const record = await mustHaveRecord(input.migrationId);
+  if (record.forecastOnly && MOVING.includes(input.stage)) {
+    throw new HandoffError('InvalidInput', `${input.migrationId} is only to be forecast; nothing of it may be moved`);
+  }
   const hosts = await getHosts(record.source, record.destination);
   const host = hosts[input.role];
   const both = { vm: record.vm, source: addressOf(hosts.source), destination: addressOf(hosts.destination) };
@@ -141,20 +158,23 @@ async function prepare(
       const reservedMiB = Object.entries(host.reservations)
         .filter(([id]) => id !== input.migrationId)
         .reduce((sum, [, mib]) => sum + mib, 0);
-      return { host, order: { ...to, ...both, stage: 'preflight', policy, reservedMiB }, record };
-    }
-    case 'precopy':
+      const link = input.role === 'source' ? await knownLink(record.source, record.destination) : undefined;
       return {
         host,
-        order: { ...to, ...both, stage: 'precopy', policy, plan: record.forecast?.plan ?? PLAIN, ...guest },
+        order: { ...to, ...both, stage: 'preflight', policy, reservedMiB, ...(link && { link }) },
         record,
       };
+    }
+    case 'precopy':
+      if (input.plan === undefined)
+        throw new HandoffError('InvalidInput', 'precopy needs the plan that preflight made');
+      return { host, order: { ...to, ...both, stage: 'precopy', policy, plan: input.plan, ...guest }, record };
     case 'cutover':
       // The last moment to say no: the destination may have been cordoned while the copy was held.
       mustAccept(hosts.destination);
       return { host, order: { ...to, ...both, stage: 'cutover', policy }, record };
     case 'watch':
-      return { host, order: { ...to, ...both, stage: 'watch', ...guest }, record };
+      return { host, order: { ...to, ...both, stage: 'watch', ...(record.guest && { guest: record.guest }) }, record };
     case 'verify':
       return { host, order: { ...to, ...both, stage: 'verify', ...guest }, record };
     case 'abort':
@@ -171,8 +191,14 @@ async function mustHaveRecord(migrationId: string): Promise<MigrationItem> {
   return record;
 }
 
-/** In one step with the look at the record, so that a cancel either sees this request or stops it. */
-async function store(request: RequestItem, unlessCancelled: boolean): Promise<void> {
+/**
+ * In one step with the look at the record, so that a cancel either sees this request or stops it. `unflag`: preflight has just
+ * found this VM on its source and nothing of it on its destination, so nothing an earlier migration may have left is there.
+ */
+async function store(
+  request: RequestItem,
+  { unlessCancelled, unflag }: { unlessCancelled: boolean; unflag: MigrationItem | undefined },
+): Promise<void> {
   const put = {
     name: 'request' as const,
     write: { Put: { TableName: CONTROL, Item: { ...request, expiresAt: expiry() } } },
@@ -187,7 +213,11 @@ async function store(request: RequestItem, unlessCancelled: boolean): Promise<vo
       },
     },
   };
-  const refused = await transact(unlessCancelled ? [put, check] : [put]);
+  const unflags = (unflag === undefined ? [] : [unflag.source, unflag.destination]).map((hostId) => ({
+    name: 'flag' as const,
+    write: { Delete: { TableName: CONTROL, Key: flagKey(hostId, unflag!.vm) } },
+  }));
+  const refused = await transact([put, ...(unlessCancelled ? [check] : []), ...unflags]);
   if (refused.length > 0) throw new HandoffError('Cancelled', 'Cancelled on request.');
 }
 

@@ -1,14 +1,17 @@
 import { GetCommand } from '@aws-sdk/lib-dynamodb';
 import { z } from 'zod';
 import { Evidence } from '../contract/facts.ts';
-import type { TicketState } from '../contract/mailbox.ts';
-import { MigrationId } from '../contract/names.ts';
-import { MAILBOX } from './shared/control-table.ts';
+import { reportKey, type TicketState } from '../contract/mailbox.ts';
+import { MigrationId, requestIdOf } from '../contract/names.ts';
+import { Report } from '../contract/reports.ts';
+import { MAILBOX, type MigrationItem } from './shared/control-table.ts';
+import { flagsOf } from './shared/flags.ts';
+import { decideFollowUp } from './shared/follow-up.ts';
 import { count, lambda } from './shared/function.ts';
-import { getRecord } from './shared/migration-record.ts';
+import { getRecord, movedOn } from './shared/migration-record.ts';
 import { parse } from './shared/parse.ts';
-import { type Decision, decideRecovery } from './shared/recovery.ts';
-import { operatorReport } from './shared/recovery-report.ts';
+import { type Decision, decideRecovery, type RecoveryInput } from './shared/recovery.ts';
+import { followUpReport, operatorReport } from './shared/recovery-report.ts';
 import { dynamo, now } from './shared/surroundings.ts';
 import { addEvent } from './shared/timeline.ts';
 
@@ -36,6 +39,8 @@ const PATIENCE_MS = 15 * 60_000;
  * restarts, a short cut), and what the migration left there can then be put right; after that it is only flagged.
  */
 const SILENT_HOST_PATIENCE_MS = 60_000;
+/** libvirt ends a dead client's job, and with it a copy it was receiving, within its keepalive of 30 s. */
+const FOLLOW_UP_PATIENCE_MS = 3 * 60_000;
 /** Each action is tried again in the next round; an action that has not worked by then will not. */
 const MAX_ROUNDS = 40;
 
@@ -47,21 +52,30 @@ export const handler = lambda(async (event: unknown) => {
     destination: 'evidence' in input.destination ? input.destination.evidence : ('unreachable' as const),
   };
   const elapsedMs = now() - Date.parse(input.since);
-  const word = (await getRecord(input.migrationId))?.operator?.owner;
-  const evidence = { ticket, ...seen, word };
-  const decision = patient(decideRecovery(evidence), elapsedMs, input.round);
+  const record = await getRecord(input.migrationId);
+  const word = record?.operator?.owner;
+  const started = await startedByReport(input.ticket.pk, input.migrationId);
+  const evidence = { ticket, ...seen, started, word };
+  const followUp = record?.endedAt !== undefined;
+  const decision = followUp
+    ? patientFollowUp(await followedUp(record, evidence), elapsedMs, input.round)
+    : patient(decideRecovery(evidence), elapsedMs, input.round);
   await addEvent(input.migrationId, `recovery: ${decision.kind}`, {
     ticket,
     source: input.source,
     destination: input.destination,
+    ...(started && { started }),
     ...(word !== undefined && { word }),
     ...decision,
   });
   count('RecoveryDecision', { kind: decision.kind });
-  const report = operatorReport(input.migrationId, decision.why, evidence);
+  const report = followUp
+    ? followUpReport(input.migrationId, decision.why)
+    : operatorReport(input.migrationId, decision.why, evidence);
   return {
     ...decision,
     ticket,
+    followUp,
     ...(decision.kind === 'operator' && { report }),
     waitSeconds: Math.min(30, 2 ** Math.min(input.round, 5)),
   };
@@ -71,16 +85,45 @@ export const handler = lambda(async (event: unknown) => {
 function patient(decision: Decision, elapsedMs: number, round: number): Decision {
   const lastRound = round >= MAX_ROUNDS;
   if (decision.kind === 'operator') return decision;
-  if (
-    decision.kind !== 'wait' &&
-    decision.flagged !== undefined &&
-    elapsedMs <= SILENT_HOST_PATIENCE_MS &&
-    !lastRound
-  ) {
-    return { kind: 'wait', why: `${decision.why}; the ${decision.flagged} may answer soon` };
+  if (decision.kind !== 'wait' && decision.flagged.length > 0 && elapsedMs <= SILENT_HOST_PATIENCE_MS && !lastRound) {
+    return { kind: 'wait', why: `${decision.why}; the ${decision.flagged.join(' and the ')} may answer soon` };
   }
   if (decision.kind === 'settle' || (elapsedMs <= PATIENCE_MS && !lastRound)) return decision;
   return { kind: 'operator', why: `${decision.why}, and waiting has not changed that` };
+}
+
+/** A silent host is not waited for: it is looked at again later. The VM's lock is held for a short while only. */
+function patientFollowUp(decision: Decision, elapsedMs: number, round: number): Decision {
+  if (decision.kind === 'settle' || decision.kind === 'operator') return decision;
+  if (elapsedMs <= FOLLOW_UP_PATIENCE_MS && round < MAX_ROUNDS) return decision;
+  return { kind: 'operator', why: `${decision.why}, and waiting has not changed that` };
+}
+
+async function followedUp(record: MigrationItem, evidence: RecoveryInput): Promise<Decision> {
+  const flags = await flagsOf(record);
+  const [flag] = flags;
+  if (flag === undefined) return { kind: 'settle', owner: 'none', why: 'no host is flagged any more', flagged: [] };
+  const flagged = flags.map(({ role }) => role);
+  return decideFollowUp({ ...evidence, owner: flag.owner, flagged, movedOn: await movedOn(record) });
+}
+
+/** The outcome of the mover's switch, from the mailbox that holds its ticket: in the cutover's report, or in pre-copy's when it
+ * converged by itself. A report is read here rather than believed from the execution's state: it may have come too late for that.
+ */
+async function startedByReport(mailbox: string, migrationId: string): Promise<boolean> {
+  const reports = (['cutover', 'precopy'] as const).map((stage) =>
+    reportKey(mailbox, requestIdOf(migrationId, stage, 'source', 1)),
+  );
+  const found = await Promise.all(
+    reports.map((Key) => dynamo.send(new GetCommand({ TableName: MAILBOX, Key, ConsistentRead: true }))),
+  );
+  return found.some(({ Item }) => {
+    const report = Report.safeParse(Item?.report).data;
+    if (report?.kind !== 'succeeded' || report.migrationId !== migrationId) return false;
+    return (
+      report.result.stage === 'cutover' || (report.result.stage === 'precopy' && report.result.switched === 'early')
+    );
+  });
 }
 
 async function ticketState(key: { pk: string; sk: string }): Promise<Exclude<TicketState, 'OPEN'>> {

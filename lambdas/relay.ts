@@ -5,12 +5,13 @@ import { unmarshall } from '@aws-sdk/util-dynamodb';
 import type { DynamoDBRecord, DynamoDBStreamEvent } from 'aws-lambda';
 import type { MigrationStatus } from '../contract/api.ts';
 import type { FailureCode } from '../contract/errors.ts';
+import type { Decision } from '../contract/forecast.ts';
 import { Report } from '../contract/reports.ts';
-import { CONTROL, migrationKey, type RequestItem } from './shared/control-table.ts';
+import { CONTROL, migrationKey, type RequestItem, requestKey } from './shared/control-table.ts';
 import { count, lambda, logger } from './shared/function.ts';
 import { dynamo } from './shared/surroundings.ts';
 import { answer, getRequest } from './shared/task-answer.ts';
-import { addEvent } from './shared/timeline.ts';
+import { addEvent, decisionItem, putEvent } from './shared/timeline.ts';
 
 const ORDER_REFUSED: readonly string[] = ['OrderInvalid', 'OrderMisdirected', 'OrderExpired'] satisfies FailureCode[];
 
@@ -54,6 +55,13 @@ async function carry(record: DynamoDBRecord): Promise<void> {
       requestId: report.requestId,
     });
   }
+  // The agent was given something it may not act on: a fault of ours, or somebody else's order. One that came so late that
+  // nobody waits for its answer is no less wrong.
+  if (report.kind === 'failed' && ORDER_REFUSED.includes(report.failure.code)) {
+    logger.warn('An agent refused an order.', { requestId: report.requestId, failure: report.failure });
+    count('OrderRefused', { code: report.failure.code });
+  }
+  await keep(request, report);
   if (!request.open) return;
   await show(request, report);
   await answer(request, report);
@@ -62,6 +70,47 @@ async function carry(record: DynamoDBRecord): Promise<void> {
 function reject(why: string, detail: Record<string, unknown>): void {
   logger.warn(`Report rejected: ${why}.`, detail);
   count('ReportRejected', { why });
+}
+
+/**
+ * What belongs to the record even when the request is closed, because it was answered another way or came to nothing: what was
+ * decided, and what preflight found. Doing so again changes nothing.
+ */
+async function keep(request: RequestItem, report: Report): Promise<void> {
+  const { migrationId, role } = request;
+  await tellDecisions(request, report.decisions);
+  if (report.kind !== 'succeeded' || report.result.stage !== 'preflight') return;
+  const { checks, measured, forecast } = report.result;
+  await set(
+    migrationId,
+    { [`checks.${role}`]: checks, ...(measured && { measured }), ...(forecast && { forecast }) },
+    { evenEnded: true },
+  );
+}
+
+/**
+ * Each report has all decisions of its request so far, and may come late or again: a decision's place in the list is its name, and
+ * only those not told yet are written.
+ */
+async function tellDecisions(request: RequestItem, decisions: readonly Decision[]): Promise<void> {
+  const told = request.decisionsTold ?? 0;
+  if (decisions.length <= told) return;
+  const { migrationId, requestId, hostId } = request;
+  for (const [index, { at, what, detail }] of decisions.entries()) {
+    if (index < told) continue;
+    await putEvent(
+      decisionItem(migrationId, { name: `${requestId}.${index}`, at, what, detail: { host: hostId, ...detail } }),
+    );
+  }
+  await dynamo.send(
+    new UpdateCommand({
+      TableName: CONTROL,
+      Key: requestKey(migrationId, requestId),
+      UpdateExpression: 'SET decisionsTold = :told',
+      ConditionExpression: 'attribute_exists(pk)',
+      ExpressionAttributeValues: { ':told': decisions.length },
+    }),
+  );
 }
 
 /** Puts what a person wants to see into the record and its timeline. Evacuations have no record; theirs is the execution. */
@@ -74,24 +123,31 @@ async function show(request: RequestItem, report: Report): Promise<void> {
     return;
   }
   if (report.kind === 'failed') {
-    // The agent was given something it may not act on: a fault of ours, or somebody else's order.
-    if (ORDER_REFUSED.includes(report.failure.code)) count('OrderRefused', { code: report.failure.code });
     await addEvent(migrationId, `${request.stage} failed`, { host: hostId, role, ...report.failure });
     return;
   }
   await addEvent(migrationId, `${request.stage} done`, { host: hostId, role, result: report.result });
-  if (report.result.stage === 'preflight') {
-    const { checks, measured, forecast } = report.result;
-    await set(migrationId, {
-      [`checks.${role}`]: checks,
-      ...(measured && { measured }),
-      ...(forecast && { forecast }),
-    });
+  if (report.result.stage === 'precopy' && report.result.guest !== undefined) {
+    await set(migrationId, { guest: report.result.guest });
+  }
+  if (report.result.stage === 'watch') {
+    const { blackout } = report.result;
+    if (blackout.announcedAgain) {
+      await addEvent(migrationId, 'announced again', {
+        host: hostId,
+        why: 'it did not answer in time after the switch',
+      });
+    }
+    await set(migrationId, { watched: blackout }, { evenEnded: true });
   }
 }
 
-/** Sets attributes, by their paths, of a record that is there and has not ended. */
-async function set(migrationId: string, values: Record<string, unknown>): Promise<void> {
+/** Sets attributes, by their paths, of a record that is there and has not ended, unless it may have. */
+async function set(
+  migrationId: string,
+  values: Record<string, unknown>,
+  { evenEnded = false }: { evenEnded?: boolean } = {},
+): Promise<void> {
   const paths = Object.keys(values);
   const names = new Set(paths.flatMap((path) => path.split('.')));
   const nameOf = (path: string) =>
@@ -105,7 +161,7 @@ async function set(migrationId: string, values: Record<string, unknown>): Promis
         TableName: CONTROL,
         Key: migrationKey(migrationId),
         UpdateExpression: `SET ${paths.map((path, index) => `${nameOf(path)} = :${index}`).join(', ')}`,
-        ConditionExpression: 'attribute_exists(pk) AND attribute_not_exists(endedAt)',
+        ConditionExpression: `attribute_exists(pk)${evenEnded ? '' : ' AND attribute_not_exists(endedAt)'}`,
         ExpressionAttributeNames: Object.fromEntries([...names].map((name) => [`#${name}`, name])),
         ExpressionAttributeValues: Object.fromEntries(paths.map((path, index) => [`:${index}`, values[path]])),
       }),

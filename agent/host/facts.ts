@@ -1,3 +1,6 @@
+import type { LinkResult, LinkTest } from '../measure/link-test.ts';
+import type { Probe } from '../observe/probe.ts';
+
 /** What a stage can find out about the machine it runs on, beside what libvirt says. */
 export interface HostFacts {
   hostname(): string;
@@ -18,6 +21,13 @@ export interface HostFacts {
   masterOf(name: string): Promise<string | undefined>;
   /** Whether an address answers one ICMP echo within a second. */
   ping(address: string): Promise<boolean>;
+  /** Begins to ask an address again and again whether it is there; returns at once. */
+  probe(address: string): Probe;
+  /** The bandwidth to a host whose agent receives the test at the same time. Neither rejects. */
+  sendLinkTest(host: string, test: LinkTest): Promise<LinkResult>;
+  receiveLinkTest(test: LinkTest): Promise<void>;
+  /** How much of a guest's memory this host backs, in bytes; undefined where that can't be told apart from its QEMU's own. */
+  guestResidentBytes(vm: string, memoryBytes: number): Promise<number | undefined>;
 }
 
 export interface TcpAnswer {

@@ -3,6 +3,9 @@ import { open, readdir, readFile, readlink, realpath, rm, stat } from 'node:fs/p
 import { connect } from 'node:net';
 import { hostname } from 'node:os';
 import { basename } from 'node:path';
+import { receiveLinkTest, sendLinkTest } from '../measure/link-test.ts';
+import { guestResidentBytes } from '../measure/memory.ts';
+import { startPing } from '../observe/ping.ts';
 import type { HostFacts, TcpAnswer } from './facts.ts';
 
 const CONNECT_TIMEOUT_MS = 3_000;
@@ -34,6 +37,10 @@ export const linuxFacts: HostFacts = {
     new Promise((resolve) => {
       execFile('ping', ['-n', '-q', '-c', '1', '-W', '1', address], (error) => resolve(error === null));
     }),
+  probe: startPing,
+  sendLinkTest,
+  receiveLinkTest,
+  guestResidentBytes,
 };
 
 function connectTcp(host: string, port: number): Promise<TcpAnswer> {

@@ -4,13 +4,15 @@ import { readError } from './errors.ts';
 import { encodeFrame, type Frame, FrameParser } from './frame.ts';
 import { Keepalive } from './keepalive.ts';
 import {
+  callNumber,
   KEEPALIVE_PING,
   KEEPALIVE_PONG,
   KEEPALIVE_PROGRAM,
   MESSAGE_STATUS,
   MESSAGE_TYPE,
-  PROCEDURES,
   type Procedure,
+  QEMU_PROGRAM,
+  type QemuProcedure,
   REMOTE_PROGRAM,
 } from './protocol.ts';
 import { XdrError, XdrReader, XdrWriter } from './xdr.ts';
@@ -25,7 +27,7 @@ export interface ConnectionOptions {
 }
 
 interface Call {
-  readonly procedure: Procedure;
+  readonly procedure: Procedure | QemuProcedure;
   readonly frame: Buffer;
   /** Decodes the answer; throws, and leaves the call open, when it cannot be understood. */
   settle(status: number, body: XdrReader): void;
@@ -85,7 +87,7 @@ export class Connection {
    * connection was lost or the time was over, and the call may or may not have taken effect.
    */
   async call<T>(
-    procedure: Procedure,
+    procedure: Procedure | QemuProcedure,
     write: (writer: XdrWriter) => void,
     read: (reader: XdrReader) => T,
     timeoutMs = this.#options.callTimeoutMs,
@@ -97,8 +99,7 @@ export class Connection {
     this.#lastSerial = (this.#lastSerial + 1) >>> 0;
     const serial = this.#lastSerial;
     const frame = encodeFrame({
-      program: REMOTE_PROGRAM,
-      procedure: PROCEDURES[procedure],
+      ...callNumber(procedure),
       type: MESSAGE_TYPE.call,
       serial,
       status: MESSAGE_STATUS.ok,
@@ -185,14 +186,16 @@ export class Connection {
       if (frame.procedure === KEEPALIVE_PING) this.#sendKeepalive(KEEPALIVE_PONG);
       return;
     }
-    if (frame.program !== REMOTE_PROGRAM) throw new XdrError(`a message of the unknown program ${frame.program}`);
+    if (frame.program !== REMOTE_PROGRAM && frame.program !== QEMU_PROGRAM)
+      throw new XdrError(`a message of the unknown program ${frame.program}`);
     // Events come only to who registers for them, which this client never does; libvirt's own passes over strays, too.
     if (frame.type === MESSAGE_TYPE.event) return;
     if (frame.type !== MESSAGE_TYPE.reply)
       throw new XdrError(`a message of type ${frame.type}, which clients never get`);
     const call = this.#inFlight.get(frame.serial);
     if (call === undefined) throw new XdrError(`an answer to the unknown call ${frame.serial}`);
-    if (PROCEDURES[call.procedure] !== frame.procedure)
+    const asked = callNumber(call.procedure);
+    if (asked.program !== frame.program || asked.procedure !== frame.procedure)
       throw new XdrError(`${call.procedure} answered as ${frame.procedure}`);
 
     call.settle(frame.status, new XdrReader(frame.body));

@@ -1,5 +1,5 @@
 import { HypervisorError } from '../hypervisor.ts';
-import type { Procedure } from './protocol.ts';
+import type { Procedure, QemuProcedure } from './protocol.ts';
 import { readDomain, readNetwork } from './references.ts';
 import type { XdrReader } from './xdr.ts';
 
@@ -36,7 +36,7 @@ export const LIBVIRT_ERROR = {
 const NAMES = new Map<number, string>(Object.entries(LIBVIRT_ERROR).map(([name, code]) => [code, name]));
 
 /** Reads the body of an error reply (remote_error). */
-export function readError(procedure: Procedure, reader: XdrReader): HypervisorError {
+export function readError(procedure: Procedure | QemuProcedure, reader: XdrReader): HypervisorError {
   const code = reader.int();
   reader.int(); // The part of libvirt it comes from (virErrorDomain).
   const message = reader.optionalString();

@@ -127,7 +127,7 @@ export class LibvirtHypervisor implements MigrationTarget {
   }
 
   async finish(
-    options: MigrationOptions & HandshakeInput & { uri: string; cancelled: boolean },
+    options: MigrationOptions & HandshakeInput & { uri: string; cancelled: boolean; inPostCopy?: boolean },
   ): Promise<{ cookie: Buffer }> {
     try {
       return await this.#connection.call(
@@ -142,6 +142,8 @@ export class LibvirtHypervisor implements MigrationTarget {
           readDomain(reader);
           return { cookie: reader.opaque() };
         },
+        // It answers only when the rest of the memory has come.
+        options.inPostCopy === true ? Number.POSITIVE_INFINITY : undefined,
       );
     } catch (error) {
       // A cancelled migration has no domain to return, so libvirt answers even success with an error: its own code for

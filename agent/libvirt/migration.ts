@@ -16,17 +16,21 @@ export function migrationParameters(options: MigrationOptions & HandshakeInput, 
     parameters.push({ field: 'auto_converge.initial', type: 'int', value: initialPercent });
     parameters.push({ field: 'auto_converge.increment', type: 'int', value: incrementPercent });
   }
+  if (options.postCopyMiBps !== undefined && options.postCopyMiBps > 0) {
+    parameters.push({ field: 'bandwidth.postcopy', type: 'ullong', value: BigInt(options.postCopyMiBps) });
+  }
   if (several(options)) parameters.push({ field: 'parallel.connections', type: 'int', value: options.connections! });
   return parameters;
 }
 
 export function destinationFlags(options: MigrationOptions): number {
-  const { live, persistDestination, undefineSource, autoConverge, postCopy, parallel } = MIGRATE_FLAGS;
+  const { live, persistDestination, undefineSource, autoConverge, postCopy, postCopyResume, parallel } = MIGRATE_FLAGS;
   return (
     live |
     (options.persistent ? persistDestination | undefineSource : 0) |
     (options.throttle !== undefined ? autoConverge : 0) |
     (options.postCopy === true ? postCopy : 0) |
+    (options.resume === true ? postCopyResume : 0) |
     (several(options) ? parallel : 0)
   );
 }

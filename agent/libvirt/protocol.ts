@@ -4,9 +4,11 @@
  */
 
 export const REMOTE_PROGRAM = 0x20008086;
+/** What only the QEMU driver has (qemu_protocol.x), on the same socket. */
+export const QEMU_PROGRAM = 0x20008087;
 /** A program of its own on the same socket; its messages are headers without a body. */
 export const KEEPALIVE_PROGRAM = 0x6b656570;
-/** Both programs have had only this version. */
+/** All programs have had only this version. */
 export const PROTOCOL_VERSION = 1;
 
 export const KEEPALIVE_PING = 1;
@@ -48,9 +50,23 @@ export const PROCEDURES = {
   DOMAIN_MIGRATE_CONFIRM3_PARAMS: 307,
   CONNECT_GET_DOMAIN_CAPABILITIES: 342,
   CONNECT_GET_ALL_DOMAIN_STATS: 344,
+  DOMAIN_INTERFACE_ADDRESSES: 353,
+  DOMAIN_MIGRATE_START_POST_COPY: 364,
   CONNECT_COMPARE_HYPERVISOR_CPU: 393,
+  DOMAIN_START_DIRTY_RATE_CALC: 427,
 } as const;
 export type Procedure = keyof typeof PROCEDURES;
+
+/** QEMU_PROC_*. */
+export const QEMU_PROCEDURES = { QEMU_DOMAIN_MONITOR_COMMAND: 1 } as const;
+export type QemuProcedure = keyof typeof QEMU_PROCEDURES;
+
+/** What a procedure is called by on the wire. */
+export function callNumber(procedure: Procedure | QemuProcedure): { program: number; procedure: number } {
+  return procedure in QEMU_PROCEDURES
+    ? { program: QEMU_PROGRAM, procedure: QEMU_PROCEDURES[procedure as QemuProcedure] }
+    : { program: REMOTE_PROGRAM, procedure: PROCEDURES[procedure as Procedure] };
+}
 
 /** Lists longer than these are refused by libvirt itself, on either side. */
 export const LIST_MAX = {
@@ -60,6 +76,8 @@ export const LIST_MAX = {
   domainStats: 262_144,
   jobStats: 64,
   nodeMemoryStats: 16,
+  interfaces: 2_048,
+  interfaceAddresses: 2_048,
 } as const;
 
 /** remote_auth_type, by number. */
@@ -71,6 +89,9 @@ export const FEATURE_PROGRAM_KEEPALIVE = 10;
 /** VIR_DOMAIN_XML_*. */
 export const XML_FLAGS = { inactive: 1 << 1, migratable: 1 << 3 } as const;
 
+/** VIR_DOMAIN_INTERFACE_ADDRESSES_SRC_*. */
+export const ADDRESS_SOURCES = { 'guest-agent': 1, arp: 2 } as const;
+
 /** VIR_DOMAIN_UNDEFINE_*. */
 export const UNDEFINE_FLAGS = {
   managedSave: 1 << 0,
@@ -80,9 +101,14 @@ export const UNDEFINE_FLAGS = {
 } as const;
 
 /** VIR_DOMAIN_STATS_*: groups of CONNECT_GET_ALL_DOMAIN_STATS. */
-export const STATS = { state: 1 << 0, balloon: 1 << 2, vcpu: 1 << 3, block: 1 << 5 } as const;
+export const STATS = { state: 1 << 0, balloon: 1 << 2, vcpu: 1 << 3, block: 1 << 5, dirtyRate: 1 << 9 } as const;
 /** VIR_CONNECT_GET_ALL_DOMAINS_STATS_NOWAIT: leave out what would have to wait for a job on the domain. */
 export const STATS_NOWAIT = 1 << 29;
+
+/** virDomainDirtyRateStatus, as the statistics have it: only then is there a rate. */
+export const DIRTY_RATE_MEASURED = 2;
+/** virDomainDirtyRateCalcFlags. */
+export const DIRTY_RATE_BY_SAMPLING = 0;
 
 /** virDomainJobType; the types between are those of active jobs. */
 export const JOB_TYPE = { none: 0, completed: 3 } as const;
@@ -97,6 +123,7 @@ export const MIGRATE_FLAGS = {
   autoConverge: 1 << 13,
   postCopy: 1 << 15,
   parallel: 1 << 17,
+  postCopyResume: 1 << 19,
   /** Nobody may change the domain between Begin and Confirm; for the source's calls only. */
   changeProtection: 1 << 8,
 } as const;

@@ -72,10 +72,11 @@ export function dependsOnJob(state: number): boolean {
 export function copyStateOf(state: number, reason: number, job: JobStats['operation'] | undefined): CopyState {
   const why = STATES[state]?.[1][reason];
   if (why === 'post-copy failed') return 'postcopy-failed';
+  if (why === 'post-copy') return words(state) === 'running' ? 'postcopy-running' : 'postcopy-paused';
   switch (words(state)) {
     case 'paused':
       if (job === 'migration-in') return 'incoming';
-      return why === 'migrating' || why === 'post-copy' ? 'migrating-paused' : 'paused';
+      return why === 'migrating' ? 'migrating-paused' : 'paused';
     // QEMU is kept, with the guest stopped in it: nothing runs, but the memory is held.
     case 'crashed':
     case 'pmsuspended':

@@ -1,7 +1,12 @@
 import type { Clock } from '../../contract/clock.ts';
 import { HandoffError } from '../../contract/errors.ts';
+import type { Plan } from '../../contract/forecast.ts';
 import type { TicketState } from '../../contract/mailbox.ts';
 import type { Policy } from '../../contract/policy.ts';
+import { firstLimitMs } from '../convergence/limit.ts';
+import { noticesOf } from '../convergence/notice.ts';
+import { type Pass, withLook } from '../convergence/passes.ts';
+import { type Move, steer } from '../convergence/steer.ts';
 import type { Domain, JobStats } from '../hypervisor.ts';
 import {
   BRAKE_DOWNTIME_MS,
@@ -28,10 +33,15 @@ export interface CopyParties {
   source: Domain;
   clock: Clock;
   policy: Policy;
+  plan: Plan;
   readTicket(): Promise<TicketState | undefined>;
   /** New statistics, or a new phase. */
   onProgress(phase: CopyPhase, job: JobStats | undefined): void;
   onHeld(hold: Hold): void;
+  /** Something was decided or noticed on the way, with the numbers. */
+  onDecision(what: string, detail: Record<string, unknown>): void;
+  /** Commits the handover and has the guest switch; a rejection means that it has not, and will not. */
+  startPostCopy(): Promise<void>;
 }
 
 export type CopyPhase = 'copying' | 'held' | 'switching';
@@ -41,14 +51,16 @@ const SETTLE_MAX_MS = 1_000;
 /** While held: notices a revoked ticket, and keeps the connection to DynamoDB warm for the commit. */
 const TICKET_EVERY_MS = 5_000;
 const TICKET_RETRY_MS = 500;
-const SWITCHING_LOOK_MS = 100;
-/** A rest that is sent in a few ms on any link worth migrating over. */
-const SMALL_REST_BYTES = 8 * 1_048_576;
+/** A pass is seen soon after it has begun; QEMU itself judges by windows of 100 ms. */
+const SWITCHING_LOOK_MS = 50;
 const ABORT_RETRY_MS = 500;
 
 /**
- * Drives one copy while libvirt's Perform is under way: brakes it before it converges, holds it, lets it go at the cutover.
- * All settings are made during the job, since libvirt forgets those made before.
+ * Drives one copy while libvirt's Perform is under way: brakes it before it converges, holds it, lets it go at the cutover, and
+ * then steers it (agent/convergence/steer.ts) until the guest switches.
+ *
+ * Held is always the first pass, before anything slows the guest: QEMU's auto-converge takes no pass for too dirty before the first
+ * has ended, so a hold costs the guest nothing. All settings are made during the job, since libvirt forgets those made before.
  *
  * Perform's end is not awaited here, and nothing here is awaited by the handover: when Perform returns, `stop()` ends the
  * driving at whatever it was waiting for.
@@ -60,7 +72,9 @@ export class Copy {
   #job: JobStats | undefined;
   #braked: { at: number; look: JobStats } | undefined;
   #limited = false;
-  #allowed = false;
+  #passes: readonly Pass[] = [];
+  #limitMs = BRAKE_DOWNTIME_MS;
+  #inPostCopy = false;
   #stopped = false;
   #aborted: HandoffError | undefined;
   #release: { budgetMs: number } | undefined;
@@ -120,13 +134,8 @@ export class Copy {
 
   /** Does what is due, and says when to look again, in ms. */
   async #step(): Promise<number> {
-    if (this.#aborted === undefined && this.#overdue()) {
-      const { deadlineSeconds } = this.#parties.policy;
-      this.#aborted = new HandoffError('DeadlineExceeded', `the copy did not converge within ${deadlineSeconds} s`, {
-        detail: { bytesRemaining: this.#job?.bytesRemaining, dirtyBytesPerSecond: this.#job?.dirtyBytesPerSecond },
-      });
-    }
-    if (this.#aborted !== undefined) {
+    if (this.#aborted === undefined && this.#phase === 'copying' && this.#overdue()) this.#abortAtDeadline();
+    if (this.#aborted !== undefined && !this.#inPostCopy) {
       await this.#parties.source.abortJob();
       return ABORT_RETRY_MS;
     }
@@ -136,7 +145,7 @@ export class Copy {
     if (this.#stopped || job?.operation !== 'migration-out' || job.bytesTotal === 0) return FIRST_LOOK_MS;
     this.#job = job;
     this.#parties.onProgress(this.#phase, job);
-    if (this.#phase === 'switching') return this.#converge(job, before);
+    if (this.#phase === 'switching') return this.#converge(job);
     return this.#braked === undefined ? this.#copy(job, before) : this.#settle(job, this.#braked);
   }
 
@@ -198,27 +207,83 @@ export class Copy {
     }
     // An abort may have come while the ticket was read.
     if (this.#release === undefined || this.#aborted !== undefined) return this.#aborted ? 0 : TICKET_EVERY_MS;
+    // The small limit first: with full speed and none, QEMU would send the guest's last few pages over and over.
+    this.#limitMs = firstLimitMs(this.#release.budgetMs);
+    await source.setMaxDowntimeMs(this.#limitMs);
     await source.setMaxSpeedMiBps(policy.bandwidthMiBps);
     this.#since = clock.now();
     this.#enter('switching');
     return FIRST_LOOK_MS;
   }
 
-  /**
-   * Copies the rest of the held pass with the guest running, and only then allows the blackout: with the budget as limit from
-   * the start, QEMU would stop the guest for what is held as soon as it fits.
-   */
-  async #converge(job: JobStats, before: JobStats | undefined): Promise<number> {
-    if (this.#allowed) return SWITCHING_LOOK_MS;
-    if (before?.iteration === job.iteration && job.bytesRemaining > SMALL_REST_BYTES) return FIRST_LOOK_MS;
-    await this.#parties.source.setMaxDowntimeMs(this.#release!.budgetMs);
-    this.#allowed = true;
+  /** Looks at the released copy, and does what is decided from that. */
+  async #converge(job: JobStats): Promise<number> {
+    if (this.#inPostCopy) return SWITCHING_LOOK_MS;
+    const { plan, policy } = this.#parties;
+    const before = this.#passes;
+    this.#passes = withLook(before, job);
+    const newPass = this.#passes !== before;
+    if (newPass) for (const { what, detail } of noticesOf(this.#passes)) this.#parties.onDecision(what, detail);
+    const move = steer({
+      passes: this.#passes,
+      job,
+      newPass,
+      limitMs: this.#limitMs,
+      workedMs: this.workedMs,
+      budgetMs: this.#release!.budgetMs,
+      plan,
+      policy,
+    });
+    await this.#carryOut(move);
     return SWITCHING_LOOK_MS;
+  }
+
+  async #carryOut(move: Move): Promise<void> {
+    const { source, onDecision } = this.#parties;
+    switch (move.kind) {
+      case 'wait':
+        return;
+      case 'raise-limit':
+        await source.setMaxDowntimeMs(move.limitMs);
+        onDecision('downtime limit raised', { limitMs: move.limitMs, ...move.why });
+        this.#limitMs = move.limitMs;
+        return;
+      case 'post-copy':
+        onDecision('post-copy', move.why);
+        return this.#startPostCopy();
+      case 'give-up':
+        onDecision('given up', move.why);
+        this.abort(new HandoffError(move.code, `the copy was given up: ${move.why.because}`, { detail: move.why }));
+    }
+  }
+
+  async #startPostCopy(): Promise<void> {
+    // From the call on nobody here may end the job: the guest may run on the destination already.
+    this.#inPostCopy = true;
+    try {
+      await this.#parties.startPostCopy();
+    } catch (error) {
+      this.#inPostCopy = false;
+      this.abort(
+        error instanceof HandoffError
+          ? error
+          : new HandoffError('CopyFailed', 'post-copy could not be started', { cause: error }),
+      );
+    }
   }
 
   #enter(phase: CopyPhase): void {
     this.#phase = phase;
     if (!this.#stopped) this.#parties.onProgress(phase, this.#job);
+  }
+
+  /** Before the hold there is no other measure: what is not copied once can't be switched to. */
+  #abortAtDeadline(): void {
+    const { deadlineSeconds } = this.#parties.policy;
+    const { bytesRemaining, bytesPerSecond, dirtyBytesPerSecond } = this.#job ?? {};
+    this.#aborted = new HandoffError('DeadlineExceeded', `the copy did not converge within ${deadlineSeconds} s`, {
+      detail: { bytesRemaining, bytesPerSecond, dirtyBytesPerSecond },
+    });
   }
 
   /** The deadline is for the copy's own work; the time it is held at our wish does not count. */

@@ -1,6 +1,8 @@
 import type { Clock } from '../../contract/clock.ts';
+import type { Plan } from '../../contract/forecast.ts';
 import { type Domain, HypervisorError, type MigrationOptions, type MigrationTarget } from '../hypervisor.ts';
 import type { CommitOutcome } from '../mailbox.ts';
+import { followPostCopy, hasBegun, type PostCopyParties } from './post-copy.ts';
 
 /**
  * The handover: libvirt's migration protocol, version 3, driven by us as the client of both daemons, with the ownership commit
@@ -15,6 +17,10 @@ import type { CommitOutcome } from '../mailbox.ts';
  * - the source is resumed (Confirm, cancelled) only when the destination is known not to run: Finish was never sent, or
  *   libvirt itself says that it has no such domain;
  * - when neither is known, nothing is done: the source stays paused, and recovery decides on evidence.
+ *
+ * Post-copy begins during Perform, after COMMIT, since from then on the source can't go on alone. Perform returns when the
+ * destination has all but the rest of the memory, and Finish follows at once. From the moment post-copy has begun neither half is
+ * ever thrown away, by us or by leaving its Finish unsent: libvirt destroys a half that it has only prepared for a client that goes.
  */
 export type HandoverEnd =
   /** The VM runs on the destination. The source's paused copy is still to be confirmed away. */
@@ -23,7 +29,9 @@ export type HandoverEnd =
   | { kind: 'cancelled'; because: 'asked' | 'revoked' | 'commit-unknown' }
   | { kind: 'refused'; error: unknown }
   /** Nobody knows; the source is paused. */
-  | { kind: 'finish-unknown'; error: unknown };
+  | { kind: 'finish-unknown'; error: unknown }
+  /** Each host has a half of the VM, and they could not be brought together within the time given. */
+  | { kind: 'postcopy-broken'; error: unknown };
 
 /**
  * How long to look for the destination after its answer was lost: enough for a libvirtd that starts again. The source is
@@ -44,9 +52,20 @@ export interface HandoverParties {
   target: MigrationTarget;
   /** The destination's on the migration network. */
   address: string;
-  /** A new connection to the destination, for when the first one is lost. */
+  /** New connections, for when the first ones are lost. */
   reconnect(): Promise<MigrationTarget>;
+  reconnectSource(): Promise<MigrationTarget>;
   clock: Clock;
+  /** QEMU's capabilities are fixed once it has begun. */
+  plan: Plan;
+  /** The copy's upper limit, in MiB/s; 0: none. */
+  bandwidthMiBps: number;
+  /** As in ResumeOptions. */
+  resumeAlways: boolean;
+  /** The one write that hands the VM over. */
+  commit(): Promise<CommitOutcome>;
+  /** What happened to a post-copy on its way, with the numbers. */
+  onDecision(what: string, detail: Record<string, unknown>): void;
 }
 
 export class Handover {
@@ -55,6 +74,8 @@ export class Handover {
   readonly #xml: string;
   readonly #uri: string;
   #cookie: Buffer;
+  #commit: Promise<CommitOutcome> | undefined;
+  #postCopyAsked = false;
 
   private constructor(
     parties: HandoverParties,
@@ -70,28 +91,87 @@ export class Handover {
 
   /** Begin and Prepare: the destination is ready to receive. Closing its connection undoes it. */
   static async prepare(parties: HandoverParties): Promise<Handover> {
-    const { source, target, address } = parties;
-    const options: MigrationOptions = { name: source.name, persistent: await source.persistent() };
+    const { source, target, address, plan, bandwidthMiBps } = parties;
+    const options: MigrationOptions = {
+      name: source.name,
+      persistent: await source.persistent(),
+      ...(plan.throttle !== undefined && { throttle: plan.throttle }),
+      postCopy: plan.postCopyAllowed,
+      postCopyMiBps: bandwidthMiBps,
+      connections: plan.connections,
+    };
     const begun = await source.begin(options);
     const prepared = await target.prepare({ ...options, xml: begun.xml, cookie: begun.cookie, address });
     return new Handover(parties, options, { xml: begun.xml, uri: prepared.uri, cookie: prepared.cookie });
   }
 
-  /** Perform: copies until the source is paused with everything sent. Rejects when the copy ends otherwise. */
+  /** A commit has been tried; what came of it stands. */
+  get deciding(): boolean {
+    return this.#commit !== undefined;
+  }
+
+  /**
+   * Perform: copies until the source is paused with everything sent, or, in a post-copy, everything but the rest of the memory.
+   * Rejects when the copy ends otherwise.
+   */
   async perform(): Promise<void> {
     const { cookie } = await this.#parties.source.perform({ ...this.#options, ...this.#handshake() });
     this.#cookie = cookie;
   }
 
+  /**
+   * During Perform: commits, and has the guest switch before all of its memory is there. A rejection means that post-copy has not
+   * begun and will not. Before and after the commit the destination is asked whether it is there, since libvirt would destroy
+   * its half if the Finish that must follow did not reach it: the guest runs on meanwhile, so that costs it nothing.
+   *
+   * Returns when the guest was told to stop (ms of the clock).
+   */
+  async startPostCopy(): Promise<number> {
+    const { source, target, clock } = this.#parties;
+    await target.find(this.#options.name);
+    const outcome = await this.#committed();
+    if (outcome !== 'committed') throw new Error(`the commit was ${outcome}`);
+    await target.find(this.#options.name);
+    this.#postCopyAsked = true;
+    const at = clock.now();
+    try {
+      await source.startPostCopy();
+    } catch (error) {
+      // Without an answer it may have begun; Perform will tell.
+      if (error instanceof HypervisorError && error.answered) {
+        this.#postCopyAsked = false;
+        throw error;
+      }
+    }
+    return at;
+  }
+
+  /**
+   * After Perform has failed: whether post-copy has begun all the same, so that the destination's half has to be finished. In
+   * doubt it is: the commit was made, and the destination starts nothing but what QEMU has switched.
+   */
+  async inPostCopy(): Promise<boolean> {
+    if (!this.#postCopyAsked) return false;
+    const { clock } = this.#parties;
+    const deadline = clock.now() + SEARCH_MS;
+    while (clock.now() < deadline) {
+      const begun = await hasBegun(this.#halves());
+      if (begun !== 'unknown') return begun;
+      await clock.sleep(SEARCH_EVERY_MS);
+    }
+    return true;
+  }
+
   /** After Perform: commits, and goes through with it or takes it all back. Never rejects. */
-  async decide(commit: () => Promise<CommitOutcome>): Promise<HandoverEnd> {
-    const outcome = await commit();
+  async decide(): Promise<HandoverEnd> {
+    const outcome = await this.#committed();
     if (outcome !== 'committed') return this.cancel(outcome === 'revoked' ? 'revoked' : 'commit-unknown');
     try {
       const { cookie } = await this.#parties.target.finish({
         ...this.#options,
         ...this.#handshake(),
         cancelled: false,
+        inPostCopy: this.#postCopyAsked,
       });
       this.#cookie = cookie;
       return { kind: 'switched' };
@@ -114,10 +194,28 @@ export class Handover {
 
   /** Confirm: takes the source's copy away. Only after `switched`. */
   confirm(): Promise<void> {
-    return this.#parties.source.confirm({ ...this.#options, cookie: this.#cookie, cancelled: false });
+    const { source } = this.#parties;
+    return source.confirm({
+      ...this.#options,
+      cookie: this.#cookie,
+      cancelled: false,
+      inPostCopy: this.#postCopyAsked,
+    });
+  }
+
+  /** Once only: after it nobody may cancel any more, and a second try could not tell more than the first. */
+  #committed(): Promise<CommitOutcome> {
+    this.#commit ??= this.#parties.commit();
+    return this.#commit;
   }
 
   async #afterFailedFinish(error: unknown): Promise<HandoverEnd> {
+    if (this.#postCopyAsked) {
+      const followed = await followPostCopy(this.#halves(), error);
+      if (followed.kind === 'broken') return { kind: 'postcopy-broken', error: followed.error };
+      this.#cookie = NO_COOKIE;
+      if (followed.kind === 'whole') return { kind: 'switched' };
+    }
     const answered = error instanceof HypervisorError && error.answered;
     const seen = await this.#lookAtTarget(answered);
     if (seen === 'unknown') return { kind: 'finish-unknown', error };
@@ -142,7 +240,9 @@ export class Handover {
           if (copy === undefined) return 'gone';
           const { state } = await copy.state();
           if (state === 'running') return 'running';
-          if (state === 'absent' || state === 'shutoff') return 'gone';
+          if (state === 'absent') return 'gone';
+          // Unless Finish was answered with a failure, it may have run and ended: Finish leaves it defined there.
+          if (state === 'shutoff') return connectionIsGood ? 'gone' : 'unknown';
         } catch {
           if (target !== this.#parties.target) await target?.close().catch(() => {});
           target = undefined;
@@ -163,6 +263,19 @@ export class Handover {
     } catch (error) {
       return { kind: 'finish-unknown', error };
     }
+  }
+
+  #halves(): PostCopyParties {
+    const { address, reconnect, reconnectSource, clock, onDecision, bandwidthMiBps, resumeAlways } = this.#parties;
+    const resume = {
+      name: this.#options.name,
+      address,
+      postCopyMiBps: bandwidthMiBps,
+      always: resumeAlways,
+    };
+    const finish = (target: MigrationTarget) =>
+      target.finish({ ...this.#options, ...this.#handshake(), cancelled: false, inPostCopy: true });
+    return { resume, connectTarget: reconnect, connectSource: reconnectSource, clock, onDecision, finish };
   }
 
   #handshake() {

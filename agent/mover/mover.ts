@@ -5,12 +5,15 @@ import type { OrderOf } from '../../contract/orders.ts';
 import type { AgentDeps, CutoverRequest } from '../deps.ts';
 import { failureOf } from '../failure.ts';
 import { type Domain, HypervisorError, type JobStats, type MigrationTarget } from '../hypervisor.ts';
+import type { CommitOutcome } from '../mailbox.ts';
+import { findAddress } from '../observe/addresses.ts';
+import { RETURN_MS, SECOND_RETURN_MS, Sight } from '../observe/sight.ts';
 import { connectOrSay, eventually, messageOf, mustFind } from '../stages/stage.ts';
 import { Copy, ticketTaken } from './copy.ts';
 import { Handover, type HandoverEnd } from './handover.ts';
 import { MoverReports } from './reports.ts';
 
-export type MoverDeps = Pick<AgentDeps, 'mailbox' | 'clock' | 'connect' | 'localUri'> & {
+export type MoverDeps = Pick<AgentDeps, 'mailbox' | 'clock' | 'connect' | 'localUri' | 'facts' | 'resumeAlways'> & {
   /** For people: what the mover did that no report says. */
   log(message: string): void;
 };
@@ -29,6 +32,16 @@ const WIND_UP = { everyMs: 200, limitMs: 45_000 };
 /** The destination's own figures are worth a short wait, not a stuck Confirm. */
 const FIGURES_PATIENCE_MS = 1_000;
 const HEARTBEAT_MS = 2_000;
+/** How exactly a post-copy's blackout is known; and how often its rest is looked at. */
+const SEEN_RUNNING_EVERY_MS = 20;
+const REST_EVERY_MS = 1_000;
+/**
+ * A copy with no more left than this may be over in a moment, a very idle guest's without being asked: from here on the guest is
+ * looked at. Bytes, and seconds at the copy's speed.
+ */
+const NEAR_END = { bytes: 512 * 1_048_576, seconds: 2 };
+/** The cutover's order usually follows the hold within a second or two; a long hold is not looked at. */
+const LOOK_AT_HOLD_MS = 10_000;
 
 /** Carries one migration from Begin to Confirm, and tells how it goes. `run` never rejects: every end is reported. */
 export class Mover {
@@ -38,8 +51,15 @@ export class Mover {
   readonly #order: OrderOf<'precopy'>;
   readonly #reports: MoverReports;
   readonly #cutoverCame = Promise.withResolvers<void>();
+  readonly #sight: Sight;
   #phase: Progress['phase'] = 'starting';
   #copy: Copy | undefined;
+  #handover: Handover | undefined;
+  /** When the guest was last told to stop, and the commit's answer came. */
+  #stoppedAt: number | undefined;
+  #committedAt: number | undefined;
+  /** In a post-copy, the numbers of the rest. */
+  #rest: JobStats | undefined;
   #budgetMs: number | undefined;
   #cancelled: HandoffError | undefined;
 
@@ -48,6 +68,8 @@ export class Mover {
     this.#deps = deps;
     this.#order = order;
     this.#reports = new MoverReports(deps.mailbox, deps.clock, order, deps.log);
+    const { guestAddress: address } = order;
+    this.#sight = new Sight(deps, address === undefined ? undefined : { address, addressFrom: 'request' });
   }
 
   status(): MoverStatus {
@@ -60,13 +82,14 @@ export class Mover {
     this.#cutoverCame.resolve();
     if (this.#reports.ended) return;
     this.#budgetMs ??= budgetMs;
+    this.#sight.look();
     this.#copy?.release(this.#budgetMs);
     this.#reports.progress(this.#phase, this.#copy?.job);
   }
 
   /** True when the handover can still be called off, and then it is. */
   cancel(): boolean {
-    if (this.#reports.ended || this.#phase === 'committed' || this.#phase === 'finishing') return false;
+    if (this.#reports.ended || this.#handover?.deciding === true) return false;
     this.#cancelled ??= new HandoffError('Cancelled', 'cancelled on request');
     this.#copy?.abort(this.#cancelled);
     return true;
@@ -88,6 +111,7 @@ export class Mover {
       this.#reports.end({ kind: 'failed', failure: failureOf(error) });
     }
     heart.abort();
+    this.#sight.end();
     // Closing them makes libvirt fall back to what is safe, wherever the protocol stood.
     await target?.close().catch(() => {});
     await source?.close().catch(() => {});
@@ -97,12 +121,14 @@ export class Mover {
 
   async #migrate(source: Domain, target: MigrationTarget): Promise<void> {
     this.#enter('preparing');
+    if (this.#sight.guest === undefined) void findAddress(source).then((guest) => this.#sight.aim(guest));
     const handover = await this.#prepare(source, target);
+    this.#handover = handover;
     if (this.#cancelled !== undefined) throw this.#cancelled;
 
     this.#enter('copying');
     const performing = handover.perform();
-    const copy = this.#startCopy(source);
+    const copy = this.#startCopy(source, handover);
     // By its keepalive this is known within 30 s; QEMU, whose own connection is as dead, would wait for TCP to give up.
     void target.closed.then(() =>
       copy.abort(new HandoffError('CopyFailed', `the connection to ${target.uri} was lost during the copy`)),
@@ -111,34 +137,63 @@ export class Mover {
       await performing;
     } catch (error) {
       copy.stop();
-      throw await this.#afterFailedCopy(source, handover, copy.aborted, error);
+      if (!(await handover.inPostCopy())) throw await this.#afterFailedCopy(source, handover, copy.aborted, error);
     }
     copy.stop();
-    await this.#switchOver(target, handover, copy);
+    await this.#switchOver(source, target, handover, copy);
   }
 
   async #prepare(source: Domain, target: MigrationTarget): Promise<Handover> {
-    const { clock, connect } = this.#deps;
-    const reconnect = () => connect(this.#order.destination.libvirtUri);
+    const { clock, connect, localUri, resumeAlways = false } = this.#deps;
+    const { destination, plan, policy } = this.#order;
     try {
-      const { address } = this.#order.destination;
-      return await Handover.prepare({ source, target, address, clock, reconnect });
+      return await Handover.prepare({
+        source,
+        target,
+        address: destination.address,
+        clock,
+        reconnect: () => connect(destination.libvirtUri),
+        reconnectSource: () => connect(localUri),
+        plan,
+        bandwidthMiBps: policy.bandwidthMiBps,
+        resumeAlways,
+        commit: () => this.#commit(),
+        onDecision: (what, detail) => this.#reports.decided(what, detail),
+      });
     } catch (cause) {
       throw new HandoffError('CopyFailed', `libvirt could not prepare the copy: ${messageOf(cause)}`, { cause });
     }
   }
 
-  #startCopy(source: Domain): Copy {
+  async #commit(): Promise<CommitOutcome> {
+    this.#phase = 'committed';
+    const outcome = await this.#deps.mailbox.commit(this.#order.migrationId, this.id);
+    this.#committedAt = this.#deps.clock.now();
+    this.#phase = 'finishing';
+    return outcome;
+  }
+
+  #startCopy(source: Domain, handover: Handover): Copy {
     const copy = new Copy({
       source,
       clock: this.#deps.clock,
       policy: this.#order.policy,
+      plan: this.#order.plan,
       readTicket: () => this.#deps.mailbox.readTicket(this.#order.migrationId),
       onProgress: (phase, job) => {
+        if (handover.deciding) return;
         this.#phase = phase;
         this.#reports.progress(phase, job);
+        if (phase === 'copying' && job !== undefined && nearsEnd(job)) this.#sight.look();
       },
-      onHeld: (hold) => this.#reports.hold(hold),
+      onHeld: (hold) => {
+        this.#reports.hold({ ...hold, ...(this.#sight.guest && { guest: this.#sight.guest }) });
+        if (this.#budgetMs === undefined) this.#sight.restAfter(LOOK_AT_HOLD_MS);
+      },
+      onDecision: (what, detail) => this.#reports.decided(what, detail),
+      startPostCopy: async () => {
+        this.#stoppedAt = await handover.startPostCopy();
+      },
     });
     this.#copy = copy;
     if (this.#budgetMs !== undefined) copy.release(this.#budgetMs);
@@ -146,36 +201,41 @@ export class Mover {
     return copy;
   }
 
-  /** The guest stands still from before the first line to Finish's answer: nothing may be added in between. */
-  async #switchOver(target: MigrationTarget, handover: Handover, copy: Copy): Promise<void> {
-    const { clock, mailbox, log } = this.#deps;
-    const pausedAt = clock.now();
-    let committedAt = pausedAt;
-    let end: HandoverEnd;
-    if (copy.aborted !== undefined) {
-      end = await handover.cancel('asked');
-    } else {
-      this.#phase = 'committed';
-      end = await handover.decide(async () => {
-        const outcome = await mailbox.commit(this.#order.migrationId, this.id);
-        committedAt = clock.now();
-        this.#phase = 'finishing';
-        return outcome;
-      });
-    }
+  /**
+   * The guest stands still from before the first line to Finish's answer, or, in a post-copy, until Finish has come there: nothing
+   * may be added in between.
+   */
+  async #switchOver(source: Domain, target: MigrationTarget, handover: Handover, copy: Copy): Promise<void> {
+    const { clock, log } = this.#deps;
+    const pausedAt = this.#stoppedAt ?? clock.now();
+    const done = new AbortController();
+    // Once committed it goes through, whatever else was asked for meanwhile.
+    const cancelled = copy.aborted !== undefined && !handover.deciding;
+    const ending = cancelled ? handover.cancel('asked') : handover.decide();
+    const guest = this.#stoppedAt === undefined ? undefined : this.#followGuest(source, target, done.signal);
+    const end = await ending;
     const finishedAt = clock.now();
+    const workedMs = copy.workedMs;
+    done.abort();
     if (end.kind !== 'switched') throw failureOfHandover(end, copy.aborted);
 
+    const { postCopy, ranAt } = (await guest) ?? { postCopy: false, ranAt: finishedAt };
     const figures = await Promise.race([measured(target, this.#order.vm), clock.sleep(FIGURES_PATIENCE_MS)]);
+    const switched = { from: pausedAt, to: ranAt };
+    // Usually it answers by now. Where it does not, the destination is about to announce it again.
+    if (this.#sight.sawBefore(pausedAt)) await this.#sight.seesAfter(ranAt, RETURN_MS + SECOND_RETURN_MS);
+    const blackout = await this.#sight.tell(switched);
     this.#reports.end({
       kind: 'switched',
-      downtimeMs: figures?.downtimeMs ?? finishedAt - pausedAt,
-      commitMs: committedAt - pausedAt,
-      bytesTransferred: figures?.bytesProcessed ?? copy.job?.bytesProcessed ?? 0,
+      downtimeMs: figures?.downtimeMs ?? ranAt - pausedAt,
+      // A post-copy is committed before the guest stops.
+      commitMs: Math.max(0, (this.#committedAt ?? pausedAt) - pausedAt),
+      bytesTransferred: figures?.bytesProcessed ?? this.#rest?.bytesProcessed ?? copy.job?.bytesProcessed ?? 0,
       pausedAt,
       finishedAt,
-      workedMs: copy.workedMs,
-      postCopy: false,
+      workedMs,
+      postCopy,
+      blackout,
     });
     this.#phase = 'confirming';
     try {
@@ -184,6 +244,41 @@ export class Mover {
       // The guest runs on the destination all the same; verify sees whether the source's copy went.
       log(`Confirm failed, the source's paused copy of "${this.#order.vm}" may be left: ${messageOf(error)}`);
     }
+  }
+
+  /**
+   * A post-copy's Finish answers when all memory has come; the guest runs long before. Tells when it was first seen to, and how the
+   * rest goes. Nothing here is in the way of the handover: what can't be seen is not told.
+   */
+  async #followGuest(
+    source: Domain,
+    target: MigrationTarget,
+    done: AbortSignal,
+  ): Promise<{ postCopy: boolean; ranAt: number }> {
+    const { clock } = this.#deps;
+    const look = async (find: () => Promise<Domain | undefined>) =>
+      (
+        await find()
+          .then((domain) => domain?.state())
+          .catch(() => undefined)
+      )?.state;
+    // A copy that converged in the same moment has nothing left to be fetched.
+    const postCopy = (await look(async () => source)) !== 'migrating-paused';
+    let ranAt: number | undefined;
+    while (!done.aborted) {
+      if (ranAt === undefined) {
+        const state = await look(() => target.find(this.#order.vm));
+        if (state === 'postcopy-running' || state === 'running') {
+          ranAt = clock.now();
+          this.#phase = 'post-copy';
+        }
+      } else {
+        this.#rest = (await source.job().catch(() => undefined)) ?? this.#rest;
+        this.#reports.progress('post-copy', this.#rest);
+      }
+      await clock.sleep(ranAt === undefined ? SEEN_RUNNING_EVERY_MS : REST_EVERY_MS, done);
+    }
+    return { postCopy, ranAt: ranAt ?? clock.now() };
   }
 
   /**
@@ -233,13 +328,16 @@ export class Mover {
     const beat = async () => {
       while (!stop.signal.aborted) {
         await this.#deps.clock.sleep(HEARTBEAT_MS, stop.signal);
-        if (!stop.signal.aborted) this.#reports.progress(this.#phase, this.#copy?.job);
+        if (!stop.signal.aborted) this.#reports.progress(this.#phase, this.#rest ?? this.#copy?.job);
       }
     };
     void beat();
     return stop;
   }
 }
+
+const nearsEnd = ({ bytesRemaining, bytesPerSecond }: JobStats): boolean =>
+  bytesRemaining <= Math.max(NEAR_END.bytes, bytesPerSecond * NEAR_END.seconds);
 
 /** The destination keeps the job's own figures; the guest runs by now, so asking costs it nothing. */
 async function measured(target: MigrationTarget, vm: string): Promise<JobStats | undefined> {
@@ -255,6 +353,12 @@ function failureOfHandover(
   aborted: HandoffError | undefined,
 ): HandoffError {
   switch (end.kind) {
+    case 'postcopy-broken':
+      return new HandoffError(
+        'PostCopyBroken',
+        `each host has a half of the VM, and they could not be brought together: ${messageOf(end.error)}; neither was touched`,
+        { cause: end.error },
+      );
     case 'finish-unknown':
       return new HandoffError('FinishUnknown', `which host has the VM is not known: ${messageOf(end.error)}`, {
         cause: end.error,

@@ -1,5 +1,6 @@
 import type { Clock } from '../../contract/clock.ts';
 import type { Progress } from '../../contract/facts.ts';
+import type { GuestAddress, Observation } from '../../contract/forecast.ts';
 import type { OrderOf } from '../../contract/orders.ts';
 import type { JobStats } from '../hypervisor.ts';
 import type { Mailbox } from '../mailbox.ts';
@@ -19,6 +20,7 @@ export type End =
       workedMs: number;
       postCopy: boolean;
       bytesTransferred: number;
+      blackout: Observation;
     }
   | { kind: 'failed'; failure: FailureReport };
 
@@ -89,7 +91,7 @@ export class MoverReports {
     reporter?.decided(what, detail);
   }
 
-  hold(hold: Hold): void {
+  hold(hold: Hold & { guest?: GuestAddress }): void {
     this.#held = true;
     this.#write(this.#precopy, { result: { stage: 'precopy', switched: 'held', ...hold } });
   }
@@ -116,6 +118,7 @@ export class MoverReports {
         bytesTransferred: end.bytesTransferred,
         copyMs: end.pausedAt - this.#begunAt,
         downtimeMs: end.downtimeMs,
+        blackout: end.blackout,
       },
     };
   }
@@ -127,11 +130,11 @@ export class MoverReports {
       this.#write(reporter, end);
       return;
     }
-    const { downtimeMs, commitMs, bytesTransferred, finishedAt, pausedAt, workedMs, postCopy } = end;
+    const { downtimeMs, commitMs, bytesTransferred, finishedAt, pausedAt, workedMs, postCopy, blackout } = end;
     // A guest that converged before the order came has switched without waiting for it.
     const switchMs = finishedAt - Math.min(acceptedAt, pausedAt);
     this.#write(reporter, {
-      result: { stage: 'cutover', downtimeMs, commitMs, switchMs, bytesTransferred, workedMs, postCopy },
+      result: { stage: 'cutover', downtimeMs, commitMs, switchMs, bytesTransferred, workedMs, postCopy, blackout },
     });
   }
 

@@ -4,8 +4,9 @@ import type { OrderOf } from '../../contract/orders.ts';
 import type { ResultOf } from '../../contract/reports.ts';
 import type { AgentDeps } from '../deps.ts';
 import type { Domain } from '../hypervisor.ts';
+import { resumePostCopy } from '../mover/post-copy.ts';
 import { evidenceOf } from './evidence.ts';
-import { withHypervisor } from './stage.ts';
+import { messageOf, withHypervisor } from './stage.ts';
 
 interface Act {
   /** The only states in which the act is right. */
@@ -13,8 +14,16 @@ interface Act {
   /** States that show that it has been done before. */
   done: readonly CopyState[];
   does: string;
-  carryOut(domain: Domain): Promise<void>;
+  /** States in which libvirt's job does not stand in the way: it is there for as long as they last. */
+  despiteJob?: readonly CopyState[];
+  carryOut(domain: Domain, deps: AgentDeps, order: OrderOf<'abort'>): Promise<void>;
 }
+
+/**
+ * The rest of a post-copy's memory may take long. Once the stream is there again libvirt goes on by itself; its end is for
+ * recovery's next look.
+ */
+const RESUME_WAIT_MS = 45_000;
 
 /** Recovery's hands. What each may touch is told by the state it must find; anything else is left alone. */
 const ACTS: Record<AbortOrderAction, Act> = {
@@ -26,10 +35,12 @@ const ACTS: Record<AbortOrderAction, Act> = {
   },
   'remove-paused-copy': {
     // `shutoff`: an earlier attempt got as far as ending the copy.
-    from: ['migrating-paused', 'shutoff'],
+    from: ['migrating-paused', 'postcopy-failed', 'shutoff'],
     done: ['absent'],
     does: 'removed',
-    async carryOut(domain) {
+    despiteJob: ['postcopy-failed'],
+    async carryOut(domain, deps, order) {
+      if ((await domain.state()).state === 'postcopy-failed') await mustBeWhole(deps, order);
       const persistent = await domain.persistent();
       if ((await domain.state()).state !== 'shutoff') await domain.destroy();
       if (persistent) await domain.undefine();
@@ -40,7 +51,15 @@ const ACTS: Record<AbortOrderAction, Act> = {
     // A definition the host had before stays when the copy that came over it is gone.
     done: ['absent', 'shutoff'],
     does: 'destroyed',
+    despiteJob: ['incoming'],
     carryOut: (domain) => domain.destroy(),
+  },
+  'resume-postcopy': {
+    from: ['postcopy-failed'],
+    done: ['absent', 'shutoff'],
+    does: 'resumed',
+    despiteJob: ['postcopy-failed'],
+    carryOut: resumeFromHere,
   },
 };
 type AbortOrderAction = OrderOf<'abort'>['action'];
@@ -53,7 +72,7 @@ export function abort(deps: AgentDeps, order: OrderOf<'abort'>): Promise<ResultO
       return { stage: 'abort', done: `nothing to do: the VM is ${before.detail}`, evidence: before };
     }
     const domain = await here.find(order.vm);
-    const jobInTheWay = before.jobActive && order.action !== 'destroy-incoming';
+    const jobInTheWay = before.jobActive && act.despiteJob?.includes(before.state) !== true;
     if (!act.from.includes(before.state) || jobInTheWay || domain === undefined) {
       const job = jobInTheWay ? ' and libvirt has a job on it' : '';
       throw new HandoffError(
@@ -62,8 +81,15 @@ export function abort(deps: AgentDeps, order: OrderOf<'abort'>): Promise<ResultO
         { detail: { evidence: before } },
       );
     }
-    await act.carryOut(domain);
+    await act.carryOut(domain, deps, order);
     const evidence = await evidenceOf(here, order.vm, 'not-asked');
+    if (order.action === 'resume-postcopy' && evidence.state === 'postcopy-paused') {
+      return {
+        stage: 'abort',
+        done: `resumed (it was ${before.detail}); the rest of the memory is on its way`,
+        evidence,
+      };
+    }
     if (!act.done.includes(evidence.state)) {
       throw new HandoffError('NeedsOperator', `the VM was to be ${act.does}, but it is ${evidence.detail} now`, {
         detail: { evidence },
@@ -71,4 +97,33 @@ export function abort(deps: AgentDeps, order: OrderOf<'abort'>): Promise<ResultO
     }
     return { stage: 'abort', done: `${act.does} (it was ${before.detail})`, evidence };
   });
+}
+
+/** A source's half of a post-copy may go only when the destination is seen to have all of the VM. */
+async function mustBeWhole(deps: AgentDeps, { vm, destination }: OrderOf<'abort'>): Promise<void> {
+  const there = await withHypervisor(deps, destination.libvirtUri, (host) => evidenceOf(host, vm, 'not-asked'));
+  if (there.state === 'running') return;
+  throw new HandoffError(
+    'NeedsOperator',
+    `the destination shows the VM ${there.detail}, so it may still need the source's half; nothing was touched`,
+    { detail: { evidence: there } },
+  );
+}
+
+/** Rejects when it could not be resumed, also because QEMU is still at it: then recovery looks again. */
+async function resumeFromHere(_: Domain, deps: AgentDeps, { vm, destination }: OrderOf<'abort'>): Promise<void> {
+  const options = { name: vm, address: destination.address, always: deps.resumeAlways === true };
+  const giveUp = new AbortController();
+  try {
+    await withHypervisor(deps, deps.localUri, (source) =>
+      withHypervisor(deps, destination.libvirtUri, (target) =>
+        Promise.race([resumePostCopy(options, source, target), deps.clock.sleep(RESUME_WAIT_MS, giveUp.signal)]),
+      ),
+    );
+  } catch (cause) {
+    if (cause instanceof HandoffError) throw cause;
+    throw new HandoffError('PostCopyBroken', `the post-copy could not be resumed: ${messageOf(cause)}`, { cause });
+  } finally {
+    giveUp.abort();
+  }
 }

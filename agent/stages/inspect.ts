@@ -21,7 +21,8 @@ export async function inspect(deps: AgentDeps, order: OrderOf<'inspect'>): Promi
     if (order.fence) {
       await eventually(deps, JOB_GONE, async () => {
         evidence = await evidenceOf(here, vm, mover);
-        return !evidence.jobActive;
+        // The job of a post-copy's half stays for as long as that is there.
+        return !evidence.jobActive || evidence.state === 'postcopy-failed';
       });
     }
     return { stage: 'inspect', evidence };

@@ -8,6 +8,8 @@ import { checkReachable, libvirtEndpoint } from '../checks/reachability.ts';
 import type { AgentDeps } from '../deps.ts';
 import { type DomainDescription, hostModelCpu, type Interface, parseDomain } from '../domain-xml.ts';
 import type { MigrationTarget } from '../hypervisor.ts';
+import { LINK_TEST_PATIENCE_MS } from '../measure/link.ts';
+import { LINK_TEST_PORT } from '../measure/link-test.ts';
 import { diskChecks } from './disk-checks.ts';
 import { connectOrSay, mustFind, withHypervisor } from './stage.ts';
 
@@ -15,8 +17,15 @@ import { connectOrSay, mustFind, withHypervisor } from './stage.ts';
 export function preflightDestination(deps: AgentDeps, order: OrderOf<'preflight'>): Promise<ResultOf<'preflight'>> {
   return withHypervisor(deps, deps.localUri, async (here) => {
     const source = shared(connectOrSay(deps, order.source.libvirtUri));
+    const linkTested = deps.facts.receiveLinkTest({
+      port: LINK_TEST_PORT,
+      name: order.migrationId,
+      patienceMs: LINK_TEST_PATIENCE_MS,
+    });
     try {
-      return await look(deps, order, here, source);
+      const result = await look(deps, order, here, source);
+      await linkTested;
+      return result;
     } finally {
       await source.then((connection) => connection.close()).catch(() => {});
     }

@@ -1,11 +1,16 @@
+import type { Measurements } from '../../contract/forecast.ts';
 import type { OrderOf } from '../../contract/orders.ts';
 import type { GuestFacts, ResultOf } from '../../contract/reports.ts';
 import { type NamedCheck, pass, runChecks, shared } from '../checks/check.ts';
 import { checkDevices, checkHostsDiffer, checkNoOtherJob, checkRunning } from '../checks/guest.ts';
 import { checkReachable, FIRST_MIGRATION_PORT, libvirtEndpoint, median } from '../checks/reachability.ts';
+import { forecast, judgePolicy } from '../convergence/forecast.ts';
 import type { AgentDeps } from '../deps.ts';
 import { type DomainDescription, parseDomain } from '../domain-xml.ts';
 import type { Domain, MigrationTarget } from '../hypervisor.ts';
+import { checkLink, LINK_TEST_PATIENCE_MS, type Link, linkOf } from '../measure/link.ts';
+import { LINK_TEST_PORT } from '../measure/link-test.ts';
+import { checkWriting, measureGuest } from '../measure/measure.ts';
 import { diskChecks } from './disk-checks.ts';
 import { mustFind, withHypervisor } from './stage.ts';
 
@@ -18,26 +23,43 @@ export function preflightSource(deps: AgentDeps, order: OrderOf<'preflight'>): P
     const domain = shared(mustFind(here, order.vm));
     const description = shared(domain.then(async (d) => parseDomain(await d.xml())));
     const guest = await Promise.all([domain, description]).catch(() => undefined);
+    const state = shared(domain.then((d) => d.state()));
+    const job = shared(domain.then((d) => d.job()));
 
-    const way = await lookAtTheWay(deps, order);
-    const checks = await runChecks([
+    const looking = lookAtTheWay(deps, order);
+    // After the round trips, which it would stretch.
+    const link = shared(looking.then((way) => lookAtTheLink(deps, order, way)));
+    // A guest that does not run, or is being migrated already, can't be measured; by these very answers its checks fail.
+    const measurable = await Promise.all([state, job]).then(
+      ([{ state: now }, running]) => now === 'running' && running === undefined,
+      () => false,
+    );
+    const measuring = guest && measurable ? shared(measureGuest(deps, ...guest, shared(rateOf(link)))) : undefined;
+
+    const way = await looking;
+    const looked = await runChecks([
       ['domain-exists', async () => pass(`UUID ${(await domain).uuid}`)],
       [
         'domain-running',
         async () => {
-          const { state, detail } = await (await domain).state();
-          return checkRunning(state, detail);
+          const { state: now, detail } = await state;
+          return checkRunning(now, detail);
         },
       ],
-      ['no-other-job', async () => checkNoOtherJob(await (await domain).job())],
+      ['no-other-job', async () => checkNoOtherJob(await job)],
       ['devices', async () => checkDevices((await description).hostBound)],
       ['destination-reachable', () => checkReachable(order.destination.address, way.libvirt, way.migration)],
       ['hosts-differ', () => compareHosts(deps, order, here)],
+      ['link', async () => checkLink(await link)],
+      ...(measuring === undefined ? [] : [['dirty-rate', async () => checkWriting(await measuring)] as const]),
       ...(guest === undefined ? ([] as NamedCheck[]) : diskChecks(deps, 'source', order.migrationId, guest[1].disks)),
     ]);
+    const measured = measuring && (await measurementsOf(measuring, link, way.roundTripMs));
+    const forecasted = measured && forecast(measured, order.policy);
     return {
       stage: 'preflight',
-      checks,
+      checks: forecasted ? [...looked, { name: 'policy', ...judgePolicy(forecasted, order.policy, measured) }] : looked,
+      ...(forecasted && { measured, forecast: forecasted }),
       freeMemoryMiB: await here.freeMemoryMiB(),
       ...(guest && { guest: await guestFacts(...guest) }),
       ...(way.roundTripMs !== undefined && { roundTripMs: way.roundTripMs }),
@@ -64,6 +86,33 @@ async function lookAtTheWay(deps: AgentDeps, { destination }: OrderOf<'preflight
   }
   const roundTripMs = median(times);
   return { libvirt, migration, roundTripMs };
+}
+
+type Way = Awaited<ReturnType<typeof lookAtTheWay>>;
+
+async function lookAtTheLink(
+  { facts }: AgentDeps,
+  { destination, migrationId, link: known }: OrderOf<'preflight'>,
+  { migration }: Way,
+): Promise<Link | { why: string }> {
+  const test = { port: LINK_TEST_PORT, name: migrationId, patienceMs: LINK_TEST_PATIENCE_MS };
+  // Where not even a refusal comes through there is nothing to wait for.
+  const reachable = migration.answer !== 'none';
+  return linkOf(reachable ? await facts.sendLinkTest(destination.address, test) : { why: 'it does not answer' }, known);
+}
+
+const rateOf = (link: Promise<Link | { why: string }>): Promise<number> =>
+  link.then((found) => ('why' in found ? 0 : found.linkBytesPerSecond));
+
+/** Everything, or nothing: a forecast from half of it would be a guess. What is missing has failed its check. */
+async function measurementsOf(
+  measuring: ReturnType<typeof measureGuest>,
+  link: Promise<Link | { why: string }>,
+  roundTripMs: number | undefined,
+): Promise<Measurements | undefined> {
+  const [guest, found] = await Promise.all([measuring, link]).catch(() => []);
+  if (guest === undefined || found === undefined || 'why' in found) return undefined;
+  return { ...guest, ...found, roundTripMs: roundTripMs ?? 0 };
 }
 
 async function guestFacts(domain: Domain, description: DomainDescription): Promise<GuestFacts> {

@@ -43,6 +43,16 @@ export class Alarms extends Construct {
       counted('CommandFailed'),
     );
     this.alarm(
+      'OrdersRefused',
+      'An agent was given an order it may not act on: of another version, for another host, too late or malformed; the timeline says which',
+      counted('OrderRefused'),
+    );
+    this.alarm(
+      'HostsFlagged',
+      'A migration was settled while a host was silent, or what it left there needs a person: handoff audit',
+      counted('HostFlagged'),
+    );
+    this.alarm(
       'LeaksReported',
       'Something is held and its owner is not known: handoff audit',
       counted('LeakFound', { outcome: 'reported' }),

@@ -14,7 +14,9 @@ const ROUTES: readonly (readonly [HttpMethod, string])[] = [
   [HttpMethod.POST, '/migrations'],
   [HttpMethod.GET, '/migrations/{migrationId}'],
   [HttpMethod.POST, '/migrations/{migrationId}/cancel'],
+  [HttpMethod.POST, '/migrations/{migrationId}/cutover'],
   [HttpMethod.POST, '/migrations/{migrationId}/resolve'],
+  [HttpMethod.GET, '/calibration'],
   [HttpMethod.POST, '/audit'],
 ];
 

@@ -3,6 +3,7 @@ import { Architecture, Runtime, Tracing } from 'aws-cdk-lib/aws-lambda';
 import { NodejsFunction, type NodejsFunctionProps, OutputFormat } from 'aws-cdk-lib/aws-lambda-nodejs';
 import { LogGroup, RetentionDays } from 'aws-cdk-lib/aws-logs';
 import type { Construct } from 'constructs';
+import { SHARED_PACKAGES } from '../shared-packages.ts';
 
 /** One file of lambdas/ as a function. SDK and middleware are bundled, so that what was tested is what runs. */
 export function handoffFunction(
@@ -35,6 +36,7 @@ export function handoffFunction(
       banner:
         "import { createRequire as __createRequire } from 'node:module';const require = __createRequire(import.meta.url);",
       externalModules: [],
+      esbuildArgs: scope.node.tryGetContext(SHARED_PACKAGES) === 'true' ? { '--packages': 'external' } : {},
     },
   });
 }

@@ -1,10 +1,20 @@
-import { CAUGHT, call, type Definition, FAILED_CHECKS, js, type State, stage } from './asl.ts';
+import { CAUGHT, call, type Definition, FAILED_CHECKS, js, retry, type State, stage } from './asl.ts';
 import { type RecoveryParts, recoveryStates, SHORT_STAGE_SECONDS } from './recovery-states.ts';
 
 export interface MigrateParts extends RecoveryParts {
   admit: string;
   reserveMemory: string;
+  takeTurn: string;
 }
+
+/**
+ * Nine minutes: shorter than a mover keeps the end of a hold that ended by itself for the cutover's order, and far longer than a
+ * hold is guaranteed for.
+ */
+const TURN_PATIENCE = { IntervalSeconds: 1, BackoffRate: 1.5, MaxDelaySeconds: 2, MaxAttempts: 270 };
+
+/** The copy is held meanwhile. */
+const WATCH_ORDER_SECONDS = 5;
 
 /** The execution's name is the migration's id. */
 const MINE = { migrationId: js('$states.context.Execution.Name') };
@@ -92,6 +102,9 @@ export function migrateDefinition(fn: MigrateParts): Definition {
           guest: js('$exists($states.result[0].guest) ? $states.result[0].guest : {}'),
           freeMemoryMiB: js('$exists($states.result[1].freeMemoryMiB) ? $states.result[1].freeMemoryMiB : 0'),
           failedChecks: FAILED_CHECKS,
+          onlyPolicyFailed: js("$states.result.checks[passed = false].name = 'policy'"),
+          // Made by the source from what it measured; there is none of a VM that could not be measured.
+          forecast: js('$exists($states.result[0].forecast) ? $states.result[0].forecast : {}'),
         },
         Output: js("{ 'source': $states.result[0], 'destination': $states.result[1] }"),
         Catch: untouched,
@@ -99,12 +112,24 @@ export function migrateDefinition(fn: MigrateParts): Definition {
       },
       'All checks passed?': {
         Type: 'Choice',
-        Choices: [{ Condition: js('$count($failedChecks) = 0'), Next: 'Reserve memory' }],
+        Choices: [
+          {
+            Condition: js('$admission.forecastOnly and $exists($forecast.plan)'),
+            Assign: { outcome: { status: 'FORECASTED' } },
+            Next: 'Settle',
+          },
+          { Condition: js('$not($admission.forecastOnly) and $count($failedChecks) = 0'), Next: 'Reserve memory' },
+        ],
         Default: 'Preflight refused',
       },
       'Preflight refused': {
         Type: 'Pass',
-        Assign: { failure: { code: 'PreflightFailed', message: js("$join($failedChecks, '; ')") } },
+        Assign: {
+          failure: {
+            code: js("$onlyPolicyFailed ? 'PolicyNotMet' : 'PreflightFailed'"),
+            message: js("$join($failedChecks, '; ')"),
+          },
+        },
         Next: 'Nothing was touched',
       },
       'Reserve memory': call(
@@ -124,7 +149,7 @@ export function migrateDefinition(fn: MigrateParts): Definition {
 
       'Pre-copy': stage(
         fn.dispatch,
-        { ...MINE, stage: 'precopy', role: 'source' },
+        { ...MINE, stage: 'precopy', role: 'source', plan: js('$forecast.plan') },
         // The mover itself keeps the deadline; this is for a mover that does not.
         { timeoutSeconds: js('$admission.policy.deadlineSeconds + 300'), heartbeatSeconds: SILENCE },
         {
@@ -139,8 +164,31 @@ export function migrateDefinition(fn: MigrateParts): Definition {
         Type: 'Choice',
         Comment: 'A very idle guest converges despite the brake; its handover is committed and done.',
         Choices: [{ Condition: js("$results.precopy.switched = 'early'"), Next: 'Verify' }],
-        Default: 'Cut over',
+        Default: 'Wait for its turn',
       },
+      'Wait for its turn': call(
+        fn.takeTurn,
+        { ...MINE },
+        {
+          Comment:
+            'Few VMs switch at a time; where the policy says so, one waits for the word. The copy is held meanwhile.',
+          Retry: [{ ErrorEquals: ['NotYet'], ...TURN_PATIENCE }, ...retry()],
+          Catch: touched,
+          Next: 'Order the watch',
+        },
+      ),
+      'Order the watch': call(
+        fn.dispatch,
+        { ...MINE, stage: 'watch', role: 'destination' },
+        {
+          Comment:
+            'The destination looks when the guest answers there, and tells the record. Nothing waits for it, or fails with it.',
+          TimeoutSeconds: WATCH_ORDER_SECONDS,
+          Retry: [],
+          Catch: [{ ErrorEquals: ['States.ALL'], Next: 'Cut over' }],
+          Next: 'Cut over',
+        },
+      ),
       'Cut over': stage(
         fn.dispatch,
         { ...MINE, stage: 'cutover', role: 'source' },
@@ -203,10 +251,14 @@ export function migrateDefinition(fn: MigrateParts): Definition {
       ...recoveryStates(fn, { ...MINE, execution: '0', settled: 'How did it end?' }),
       'How did it end?': {
         Type: 'Choice',
-        Choices: [{ Condition: js("$settled.status = 'SUCCEEDED'"), Next: 'Migrated' }],
+        Choices: [
+          { Condition: js("$settled.status = 'SUCCEEDED'"), Next: 'Migrated' },
+          { Condition: js("$settled.status = 'FORECASTED'"), Next: 'Forecast made' },
+        ],
         Default: 'Not migrated',
       },
       Migrated: { Type: 'Succeed', Output: js('$settled') },
+      'Forecast made': { Type: 'Succeed', Comment: 'Nothing was reserved, and nothing moved.', Output: js('$settled') },
       'Not migrated': {
         Type: 'Fail',
         Error: js('$exists($settled.failure) ? $settled.failure.code : $settled.status'),

@@ -10,6 +10,7 @@ const FUNCTIONS_END_SECONDS = 30;
 
 /**
  * Settles a migration whose execution can't: it was stopped from outside, or it ended asking for an operator, who has spoken.
+ * And follows up on one that was settled while a host did not answer: what was left there is put right, the outcome stays.
  *
  * Input: `migrationId`; `number`, counted from 1 over all Recover executions of one migration; `takesOver`, the ARN of the
  * execution that was stopped, if one was. The name is `<migrationId>.<number>`, so that however many want a migration
@@ -20,7 +21,8 @@ export function recoverDefinition(fn: RecoverParts): Definition {
   const input = '$states.context.Execution.Input';
   const migrationId = js(`${input}.migrationId`);
   return {
-    Comment: 'Handoff: settles a migration whose execution was stopped. Input: migrationId, number, takesOver.',
+    Comment:
+      'Handoff: settles a migration whose execution was stopped, or follows up on a flagged host. Input: migrationId, number, takesOver.',
     QueryLanguage: 'JSONata',
     StartAt: 'Let its functions end',
     States: {
@@ -32,9 +34,15 @@ export function recoverDefinition(fn: RecoverParts): Definition {
       },
       'Take over': call(
         fn.takeOver,
-        { migrationId, number: js(`${input}.number`), executionArn: js('$states.context.Execution.Id') },
         {
-          Comment: 'Reads what the migration had been given, and what an operator said.',
+          migrationId,
+          number: js(`${input}.number`),
+          executionArn: js('$states.context.Execution.Id'),
+          stopped: js(`$exists(${input}.takesOver)`),
+        },
+        {
+          Comment:
+            'Reads what the migration had been given, and what an operator said; or which hosts to follow up on.',
           Assign: {
             admission: js('$states.result.Payload'),
             failure: js('$states.result.Payload.failure'),
@@ -52,7 +60,8 @@ export function recoverDefinition(fn: RecoverParts): Definition {
       },
       'Nothing was touched': {
         Type: 'Pass',
-        Comment: 'The VM runs on where it was; or the migration has ended, and its outcome stays.',
+        Comment:
+          'The VM runs on where it was; or the migration has ended, with nothing to follow up, and its outcome stays.',
         Assign: { outcome: js("{ 'status': 'FAILED', 'failure': $failure }") },
         Next: 'Settle',
       },

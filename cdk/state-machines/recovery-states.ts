@@ -7,6 +7,9 @@ export interface RecoveryParts {
   mailboxTable: string;
 }
 
+/** What Settle is told of the hosts that did not answer, and whether the migration had been settled before. */
+const FOLLOWED = "'flagged': [$decision.flagged], 'followUp': $decision.followUp";
+
 /** How long a host may take to answer a short stage: delivery of the command (30 s at most), start, work. */
 export const SHORT_STAGE_SECONDS = 90;
 
@@ -114,14 +117,17 @@ export function recoveryStates(
           Condition: js("$decision.kind = 'settle' and $decision.owner = 'destination'"),
           Assign: {
             outcome: js(
-              "{ 'status': $decision.ticket = 'COMMITTED' ? 'SUCCEEDED' : 'FAILED', 'owner': 'destination', 'failure': $failure }",
+              "{ 'status': $decision.ticket = 'COMMITTED' ? 'SUCCEEDED' : 'FAILED', 'owner': 'destination', 'failure': $failure, " +
+                `${FOLLOWED} }`,
             ),
           },
           Next: 'Settle',
         },
         {
           Condition: js("$decision.kind = 'settle'"),
-          Assign: { outcome: js("{ 'status': 'FAILED', 'owner': $decision.owner, 'failure': $failure }") },
+          Assign: {
+            outcome: js(`{ 'status': 'FAILED', 'owner': $decision.owner, 'failure': $failure, ${FOLLOWED} }`),
+          },
           Next: 'Settle',
         },
         { Condition: js("$decision.kind = 'act'"), Next: 'Put it right' },
@@ -145,7 +151,8 @@ export function recoveryStates(
       Comment: 'The VM stays locked, nothing is resumed; the record says what was seen and what settles it.',
       Assign: {
         outcome: js(
-          "{ 'status': 'NEEDS_OPERATOR', 'failure': { 'code': 'NeedsOperator', 'message': $decision.report & ' It began with ' & $failure.code & ': ' & $failure.message } }",
+          "{ 'status': 'NEEDS_OPERATOR', 'failure': { 'code': 'NeedsOperator', 'message': $decision.report & ' It began with ' & " +
+            `$failure.code & ': ' & $failure.message }, ${FOLLOWED} }`,
         ),
       },
       Next: 'Settle',

@@ -9,20 +9,23 @@ export interface Summary {
 }
 
 export function summarize(values: readonly number[]): Summary {
-  if (values.length === 0) throw new RangeError('no runs to summarize');
   const sorted = values.toSorted((a, b) => a - b);
   return {
     runs: sorted.length,
     median: quantile(sorted, 0.5),
     p25: quantile(sorted, 0.25),
     p75: quantile(sorted, 0.75),
-    min: sorted[0]!,
-    max: sorted.at(-1)!,
+    min: quantile(sorted, 0),
+    max: quantile(sorted, 1),
   };
 }
 
-/** Linear interpolation between the two nearest of the sorted values. */
-function quantile(sorted: readonly number[], q: number): number {
+export const median = (values: readonly number[]): number => quantile(values, 0.5);
+
+/** The value below which a share `q` of all lie, by linear interpolation between the two nearest. */
+export function quantile(values: readonly number[], q: number): number {
+  if (values.length === 0) throw new RangeError('no runs to summarize');
+  const sorted = values.toSorted((a, b) => a - b);
   const at = (sorted.length - 1) * q;
   const below = sorted[Math.floor(at)]!;
   const above = sorted[Math.ceil(at)]!;

@@ -1,5 +1,6 @@
 import type { MigrationView } from '../../contract/api.ts';
 import type { Progress } from '../../contract/facts.ts';
+import type { Observation, Range } from '../../contract/forecast.ts';
 
 /** A duration in a person's units: 85 ms, 2.4 s, 3 min 20 s, 2 h 5 min. */
 export function duration(ms: number): string {
@@ -50,14 +51,21 @@ export function table(rows: readonly (readonly string[])[]): string {
 /** A finished or running migration, for a person. */
 export function describe(view: MigrationView): string {
   const failed = failedChecks(view);
+  const { forecast } = view;
   const lines = [
     `${view.migrationId}: ${view.vm}, ${view.source} -> ${view.destination}, ${view.status}`,
     ...(view.runsOn !== undefined ? [`  runs on     ${view.runsOn}`] : []),
     `  requested   ${view.requestedAt}${view.reason === undefined ? '' : ` (${view.reason})`}`,
-    ...(view.result !== undefined ? [`  took        ${duration(view.result.totalMs)}`] : []),
+    ...(forecast === undefined
+      ? []
+      : [
+          `  forecast    ${span(forecast.totalMs, duration)}, blackout ${span(forecast.blackoutMs, duration)}, ${forecast.plan.method}`,
+        ]),
+    ...(view.result !== undefined ? [`  took        ${tookLine(view.result)}`] : []),
     ...(view.result?.downtimeMs !== undefined
       ? [`  downtime    ${duration(view.result.downtimeMs)} (QEMU's figure)`]
       : []),
+    ...blackoutLines(view),
     ...(view.progress !== undefined && view.endedAt === undefined ? [`  copy        ${copyLine(view.progress)}`] : []),
     ...(view.failure !== undefined ? [`  failure     ${failureLine(view.failure, failed.length)}`] : []),
     ...(view.caution !== undefined ? [`  caution     ${view.caution.code}: ${view.caution.message}`] : []),
@@ -68,13 +76,44 @@ export function describe(view: MigrationView): string {
   return lines.join('\n');
 }
 
+/** A forecast value with its range. */
+export function span({ expected, low, high }: Range, say: (value: number) => string): string {
+  return `${say(expected)} (${say(low)} to ${say(high)})`;
+}
+
+function tookLine({ totalMs, workedMs }: NonNullable<MigrationView['result']>): string {
+  return `${duration(totalMs)}${workedMs === undefined ? '' : `, of which the copy worked ${duration(workedMs)}`}`;
+}
+
+/** What each host saw of the guest from outside. */
+function blackoutLines({ result, source, destination }: MigrationView): string[] {
+  const { blackout } = result ?? {};
+  const seen = [
+    [source, blackout?.source],
+    [destination, blackout?.destination],
+  ] as const;
+  return seen.flatMap(([host, observation]) =>
+    observation === undefined ? [] : [`  blackout    ${blackoutLine(observation, host)}`],
+  );
+}
+
+function blackoutLine(seen: Observation, host: string): string {
+  const again = seen.announcedAgain ? '; announced to the network again' : '';
+  if (!seen.observed) return `not observed by ${host}: ${seen.why}${again}`;
+  // A figure within what the host misses at any other time too is not one to rely on.
+  const shaky = seen.elsewhereMs > seen.intervalMs ? `, gaps elsewhere of up to ${duration(seen.elsewhereMs)}` : '';
+  return `${duration(seen.blackoutMs)} as seen from outside by ${host} (asked every ${duration(seen.intervalMs)}${shaky})${again}`;
+}
+
 /** A refusal by preflight is told by its checks, a line each. */
 function failureLine({ code, message }: { code: string; message: string }, failedChecks: number): string {
-  return code === 'PreflightFailed' && failedChecks > 0 ? `${code}; the VM was not touched` : `${code}: ${message}`;
+  return (code === 'PreflightFailed' || code === 'PolicyNotMet') && failedChecks > 0
+    ? `${code}; the VM was not touched`
+    : `${code}: ${message}`;
 }
 
 /** Checks of one host that failed for the same reason share a line: a VM that is not there fails nearly all of them. */
-function failedChecks({ checks = [] }: MigrationView): string[] {
+export function failedChecks({ checks = [] }: MigrationView): string[] {
   const failed = checks.filter(({ passed }) => !passed);
   const alike = Map.groupBy(failed, ({ role, found, remedy }) => JSON.stringify([role, found, remedy]));
   return [...alike.values()].map((group) => {

@@ -6,7 +6,7 @@ import { HandoffError } from '../../contract/errors.ts';
 import { HostId, MigrationId, VmName } from '../../contract/names.ts';
 import { consoleUrl } from '../shared/console.ts';
 import { CONTROL, type EventItem, type MigrationItem, migrationKey } from '../shared/control-table.ts';
-import { getExecution, getRecord, unknownMigration } from '../shared/migration-record.ts';
+import { getExecution, getRecord, resultOf, unknownMigration } from '../shared/migration-record.ts';
 import { parse } from '../shared/parse.ts';
 import { json } from '../shared/problem.ts';
 import { dynamo } from '../shared/surroundings.ts';
@@ -43,10 +43,14 @@ function view(record: MigrationItem, events: readonly EventItem[]): MigrationVie
     checks,
     admittedAt: _admitted,
     cancelRequestedAt: _cancel,
+    guest: _guest,
+    watched: _watched,
     ...shown
   } = record;
+  const result = resultOf(record);
   return {
     ...shown,
+    ...(result && { result }),
     checks: Object.entries(checks ?? {}).flatMap(([role, list]) =>
       list.map((check) => ({ ...check, role: role === 'source' ? ('source' as const) : ('destination' as const) })),
     ),
@@ -122,7 +126,7 @@ export async function listMigrations(event: APIGatewayProxyEventV2): Promise<API
   });
 }
 
-async function getRecords(ids: readonly string[]): Promise<MigrationItem[]> {
+export async function getRecords(ids: readonly string[]): Promise<MigrationItem[]> {
   if (ids.length === 0) return [];
   const found = new Map<string, MigrationItem>();
   let keys: Record<string, unknown>[] = ids.map((id) => migrationKey(id));

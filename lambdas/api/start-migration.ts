@@ -8,7 +8,14 @@ import { MigrationRequest } from '../../contract/api.ts';
 import { HandoffError } from '../../contract/errors.ts';
 import { slug } from '../../contract/names.ts';
 import { consoleUrl, executionArnOf } from '../shared/console.ts';
-import { CONTROL, idempotencyKey, type KeyItem, type LockItem, lockKey } from '../shared/control-table.ts';
+import {
+  CONTROL,
+  idempotencyKey,
+  type KeyItem,
+  type LockItem,
+  lockKey,
+  migrationOfLock,
+} from '../shared/control-table.ts';
 import { getHosts, mustAccept } from '../shared/hosts.ts';
 import { parse } from '../shared/parse.ts';
 import { json } from '../shared/problem.ts';
@@ -82,7 +89,7 @@ async function remember(key: string, fingerprint: string, migrationId: string): 
 async function mustBeFree(vm: string): Promise<void> {
   const { Item } = await dynamo.send(new GetCommand({ TableName: CONTROL, Key: lockKey(vm), ConsistentRead: true }));
   if (Item === undefined) return;
-  const { migrationId } = Item as LockItem;
+  const migrationId = migrationOfLock(Item as LockItem);
   throw new HandoffError('VmBusy', `${vm} is being migrated by ${migrationId}; wait for it, or cancel it.`, {
     detail: { migrationId },
   });

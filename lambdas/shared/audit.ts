@@ -1,7 +1,7 @@
 import type { AuditFinding } from '../../contract/api.ts';
 
 /** One thing that is held, and by whom. */
-export type Held = Pick<AuditFinding, 'what' | 'of' | 'owner'>;
+export type Held = Pick<AuditFinding, 'of' | 'owner'> & { what: Exclude<AuditFinding['what'], 'flagged host'> };
 
 /** What is known of who holds it: a migration by its record, an evacuation by its execution. */
 export type Owner =

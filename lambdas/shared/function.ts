@@ -21,6 +21,11 @@ export function count(name: string, dimensions: Record<string, string> = {}): vo
   metric.addMetric(name, MetricUnit.Count, 1);
 }
 
+/** Records one measured value. */
+export function observe(name: string, unit: 'Percent' | 'Milliseconds', value: number): void {
+  metrics.singleMetric().addMetric(name, MetricUnit[unit], value);
+}
+
 /** The middleware all functions share: logs and traces around a handler. */
 export function lambda<E, R>(handler: (event: E, context: Context, middyObject: MiddyHandlerObject) => Promise<R>) {
   return middy<E, R>(handler)

@@ -2,13 +2,15 @@ import { GetCommand, QueryCommand, type QueryCommandInput } from '@aws-sdk/lib-d
 import type { AuditFinding } from '../../contract/api.ts';
 import { ticketKey } from '../../contract/mailbox.ts';
 import { findLeaks, type Held, type Leak, type Owner } from './audit.ts';
+import { executionArnOf } from './console.ts';
 import { CONTROL, type HostItem, type LockItem, lockKey, MAILBOX, mailboxOfNode } from './control-table.ts';
-import { describeExecution } from './executions.ts';
+import { describeExecution, recoveryNumber } from './executions.ts';
+import { listFlags } from './flags.ts';
 import { count, logger } from './function.ts';
 import { getHost, listHosts } from './hosts.ts';
 import { getRecord } from './migration-record.ts';
-import { closeTicket, endEvacuation, release, unlock } from './release.ts';
-import { dynamo, now } from './surroundings.ts';
+import { closeTicket, endEvacuation, release, releaseCutover, unlock } from './release.ts';
+import { dynamo, now, setting } from './surroundings.ts';
 
 /** Everything that is held. Tickets lie among all there ever were, so they are looked at only when asked for. */
 async function listHoldings({ tickets }: { tickets: boolean }): Promise<Held[]> {
@@ -36,6 +38,7 @@ function heldOf(host: HostItem): Held[] {
   return [
     ...each('outgoing slot', host.outgoing ?? []),
     ...each('incoming slot', host.incoming ?? []),
+    ...each('cutover slot', host.cutovers ?? []),
     ...each('place in line', Object.keys(host.line)),
     ...each('memory', Object.keys(host.reservations)),
     ...each('evacuation', host.evacuation === undefined ? [] : [host.evacuation]),
@@ -69,7 +72,11 @@ async function* queryAll<T>(input: QueryCommandInput): AsyncGenerator<T> {
 async function ownersOf(held: readonly Held[]): Promise<Map<string, Owner>> {
   const owners = new Map<string, Owner>();
   for (const { what, owner } of held) {
-    if (!owners.has(owner)) owners.set(owner, await (what === 'evacuation' ? evacuation(owner) : migration(owner)));
+    if (owners.has(owner)) continue;
+    if (what === 'evacuation') owners.set(owner, await execution(owner));
+    // A lock may be a follow-up's.
+    else if (recoveryNumber(owner) > 0) owners.set(owner, await execution(executionArnOf(recoverMachine(), owner)));
+    else owners.set(owner, await migration(owner));
   }
   return owners;
 }
@@ -82,11 +89,13 @@ async function migration(migrationId: string): Promise<Owner> {
   return { state: 'ended', at: Date.parse(endedAt), how: status, needsOperator: status === 'NEEDS_OPERATOR' };
 }
 
-async function evacuation(executionArn: string): Promise<Owner> {
-  const execution = await describeExecution(executionArn);
-  if (execution === undefined) return { state: 'unknown' };
-  if (execution.status === 'RUNNING') return { state: 'at work' };
-  return { state: 'ended', at: execution.stopDate?.getTime() ?? 0, how: String(execution.status) };
+const recoverMachine = () => setting('RECOVER_MACHINE');
+
+async function execution(executionArn: string): Promise<Owner> {
+  const known = await describeExecution(executionArn);
+  if (known === undefined) return { state: 'unknown' };
+  if (known.status === 'RUNNING') return { state: 'at work' };
+  return { state: 'ended', at: known.stopDate?.getTime() ?? 0, how: String(known.status) };
 }
 
 /** By the same code that settle uses. */
@@ -102,12 +111,28 @@ async function giveBack({ what, of, owner }: Leak): Promise<void> {
     case 'place in line':
     case 'memory':
       return release(of, 'incoming', owner);
+    case 'cutover slot':
+      return releaseCutover(of, owner);
     case 'ticket':
       return closeTicket(ticketKey(mailboxOfNode((await getHost(of)).nodeId), owner));
   }
 }
 
-/** Looks for leaks; gives back those that are proven when `repair` says so. Everything found is logged and counted. */
+/** Nothing that could be given back: what may be left on a host is put right by a follow-up, or by a person. */
+async function flaggedHosts(): Promise<AuditFinding[]> {
+  return (await listFlags()).map(({ hostId, vm, migrationId, since, why }) => ({
+    what: 'flagged host',
+    of: hostId,
+    owner: migrationId,
+    why: why ?? `it has not answered since ${since}; a copy of ${vm} may be left there, and is looked for when it does`,
+    outcome: 'reported',
+  }));
+}
+
+/**
+ * Looks for leaks; gives back those that are proven when `repair` says so. Everything found is logged and counted. Flagged hosts
+ * are listed besides; they were counted when they were flagged.
+ */
 export async function auditHoldings(options: { repair: boolean; tickets: boolean }): Promise<AuditFinding[]> {
   const held = await listHoldings(options);
   const leaks = findLeaks(held, await ownersOf(held), now());
@@ -121,5 +146,5 @@ export async function auditHoldings(options: { repair: boolean; tickets: boolean
     count('LeakFound', { outcome: finding.outcome });
     findings.push(finding);
   }
-  return findings;
+  return [...findings, ...(await flaggedHosts())];
 }

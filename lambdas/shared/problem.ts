@@ -13,6 +13,7 @@ const STATUS: Partial<Record<FailureCode, number>> = {
   HostNotAccepting: 409,
   AlreadyHandedOver: 409,
   NotInDoubt: 409,
+  NotHeld: 409,
   IdempotencyKeyReused: 422,
 };
 

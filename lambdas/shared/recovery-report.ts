@@ -21,5 +21,13 @@ export function operatorReport(
   ].join(' ');
 }
 
+/** What a person is told of a flagged host on which more is left than can be put right by itself. */
+export function followUpReport(migrationId: string, why: string): string {
+  return (
+    `${why[0]?.toUpperCase()}${why.slice(1)}. Put it right by hand; the host is looked at again by itself, and ` +
+    `handoff audit lists it until nothing is left there (migration ${migrationId}).`
+  );
+}
+
 const sight = (role: Role, seen: Seen): string =>
   `${role} ${seen === 'unreachable' ? 'does not answer' : `shows it ${seen.detail}`}`;

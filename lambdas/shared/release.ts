@@ -9,18 +9,29 @@ import { dynamo, now } from './surroundings.ts';
  * its owner, so that giving back twice, or what is another's by now, changes nothing.
  */
 
-/** A migration's slot on one side of a host, its place in the host's line, and the memory promised to it there. */
+/** A migration's slots on one side of a host, its place in the host's line, and the memory promised to it there. */
 export async function release(hostId: string, side: 'outgoing' | 'incoming', migrationId: string): Promise<void> {
   await dynamo.send(
     new UpdateCommand({
       TableName: CONTROL,
       Key: hostKey(hostId),
-      UpdateExpression: 'DELETE #side :me REMOVE line.#id, reservations.#id',
+      UpdateExpression: 'DELETE #side :me, cutovers :me REMOVE line.#id, reservations.#id',
       ConditionExpression: 'attribute_exists(pk)',
       ExpressionAttributeNames: { '#side': side, '#id': migrationId },
       ExpressionAttributeValues: { ':me': new Set([migrationId]) },
     }),
   );
+}
+
+/** The turn to switch, which the next one waits for. */
+export async function releaseCutover(hostId: string, migrationId: string): Promise<void> {
+  await update({
+    TableName: CONTROL,
+    Key: hostKey(hostId),
+    UpdateExpression: 'DELETE cutovers :me',
+    ConditionExpression: 'attribute_exists(pk)',
+    ExpressionAttributeValues: { ':me': new Set([migrationId]) },
+  });
 }
 
 export async function unlock(vm: string, migrationId: string): Promise<void> {

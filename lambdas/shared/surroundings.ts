@@ -12,6 +12,8 @@ import { DynamoDBDocumentClient } from '@aws-sdk/lib-dynamodb';
  */
 interface Surroundings {
   client?: Record<string, unknown>;
+  /** Told of each client. */
+  made?: (client: unknown) => void;
   now?: () => number;
   uuid?: () => string;
 }
@@ -24,12 +26,19 @@ export const now = (): number => (given().now ?? Date.now)();
 export const isoNow = (): string => new Date(now()).toISOString();
 export const uuid = (): string => (given().uuid ?? randomUUID)();
 
-export const dynamo = DynamoDBDocumentClient.from(new DynamoDBClient({ ...given().client }), {
-  marshallOptions: { removeUndefinedValues: true },
-});
-export const events = new EventBridgeClient({ ...given().client });
-export const sfn = new SFNClient({ ...given().client });
-export const ssm = new SSMClient({ ...given().client });
+function made<Client>(client: Client): Client {
+  given().made?.(client);
+  return client;
+}
+
+export const dynamo = made(
+  DynamoDBDocumentClient.from(new DynamoDBClient({ ...given().client }), {
+    marshallOptions: { removeUndefinedValues: true },
+  }),
+);
+export const events = made(new EventBridgeClient({ ...given().client }));
+export const sfn = made(new SFNClient({ ...given().client }));
+export const ssm = made(new SSMClient({ ...given().client }));
 
 /** A setting every function of the stack needs; a missing one is a fault of the stack and stops the function at once. */
 export function setting(name: string): string {

@@ -27,12 +27,14 @@ export async function getRequest(migrationId: string, requestId: string): Promis
 }
 
 export async function failTask(request: RequestItem, failure: Failure): Promise<void> {
-  await ignoringDeadTokens(() => sendFailure(request.taskToken, failure));
+  const { taskToken } = request;
+  if (taskToken !== undefined) await ignoringDeadTokens(() => sendFailure(taskToken, failure));
   await close(request);
 }
 
-function send(taskToken: string, report: Report): Promise<boolean> {
+function send(taskToken: string | undefined, report: Report): Promise<boolean> {
   return ignoringDeadTokens(async () => {
+    if (taskToken === undefined) return;
     switch (report.kind) {
       case 'progress':
         await sfn.send(new SendTaskHeartbeatCommand({ taskToken }));

@@ -15,6 +15,18 @@ export function eventItem(migrationId: string, what: string, detail?: Record<str
   };
 }
 
+/** An event that a host tells of, at the time it says: the same name and time is the same event, however often it is put. */
+export function decisionItem(
+  migrationId: string,
+  { name, at, what, detail }: { name: string; at: string; what: string; detail: Record<string, unknown> },
+): EventItem {
+  return { pk: `MIGRATION#${migrationId}`, sk: `EVENT#${at}#${name}`, at, what, detail };
+}
+
+export async function putEvent(item: EventItem): Promise<void> {
+  await dynamo.send(new PutCommand({ TableName: CONTROL, Item: item }));
+}
+
 export async function addEvent(migrationId: string, what: string, detail?: Record<string, unknown>): Promise<void> {
-  await dynamo.send(new PutCommand({ TableName: CONTROL, Item: eventItem(migrationId, what, detail) }));
+  await putEvent(eventItem(migrationId, what, detail));
 }

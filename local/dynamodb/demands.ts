@@ -29,9 +29,16 @@ const ACTION_OF: Record<WriteKind | 'Get', string> = {
  */
 export function demandsOf(operation: string, request: unknown, tables: Tables): Demand[] {
   const touching = (action: string, tableName: string, items: Item[], context: Demand['context'] = {}): Demand => {
-    const partitionKey = tables.find(tableName)?.partitionKey;
-    const values = partitionKey === undefined ? [] : items.map((item) => item[partitionKey]);
-    return demand(action, tables.arnOf(tableName), { ...leadingKeys(values), ...context });
+    return {
+      action: `dynamodb:${action}`,
+      resource: tables.arnOf(tableName),
+      // Worked out for those policies only that look at it.
+      get context() {
+        const partitionKey = tables.find(tableName)?.partitionKey;
+        const values = partitionKey === undefined ? [] : items.map((item) => item[partitionKey]);
+        return { ...leadingKeys(values), ...context };
+      },
+    };
   };
   switch (operation) {
     case 'PutItem':

@@ -12,7 +12,7 @@ const PAGE_BYTES = 1024 * 1024;
 
 export function get(table: Table, { Key, _projection }: GetRequest): JsonObject {
   table.checkKey(Key);
-  enforce(keyRules.validateKeyPaths(_projection?.nestedPaths, table.definition));
+  table.checkOnce(_projection, (it) => enforce(keyRules.validateKeyPaths(it.nestedPaths, table.definition)));
   const item = table.get(Key);
   return item ? { Item: projected(item, _projection) } : {};
 }

@@ -42,6 +42,8 @@ export class Table {
   readonly streamLabel: string | undefined;
   readonly view: View;
   readonly #indexes = new Map<string, View>();
+  /** Parsed expressions, which requests of one kind have in common, that suit this table's keys. */
+  readonly #fitting = new WeakSet<object>();
   timeToLive: { AttributeName: string; Enabled: boolean } | undefined;
 
   constructor(definition: TableDefinition, arn: string, createdAt: number) {
@@ -94,6 +96,13 @@ export class Table {
     enforce(keyRules.validateKey(key, this.definition));
   }
 
+  /** Checks an expression against this table, unless it was found good before. */
+  checkOnce<Expression extends object>(expression: Expression | undefined, check: (it: Expression) => void): void {
+    if (expression === undefined || this.#fitting.has(expression)) return;
+    check(expression);
+    this.#fitting.add(expression);
+  }
+
   get(key: Item): Item | undefined {
     return this.view.items.get(this.view.positionOf(key));
   }
@@ -104,10 +113,15 @@ export class Table {
 
   /** Puts one item in another's place; either may be absent. */
   replace(before: Item | undefined, after: Item | undefined): void {
-    for (const view of [this.view, ...this.#indexes.values()]) {
-      if (before && holds(view, before)) view.items.delete(view.positionOf(before));
-      if (after && holds(view, after)) view.items.put(view.positionOf(after), this.#projected(after, view.index));
-    }
+    this.#replaceIn(this.view, before, after);
+    for (const view of this.#indexes.values()) this.#replaceIn(view, before, after);
+  }
+
+  #replaceIn(view: View, before: Item | undefined, after: Item | undefined): void {
+    const from = before && holds(view, before) ? view.positionOf(before) : undefined;
+    const to = after && holds(view, after) ? view.positionOf(after) : undefined;
+    if (from && (from.partition !== to?.partition || from.sort !== to.sort)) view.items.delete(from);
+    if (to) view.items.put(to, this.#projected(after!, view.index));
   }
 
   #projected(item: Item, index: IndexDefinition | undefined): Item {

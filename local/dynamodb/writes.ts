@@ -4,7 +4,7 @@ import { enforce, keyRules, validationError } from './dynalite.ts';
 import type { WriteKind, WriteRequest } from './requests.ts';
 import { type Table, typeOfKey } from './table.ts';
 import { applyUpdate } from './updates.ts';
-import { type Item, sortable, typeOf } from './values.ts';
+import { type Item, sizeAtMost, sortable, typeOf } from './values.ts';
 
 /** What a write would do, decided on the item as it is now; nothing has changed yet. */
 export interface Plan {
@@ -20,8 +20,10 @@ export interface Plan {
 export function keyOfWrite(table: Table, { Item, Key, _updates, _condition }: WriteRequest): Item {
   if (Item) enforce(keyRules.validateItem(Item, table.definition));
   else table.checkKey(Key!);
-  enforce(keyRules.validateUpdates(undefined, _updates, table.definition));
-  enforce(keyRules.validateKeyPaths(_condition?.nestedPaths, table.definition));
+  table.checkOnce(_updates, (updates) => enforce(keyRules.validateUpdates(undefined, updates, table.definition)));
+  table.checkOnce(_condition, (condition) =>
+    enforce(keyRules.validateKeyPaths(condition.nestedPaths, table.definition)),
+  );
   return Item ? table.keyOf(Item) : Key!;
 }
 
@@ -57,7 +59,7 @@ function itemAfter(kind: WriteKind, request: WriteRequest, key: Item, before: It
       const base = before ?? key;
       if (!request._updates) return base;
       const after = applyUpdate(request._updates, base, request.ExpressionAttributeValues);
-      if (keyRules.itemSize(after) > keyRules.MAX_SIZE) {
+      if (sizeAtMost(after) > keyRules.MAX_SIZE && keyRules.itemSize(after) > keyRules.MAX_SIZE) {
         throw validationError('Item size to update has exceeded the maximum allowed size');
       }
       return after;

@@ -30,13 +30,14 @@ export async function answerAwsJson(
     return respond(200, await call(service, operation, parse(request.body), caller), contentType);
   } catch (error) {
     if (!(error instanceof AwsError)) throw error;
-    const body = {
-      __type: `com.amazonaws.${service ?? 'coral'}#${error.code}`,
-      message: error.message,
-      ...error.extra,
-    };
-    return respond(error.status, body, contentType);
+    return failed(service ?? 'coral', error, contentType);
   }
+}
+
+/** How an error looks on the wire. */
+export function failed(service: string, error: AwsError, contentType = 'application/x-amz-json-1.0'): WireResponse {
+  const body = { __type: `com.amazonaws.${service}#${error.code}`, message: error.message, ...error.extra };
+  return respond(error.status, body, contentType);
 }
 
 function unknownTarget(target: string): AwsError {

@@ -1,5 +1,5 @@
 import type { Caller } from '../service.ts';
-import type { HandleWire } from './wire.ts';
+import type { HandleWire, WireResponse } from './wire.ts';
 
 /** What an AWS SDK client hands its request handler; a part of smithy's HttpRequest. */
 interface SdkRequest {
@@ -38,14 +38,19 @@ export function inProcessTransport(
     async handle({ method, path, query = {}, headers, body }) {
       const request = { method, path, query: queryString(query), headers: lowerCased(headers), body: text(body) };
       const answer = await handleWire(request, currentCaller());
-      const response = { statusCode: answer.status, headers: { ...answer.headers }, body: Buffer.from(answer.body) };
-      return { response };
+      return { response: sdkResponse(answer) };
     },
     updateHttpClientConfig() {},
     httpHandlerConfigs: () => ({}),
     destroy() {},
   };
 }
+
+export const sdkResponse = ({ status, headers, body }: WireResponse): SdkResponse => ({
+  statusCode: status,
+  headers: { ...headers },
+  body: Buffer.from(body),
+});
 
 function queryString(query: NonNullable<SdkRequest['query']>): string {
   const parameters = new URLSearchParams();

@@ -34,8 +34,13 @@ function compileObject(pattern: Json, path: string): NodesTest {
 }
 
 /** What the nodes hold under a key, arrays opened. A key that no node has gives none. */
-const childrenOf = (nodes: Json[], key: string): Json[] =>
-  nodes.flatMap((node) => (isObject(node) && Object.hasOwn(node, key) ? open(node[key] as Json) : []));
+function childrenOf(nodes: Json[], key: string): Json[] {
+  if (nodes.length !== 1) return nodes.flatMap((node) => childrenOf([node], key));
+  const [node] = nodes as [Json];
+  if (!isObject(node) || !Object.hasOwn(node, key)) return [];
+  const child = node[key] as Json;
+  return Array.isArray(child) ? child.flatMap(open) : [child];
+}
 
 const open = (value: Json): Json[] => (Array.isArray(value) ? value.flatMap(open) : [value]);
 

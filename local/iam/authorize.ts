@@ -13,6 +13,7 @@ interface Miss {
  * saying which statement came nearest, and with NotImplemented when a statement uses a condition operator unknown here.
  */
 export function authorize(caller: Caller, demand: Demand): void {
+  if (plainlyAllowed(caller, demand)) return;
   const context = contextOf(caller, demand);
   let allowed = false;
   let nearest: Miss = { nearness: 0, reason: `no identity-based policy allows the ${demand.action} action` };
@@ -26,6 +27,51 @@ export function authorize(caller: Caller, demand: Demand): void {
   }
   if (!allowed) throw accessDenied(caller, demand, `because ${nearest.reason}`);
 }
+
+/** What a role's statements say of one action; they are asked about the same few again and again. */
+interface About {
+  statements: readonly PolicyStatement[];
+  /** Resources on which the action is allowed whatever the request's condition keys. */
+  free: ReadonlySet<string>;
+}
+
+const known = new WeakMap<readonly PolicyStatement[], Map<string, About>>();
+
+function aboutAction(statements: readonly PolicyStatement[], action: string): About {
+  const actions = known.get(statements) ?? new Map<string, About>();
+  known.set(statements, actions);
+  let about = actions.get(action);
+  if (about === undefined) {
+    const relevant = statements.filter(({ Action, NotAction }) => selects(Action, NotAction, namesAction(action)));
+    const denied = relevant.some(({ Effect }) => Effect === 'Deny');
+    const plain = denied ? [] : relevant.filter(({ Condition, NotResource }) => !Condition && !NotResource);
+    about = { statements: relevant, free: new Set(plain.flatMap(({ Resource }) => Resource ?? [])) };
+    actions.set(action, about);
+  }
+  return about;
+}
+
+/** The common case, without a search for the statement that came nearest. */
+function plainlyAllowed(caller: Caller, demand: Demand): boolean {
+  const { statements, free } = aboutAction(caller.statements, demand.action);
+  if (free.has(demand.resource) || free.has('*')) return true;
+  const context = contextOf(caller, demand);
+  let allowed = false;
+  for (const { Effect, Resource, NotResource, Condition } of statements) {
+    if (Effect === 'Deny') return false;
+    const named = NotResource === undefined && names(Resource, demand.resource);
+    if (allowed || !(named || selects(Resource, NotResource, coversIn(demand.resource, context)))) continue;
+    allowed = unmet(Condition, context) === undefined;
+  }
+  return allowed;
+}
+
+/** Whether a statement names a resource as it is: no variable has to be filled in and no pattern looked at. */
+const names = (stated: string | string[] | undefined, resource: string): boolean =>
+  stated === '*' || stated === resource || (Array.isArray(stated) && stated.includes(resource));
+
+const namesAction = (action: string) => (pattern: string) =>
+  matchesPattern(action.toLowerCase(), pattern.toLowerCase());
 
 function accessDenied(caller: Caller, { action, resource }: Demand, reason: string): AwsError {
   return new AwsError(
@@ -42,15 +88,10 @@ function contextOf(caller: Caller, demand: Demand): Context {
 
 /** Why a statement does not apply to a demand; undefined when it does. */
 function missOf(statement: PolicyStatement, { action, resource }: Demand, context: Context): Miss | undefined {
-  const names = (pattern: string) => matchesPattern(action.toLowerCase(), pattern.toLowerCase());
-  if (!selects(statement.Action, statement.NotAction, names)) {
+  if (!selects(statement.Action, statement.NotAction, namesAction(action))) {
     return { nearness: 0, reason: `no identity-based policy allows the ${action} action` };
   }
-  const covers = (pattern: string) => {
-    const arn = expanded(pattern, (variable) => context.get(variable.toLowerCase())?.[0]);
-    return arn !== undefined && matchesArn(resource, arn);
-  };
-  if (!selects(statement.Resource, statement.NotResource, covers)) {
+  if (!selects(statement.Resource, statement.NotResource, coversIn(resource, context))) {
     const stated = statement.Resource ?? { NotResource: statement.NotResource };
     return { nearness: 1, reason: `the nearest statement allows it on ${JSON.stringify(stated)} only` };
   }
@@ -60,11 +101,19 @@ function missOf(statement: PolicyStatement, { action, resource }: Demand, contex
     : { nearness: 2, reason: `the nearest statement's condition is not met: ${condition}` };
 }
 
+function coversIn(resource: string, context: Context) {
+  return (pattern: string): boolean => {
+    const arn = expanded(pattern, (variable) => context.get(variable.toLowerCase())?.[0]);
+    return arn !== undefined && matchesArn(resource, arn);
+  };
+}
+
 function selects(
   included: string | string[] | undefined,
   excluded: string | string[] | undefined,
   matches: (pattern: string) => boolean,
 ): boolean {
-  if (included !== undefined) return [included].flat().some(matches);
+  if (typeof included === 'string') return matches(included);
+  if (included !== undefined) return included.some(matches);
   return excluded !== undefined && ![excluded].flat().some(matches);
 }

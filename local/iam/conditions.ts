@@ -54,7 +54,15 @@ export function unmet(condition: PolicyStatement['Condition'], context: Context)
 
 type Operator = (values: readonly string[], expected: readonly string[], key: string) => boolean;
 
+const operators = new Map<string, Operator>();
+
 function operatorNamed(fullName: string): Operator {
+  const known = operators.get(fullName) ?? makeOperator(fullName);
+  operators.set(fullName, known);
+  return known;
+}
+
+function makeOperator(fullName: string): Operator {
   const [, quantifier, name, ifExists] = /^(?:(ForAllValues|ForAnyValue):)?(.+?)(IfExists)?$/.exec(fullName)!;
   if (name === 'Null')
     return (values, expected) => expected.some((absent) => (absent === 'true') === (values.length === 0));

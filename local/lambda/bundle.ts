@@ -46,13 +46,22 @@ export function mergeEnvironments(
   return { ...merged, ...overrides };
 }
 
-/** Imports a function's bundle and finds its handler, such as `index.handler`. The environment must be set before. */
+const loaded = new Map<string, Handler>();
+
+/**
+ * Imports a function's bundle and finds its handler, such as `index.handler`, once in a process: an asset never changes. The
+ * environment must be set before.
+ */
 export async function loadHandler(folder: string, handler: string): Promise<Handler> {
+  const name = join(folder, handler);
+  const known = loaded.get(name);
+  if (known !== undefined) return known;
   const dot = handler.lastIndexOf('.');
   const file = join(folder, `${handler.slice(0, dot)}.mjs`);
   if (!existsSync(file)) throw new Error(`${file} does not exist; the embedded AWS runs ESM bundles only.`);
   const bundle = (await import(/* @vite-ignore */ pathToFileURL(file).href)) as Record<string, unknown>;
   const found = bundle[handler.slice(dot + 1)];
   if (typeof found !== 'function') throw new Error(`${file} does not export ${handler.slice(dot + 1)}.`);
+  loaded.set(name, found as Handler);
   return found as Handler;
 }

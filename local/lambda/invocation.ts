@@ -1,8 +1,9 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 import { randomUUID } from 'node:crypto';
 import { clientConfiguration } from '../client-configuration.ts';
+import { answerDirectly, type DirectRoute } from '../endpoint/direct.ts';
 import type { InProcessTransport } from '../endpoint/in-process.ts';
-import type { Caller } from '../service.ts';
+import type { CallAws, Caller } from '../service.ts';
 
 /** One run of a function: who it is to the services it calls, and the world it runs in. */
 export interface Invocation {
@@ -10,6 +11,8 @@ export interface Invocation {
   caller: Caller;
   /** Where its SDK clients hand their requests. */
   transport: InProcessTransport;
+  /** How they are answered without any request. */
+  directly?: CallAws | undefined;
   now: () => number;
   uuid: () => string;
   /** Set when the answer is given or the time is up: AWS freezes the sandbox then. */
@@ -23,14 +26,23 @@ export const runInvocation = <T>(invocation: Invocation, body: () => T): T => ru
 /** The role session of the function whose code is running; undefined outside of function code. */
 export const currentCaller = (): Caller | undefined => running.getStore()?.caller;
 
+function callingInvocation(): Invocation {
+  const invocation = running.getStore();
+  if (invocation === undefined)
+    throw new Error('A function called AWS while it was being loaded; call from its handler.');
+  if (invocation.ended) throw new Error(`${invocation.functionName} called AWS after its invocation had ended.`);
+  return invocation;
+}
+
+function directRoute(): DirectRoute | undefined {
+  const { directly, caller } = callingInvocation();
+  return directly && { call: directly, caller };
+}
+
 const transport: InProcessTransport = {
   metadata: { handlerProtocol: 'http/1.1' },
   async handle(request) {
-    const invocation = running.getStore();
-    if (invocation === undefined)
-      throw new Error('A function called AWS while it was being loaded; call from its handler.');
-    if (invocation.ended) throw new Error(`${invocation.functionName} called AWS after its invocation had ended.`);
-    return invocation.transport.handle(request);
+    return callingInvocation().transport.handle(request);
   },
   updateHttpClientConfig() {},
   httpHandlerConfigs: () => ({}),
@@ -49,6 +61,7 @@ export function provideSurroundings(region: string): void {
         credentials: { accessKeyId: 'function', secretAccessKey: 'function' },
         requestHandler: transport,
       }),
+      made: (client: unknown) => answerDirectly(client, directRoute),
       now: () => (running.getStore()?.now ?? Date.now)(),
       uuid: () => (running.getStore()?.uuid ?? randomUUID)(),
     },

@@ -1,6 +1,14 @@
 import type { Clock } from '../../contract/clock.ts';
 import type { InProcessTransport } from '../endpoint/in-process.ts';
-import { AwsError, type Caller, type Json, notImplemented, type Service } from '../service.ts';
+import {
+  AwsError,
+  type CallAws,
+  type Caller,
+  type Json,
+  type JsonObject,
+  notImplemented,
+  type Service,
+} from '../service.ts';
 import type { Handler } from './bundle.ts';
 import { type Invocation, runInvocation } from './invocation.ts';
 
@@ -15,6 +23,7 @@ export interface LambdaFunction {
 
 /** What a function that threw, or ran out of time, answers. */
 export type FunctionError = { errorType: string; errorMessage: string; trace: string[] };
+type Run = { text: string; error?: undefined } | { text?: undefined; error: FunctionError };
 export type InvokeResult = { payload: Json; error?: undefined } | { error: FunctionError };
 
 export interface LambdaOptions {
@@ -23,6 +32,8 @@ export interface LambdaOptions {
   callerForRole: (roleArn: string, session: string) => Caller;
   /** The way function code's SDK clients take to the services. It asks `currentCaller` who calls. */
   transport: InProcessTransport;
+  /** How they are answered without the wire; undefined when they are not. */
+  directly?: CallAws | undefined;
   /** Ends waiting for retries. */
   signal: AbortSignal;
   /** Told of each event that an asynchronous invocation gave up. */
@@ -51,32 +62,45 @@ export function createLambda(options: LambdaOptions): Lambda {
     return found;
   }
 
-  const callerOf = ({ name, roleArn }: LambdaFunction) => options.callerForRole(roleArn, name);
+  const callers = new Map<string, Caller>();
+  function callerOf({ name, roleArn }: LambdaFunction): Caller {
+    const caller = callers.get(name) ?? options.callerForRole(roleArn, name);
+    callers.set(name, caller);
+    return caller;
+  }
 
-  async function run(lambdaFunction: LambdaFunction, payload: Json): Promise<InvokeResult> {
+  /** What ends the time limits of the runs that have not answered. */
+  const underWay = new Set<AbortController>();
+  signal.addEventListener('abort', () => underWay.forEach((run) => void run.abort(signal.reason)), { once: true });
+
+  /** `payload` must be the function's own; JSON carries its answer. */
+  async function run(lambdaFunction: LambdaFunction, payload: Json): Promise<Run> {
     const requestId = uuid();
     const deadline = clock.now() + lambdaFunction.timeoutSeconds * 1_000;
     const invocation: Invocation = {
       functionName: lambdaFunction.name,
       caller: callerOf(lambdaFunction),
       transport: options.transport,
+      directly: options.directly,
       now: () => clock.now(),
       uuid,
       ended: false,
     };
-    const done = new AbortController();
     const answer = runInvocation(invocation, async () => {
       const context = contextOf(lambdaFunction, requestId, () => deadline - clock.now());
-      return lambdaFunction.handler(copy(payload), context);
+      return lambdaFunction.handler(payload, context);
     }).then(
-      (result): InvokeResult => ({ payload: copy(result) }),
-      (error: unknown): InvokeResult => ({ error: describeError(error) }),
+      (result): Run => ({ text: JSON.stringify(result) ?? 'null' }),
+      (error: unknown): Run => ({ error: describeError(error) }),
     );
+    const done = new AbortController();
+    underWay.add(done);
     const timeUp = clock
-      .sleep(deadline - clock.now(), AbortSignal.any([done.signal, signal]))
-      .then((): InvokeResult => ({ error: timedOut(requestId, lambdaFunction.timeoutSeconds) }));
+      .sleep(deadline - clock.now(), done.signal)
+      .then((): Run => ({ error: timedOut(requestId, lambdaFunction.timeoutSeconds) }));
     const result = await Promise.race([answer, timeUp]);
     invocation.ended = true;
+    underWay.delete(done);
     // With a reason, for without one an error with its stack is made each time.
     done.abort('answered');
     return result;
@@ -84,7 +108,7 @@ export function createLambda(options: LambdaOptions): Lambda {
 
   async function runAsynchronously(lambdaFunction: LambdaFunction, payload: Json): Promise<void> {
     for (const pause of [...ASYNC_RETRY_PAUSES_MS, undefined]) {
-      const { error } = await run(lambdaFunction, payload);
+      const { error } = await run(lambdaFunction, copy(payload));
       if (error === undefined || signal.aborted) return;
       if (pause === undefined) {
         options.report(`${lambdaFunction.name} failed for good on an event: ${error.errorType}: ${error.errorMessage}`);
@@ -96,7 +120,10 @@ export function createLambda(options: LambdaOptions): Lambda {
 
   return {
     put: (lambdaFunction) => void functions.set(lambdaFunction.name, lambdaFunction),
-    invoke: async (name, payload) => run(find(name), payload),
+    async invoke(name, payload) {
+      const { text, error } = await run(find(name), copy(payload));
+      return error === undefined ? { payload: JSON.parse(text) as Json } : { error };
+    },
     callerOf: (name) => callerOf(find(name)),
 
     demands(operation, input) {
@@ -112,7 +139,7 @@ export function createLambda(options: LambdaOptions): Lambda {
         case 'RequestResponse': {
           const result = await run(lambdaFunction, payload);
           const common = { StatusCode: 200, ExecutedVersion: '$LATEST' };
-          if (result.error === undefined) return { ...common, Payload: JSON.stringify(result.payload) };
+          if (result.error === undefined) return { ...common, Payload: result.text };
           return { ...common, FunctionError: 'Unhandled', Payload: JSON.stringify(result.error) };
         }
         case 'Event':
@@ -125,8 +152,14 @@ export function createLambda(options: LambdaOptions): Lambda {
   };
 }
 
-/** Functions and callers share no objects, and what JSON can't carry is lost, as between processes. */
-const copy = (value: unknown): Json => (value === undefined ? null : (JSON.parse(JSON.stringify(value)) as Json));
+/** Functions and callers share no objects, as between processes. */
+function copy(value: Json): Json {
+  if (Array.isArray(value)) return value.map(copy);
+  if (typeof value !== 'object' || value === null) return value;
+  const copied: JsonObject = {};
+  for (const name in value) if (value[name] !== undefined) copied[name] = copy(value[name]!);
+  return copied;
+}
 
 function parsePayload(payload: Json | undefined): Json {
   if (payload === undefined) return {};

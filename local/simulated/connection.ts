@@ -9,11 +9,12 @@ import type {
 import type { DomainSummary } from '../../contract/facts.ts';
 import { CopyJob } from './copy-job.ts';
 import type { SimulatedFleet } from './fleet.ts';
-import { guestXml } from './guest-xml.ts';
+import { guestXml, macOf } from './guest-xml.ts';
 import { type CallName, type Copy, refusal, type SimulatedHost, silence } from './host.ts';
 import type { SimulatedProcess } from './process.ts';
 
 const MIGRATION_PORT = 49_152;
+const MIB = 1_048_576;
 const NO_COOKIE = Buffer.alloc(0);
 /** One call to a daemon on the same network. */
 const CALL_MS = 1;
@@ -141,6 +142,8 @@ export class SimulatedConnection implements MigrationTarget {
       const { guest } = sent.mustHave(name);
       const copy: Copy = { guest, state: 'incoming', detail: 'paused (migrating)', preparedBy: this, runningSince: 0 };
       this.host.put(copy);
+      // The connection went while the call was on its way to the daemon.
+      if (!this.#daemonOpen) this.host.remove(name);
       return { cookie: NO_COOKIE, uri: `tcp:${this.host.spec.address}:${MIGRATION_PORT}` };
     });
   }
@@ -159,6 +162,8 @@ export class SimulatedConnection implements MigrationTarget {
       if (this.host.copies.get(name) !== copy) throw refusal('the QEMU of the incoming copy has died');
       const running = this.host.run(copy.guest, 'running (migrated)');
       if (copy.lastJob !== undefined) running.lastJob = copy.lastJob;
+      if (copy.guest.unannounced)
+        this.host.change(Object.assign(running, { unheard: true }), 'running', running.detail);
       return { cookie: NO_COOKIE };
     });
   }
@@ -214,13 +219,15 @@ export class SimulatedConnection implements MigrationTarget {
 
   /** Ties an outgoing job to this connection. */
   owns(copy: Copy): void {
-    this.#jobs.add(() => {
+    const drop = () => {
       // A Confirm under way is gone through with.
       if (copy.confirming) return;
       // After Perform only Confirm could say how it went: the copy stays paused, without a job.
       if (!copy.performed) copy.outgoing?.end(silence(`the client's connection was lost`));
       delete copy.outgoing;
-    });
+    };
+    this.#jobs.add(drop);
+    if (!this.#daemonOpen) drop();
   }
 }
 
@@ -286,6 +293,40 @@ class SimulatedDomain implements Domain {
     });
   }
 
+  residentBytes() {
+    return this.#with('find', async ({ guest }) => guest.memoryMiB * MIB);
+  }
+
+  startDirtyRateCalc(seconds: number) {
+    return this.#with('find', async (copy) => {
+      if (copy.state !== 'running') throw refusal('domain is not running');
+      copy.writingLook = { seconds, endsAt: this.#connection.fleet.clock.now() + seconds * 1_000 };
+    });
+  }
+
+  dirtyBytesPerSecond() {
+    return this.#with('find', async ({ writingLook, guest: { dirtyMiBps, workingSetMiB } }) => {
+      if (writingLook === undefined || this.#connection.fleet.clock.now() < writingLook.endsAt) return undefined;
+      const { seconds } = writingLook;
+      return (Math.min(workingSetMiB, dirtyMiBps * seconds) / seconds) * MIB;
+    });
+  }
+
+  /** No guest has an agent; hosts have talked to every guest. */
+  guestAddresses(source: 'guest-agent' | 'arp') {
+    return this.#with('find', async ({ guest }) => {
+      if (source === 'guest-agent') throw refusal('QEMU guest agent is not configured');
+      return guest.address === undefined ? [] : [{ mac: macOf(guest), addresses: [guest.address] }];
+    });
+  }
+
+  announce() {
+    return this.#with('find', async (copy) => {
+      delete copy.unheard;
+      this.#connection.host.change(copy, copy.state, copy.detail);
+    });
+  }
+
   diskErrors() {
     return this.#with('find', async () => [] as string[]);
   }
@@ -325,6 +366,7 @@ class SimulatedDomain implements Domain {
   perform({ uri }: { uri: string }) {
     return this.#with('perform', async (copy) => {
       const { fleet } = this.#connection;
+      mustHaveJob(copy);
       const target = fleet.at(/^tcp:(.*):\d+$/.exec(uri)?.[1] ?? '');
       // Statistics and time count from here; Begin's job is only a lock.
       const job = new CopyJob(fleet.clock, copy.guest, this.#connection.host.spec.linkMiBps);
@@ -370,8 +412,9 @@ class SimulatedDomain implements Domain {
       copy.confirming = true;
       await this.#connection.fleet.clock.sleep(CONFIRM_MS);
       delete copy.confirming;
-      if (host.restarts !== restarts) throw silence('the daemon was restarted');
       delete copy.outgoing;
+      // A new daemon knows of no job.
+      if (host.restarts !== restarts) throw silence('the daemon was restarted');
       copy.performed = false;
       if (!cancelled) host.remove(this.name);
       else if (copy.state === 'migrating-paused') host.change(copy, 'running', 'running (migration canceled)');

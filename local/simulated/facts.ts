@@ -1,7 +1,9 @@
 import type { HostFacts } from '../../agent/host/facts.ts';
 import type { SimulatedFleet } from './fleet.ts';
+import { simulatedProbe } from './probe.ts';
 
 const ROUND_TRIP_MS = 0.2;
+const MIB = 1_048_576;
 
 /** SIMULATED: what a host of the fleet finds out about itself. All hosts have br0 and one shared file system. */
 export function simulatedFacts(fleet: SimulatedFleet, hostId: string): HostFacts {
@@ -26,12 +28,15 @@ export function simulatedFacts(fleet: SimulatedFleet, hostId: string): HostFacts
     },
     interfaceKind: async (name) => (name === 'br0' ? 'bridge' : 'absent'),
     masterOf: async () => 'br0',
-    async ping(address) {
-      return fleet
-        .hosts()
-        .some(({ copies }) =>
-          [...copies.values()].some(({ guest, state }) => guest.address === address && state === 'running'),
-        );
+    ping: async (address) => fleet.answersAt(address),
+    probe: (address) => simulatedProbe(fleet, address),
+    async sendLinkTest(address) {
+      const to = fleet.at(address);
+      const up = to?.reachable === true && fleet.network.isUp(hostId, to.spec.hostId);
+      const { linkMiBps, linkTestsPass } = fleet.host(hostId).spec;
+      return up && linkTestsPass ? { bytesPerSecond: linkMiBps * MIB } : { why: 'no answer' };
     },
+    receiveLinkTest: async () => {},
+    guestResidentBytes: async () => undefined,
   };
 }

@@ -23,6 +23,7 @@ export class SimulatedFleet {
   /** Names of files on the storage that all hosts share. */
   readonly sharedFiles = new Set<string>();
   readonly #hosts = new Map<string, SimulatedHost>();
+  readonly #lookers = new Set<() => void>();
   #guests = 0;
 
   constructor(clock: Clock, random: () => number = () => 0) {
@@ -35,10 +36,20 @@ export class SimulatedFleet {
     const number = this.#hosts.size + 1;
     const address = spec.address ?? `10.0.${number >> 8}.${number & 255}`;
     const host = new SimulatedHost(
-      { address, libvirtUri: `qemu+tcp://${address}/system`, memoryMiB: 262_144, linkMiBps: 1_100, ...spec },
+      {
+        address,
+        libvirtUri: `qemu+tcp://${address}/system`,
+        memoryMiB: 262_144,
+        linkMiBps: 1_100,
+        linkTestsPass: true,
+        ...spec,
+      },
       uuidOf('host', number),
       this.clock,
-      (vm) => this.onChange(vm),
+      (vm) => {
+        this.onChange(vm);
+        for (const look of this.#lookers) look();
+      },
     );
     this.#hosts.set(spec.hostId, host);
     return host;
@@ -72,6 +83,21 @@ export class SimulatedFleet {
 
   at(address: string): SimulatedHost | undefined {
     return this.hosts().find(({ spec }) => spec.address === address);
+  }
+
+  /** Whether a guest answers at this address. */
+  answersAt(address: string): boolean {
+    return this.hosts().some(({ copies }) =>
+      [...copies.values()].some(
+        ({ guest, state, unheard }) => guest.address === address && state === 'running' && unheard !== true,
+      ),
+    );
+  }
+
+  /** Calls `look` after every change of a copy's state; returns what ends that. */
+  onEachChange(look: () => void): () => void {
+    this.#lookers.add(look);
+    return () => this.#lookers.delete(look);
   }
 
   /** Connects from one host to a libvirt URI; a URI without a host name is the host's own. */

@@ -1,7 +1,11 @@
 import type { Guest } from './host.ts';
 
+/** SIMULATED: of the guest's one interface. */
+export const macOf = ({ uuid }: Guest): string => `52:54:00:${uuid.slice(-6).replace(/(..)(?=.)/g, '$1:')}`;
+
 /** SIMULATED: the domain XML of a guest with one network disk and one interface on br0. */
-export function guestXml({ name, uuid, memoryMiB, vcpus }: Guest): string {
+export function guestXml(guest: Guest): string {
+  const { name, uuid, memoryMiB, vcpus } = guest;
   return `<domain type='kvm'>
   <name>${name}</name>
   <uuid>${uuid}</uuid>
@@ -16,6 +20,7 @@ export function guestXml({ name, uuid, memoryMiB, vcpus }: Guest): string {
       <target dev='vda' bus='virtio'/>
     </disk>
     <interface type='bridge'>
+      <mac address='${macOf(guest)}'/>
       <source bridge='br0'/>
       <target dev='tap-${name}'/>
       <model type='virtio'/>

@@ -11,6 +11,8 @@ export interface Guest extends Load {
   persistent: boolean;
   /** Where it answers ICMP echo. */
   address?: string;
+  /** The network does not learn of its moves by itself: after each it answers only once it is announced again. */
+  unannounced?: boolean;
 }
 
 /** SIMULATED: one host's domain: the VM itself, or a copy of it that a migration receives or has left. */
@@ -28,6 +30,10 @@ export interface Copy {
   /** Breaks the stream that an incoming copy receives. */
   stream?: () => void;
   lastJob?: JobStats;
+  /** How much of its memory the guest changes is being looked at, or was. */
+  writingLook?: { seconds: number; endsAt: number };
+  /** It came here by a migration and the network does not know. */
+  unheard?: boolean;
   runningSince: number;
 }
 
@@ -38,6 +44,8 @@ export interface HostSpec {
   memoryMiB: number;
   /** Speed of its link for a copy that leaves. */
   linkMiBps: number;
+  /** Whether a firewall lets through the port that bandwidth is measured by. */
+  linkTestsPass: boolean;
 }
 
 /** Calls that faults can be put in the way of. */
@@ -103,6 +111,15 @@ export class SimulatedHost {
     if (copy === undefined || copy.state === 'shutoff') return false;
     this.end(copy, 'shut off (crashed)');
     return true;
+  }
+
+  /** Everything on the host is gone at once, its daemon's memory with it. It stays away until it becomes reachable. */
+  losePower(): void {
+    this.#restarts += 1;
+    this.becomeUnreachable();
+    for (const copy of [...this.copies.values()]) {
+      if (copy.state !== 'shutoff') this.end(copy, 'shut off (unknown)');
+    }
   }
 
   /** Nobody reaches the host any more (its guests run on, if it lives). */

@@ -28,8 +28,9 @@ export function manage(
   const nodeId = `mi-${String(number).padStart(17, '0')}`;
   const node = simulatedNode(fleet, hostId, { ...options, clock: fleet.clock, dynamo: () => dynamo });
   const { credentials, mailboxUserId } = aws.registerNode(nodeId, node);
-  const dynamo = DynamoDBDocumentClient.from(new DynamoDBClient(aws.inProcess(credentials)), {
+  const client = DynamoDBDocumentClient.from(new DynamoDBClient(aws.inProcess(credentials)), {
     marshallOptions: { removeUndefinedValues: true },
   });
+  const dynamo = aws.answering(client, credentials);
   return { nodeId, node, mailbox: mailboxUserId, dynamo, registration: { nodeId, address, libvirtUri } };
 }

@@ -21,13 +21,14 @@ export class SimulatedMovers implements Movers {
   async start(order: Parameters<Movers['start']>[0]): Promise<void> {
     // A second process for the same migration ends at once; whoever asks is answered by the first.
     if (this.#running.has(order.migrationId)) return;
-    const { hostId = order.hostId, mailbox, clock, localUri, log, connect, watch } = this.#options;
+    const { hostId = order.hostId, mailbox, clock, localUri, log, facts, connect, watch } = this.#options;
     const process = new SimulatedProcess('mover', hostId, order.migrationId, watch);
     const surroundings: MoverDeps = {
       mailbox: process.mailbox(mailbox),
       clock: process.clock(clock),
       connect: (uri) => process.connect(() => connect(uri, process)),
       localUri,
+      facts: process.facts(facts),
       log,
     };
     const mover = new Mover(surroundings, order);

@@ -35,6 +35,8 @@ export interface SimulatedNode extends NodeExecutor {
   killMovers(): void;
   /** Kills one process of the host, an agent's or a mover's. */
   kill(process: SimulatedProcess): void;
+  /** Kills them all. */
+  killAll(): void;
 }
 
 /**
@@ -47,20 +49,28 @@ export interface SimulatedNode extends NodeExecutor {
  */
 export function simulatedNode(fleet: SimulatedFleet, hostId: string, options: SimulatedNodeOptions): SimulatedNode {
   let host: Surroundings | undefined;
+  const agents = new Set<SimulatedProcess>();
   return {
     async run({ script, env }, signal) {
       const all = { ...exportsOf(script), ...env };
       const requestId = all.SSM_requestId ?? '';
       const process = new SimulatedProcess('agent', hostId, requestId.split('.')[0]!, options.watch);
       signal.addEventListener('abort', () => process.kill(), { once: true });
-      if (signal.aborted) process.kill();
+      // On a host without power nothing begins.
+      if (signal.aborted || !fleet.host(hostId).reachable) process.kill();
+      agents.add(process);
       return outcomeOf(async () => {
         // The same for every command: movers outlive the one that started them.
         host ??= surroundingsOf(fleet, hostId, all, options);
         const outcome = await runRequest(requestId, depsOf(host, process));
         options.ran?.(requestId, outcome);
         return outcome;
-      });
+      }).finally(() => agents.delete(process));
+    },
+    killAll() {
+      host?.movers.killAll();
+      for (const process of agents) process.kill();
+      agents.clear();
     },
     killMovers: () => host?.movers.killAll(),
     kill(process) {
@@ -93,10 +103,11 @@ function surroundingsOf(
       return alter.connection?.(connection) ?? connection;
     },
     mailbox: alter.mailbox?.(mailbox) ?? mailbox,
+    facts: simulatedFacts(fleet, hostId),
   };
   const movers = new SimulatedMovers({ ...own, hostId, log, ...(watch && { watch }) });
   const altered = alter.movers?.(movers) ?? movers;
-  return { ...own, facts: simulatedFacts(fleet, hostId), movers, altered, hostId };
+  return { ...own, movers, altered, hostId };
 }
 
 /** What one run of the agent sees: all of it ends with its process. */
@@ -106,6 +117,7 @@ function depsOf({ altered, ...host }: Surroundings, process: SimulatedProcess): 
     movers: altered,
     mailbox: process.mailbox(host.mailbox),
     clock: process.clock(host.clock),
+    facts: process.facts(host.facts),
     connect: (uri) => process.connect(() => host.connect(uri, process)),
   };
 }

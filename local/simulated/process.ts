@@ -1,5 +1,7 @@
+import type { HostFacts } from '../../agent/host/facts.ts';
 import type { Hypervisor } from '../../agent/hypervisor.ts';
 import type { Mailbox } from '../../agent/mailbox.ts';
+import type { Probe } from '../../agent/observe/probe.ts';
 import type { Clock } from '../../contract/clock.ts';
 
 /**
@@ -26,6 +28,7 @@ export class SimulatedProcess {
   readonly migrationId: string;
   readonly #watch: WatchBoundaries | undefined;
   readonly #connections = new Set<Hypervisor>();
+  readonly #probes = new Set<Probe>();
   #dead = false;
 
   constructor(kind: 'agent' | 'mover', hostId: string, migrationId: string, watch?: WatchBoundaries) {
@@ -39,6 +42,7 @@ export class SimulatedProcess {
     if (this.#dead) return;
     this.#dead = true;
     for (const connection of this.#connections) void connection.close();
+    for (const probe of this.#probes) void probe.stop();
   }
 
   /** A call to the outside: the process can be killed before it, during it and right after it. */
@@ -82,6 +86,18 @@ export class SimulatedProcess {
       report: (report) => this.call('report', () => mailbox.report(report)),
       readTicket: (id) => this.call('readTicket', () => mailbox.readTicket(id)),
       commit: (id, mover) => this.call('commit', () => mailbox.commit(id, mover)),
+    };
+  }
+
+  /** Its probes end with it. */
+  facts(facts: HostFacts): HostFacts {
+    return {
+      ...facts,
+      probe: (address) => {
+        const probe = facts.probe(address);
+        this.#probes.add(probe);
+        return probe;
+      },
     };
   }
 

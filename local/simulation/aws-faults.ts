@@ -6,15 +6,27 @@ export type Call = Parameters<Interceptor>[0];
 /** Who makes a call, as faults name it: a function by its construct's name, `machine`, `host`; and the writes that matter most. */
 export function pointOf({ service, operation, input, caller }: Call): string | undefined {
   if (service === 'streams') return 'stream';
-  const session = caller.userId.slice(caller.userId.indexOf(':') + 1);
+  const who = whoIs(caller.userId);
   if (operation === 'DeleteItem' && (input.Key as KeyOf)?.sk?.S === 'LOCK') return 'unlock';
   const ticket = operation === 'UpdateItem' && String((input.Key as KeyOf)?.sk?.S).startsWith('TICKET#');
-  if (session.startsWith('mi-')) return ticket ? 'commit' : 'host';
-  if (session === 'StepFunctions') return ticket ? 'revoke' : 'machine';
+  if (ticket && who === 'host') return 'commit';
+  return ticket && who === 'machine' ? 'revoke' : who;
+}
+type KeyOf = { sk?: { S?: string } } | undefined;
+
+const known = new Map<string, string | undefined>();
+
+function whoIs(userId: string): string | undefined {
+  if (!known.has(userId)) known.set(userId, nameOf(userId.slice(userId.indexOf(':') + 1)));
+  return known.get(userId);
+}
+
+function nameOf(session: string): string | undefined {
+  if (session.startsWith('mi-')) return 'host';
+  if (session === 'StepFunctions') return 'machine';
   const name = /^Handoff-?([A-Z][A-Za-z]*?)[0-9A-F]{8}/.exec(session)?.[1];
   return name?.replace(/[A-Z]/g, (letter, index) => `${index > 0 ? '-' : ''}${letter.toLowerCase()}`);
 }
-type KeyOf = { sk?: { S?: string } } | undefined;
 
 /** The migration a call is about, where it says so. */
 export function migrationOf({ input }: Call): string | undefined {

@@ -11,6 +11,8 @@ interface End {
   fleet: SimulatedFleet;
   ledger: Ledger;
   routes: ReadonlyMap<string, Route>;
+  /** Whether AWS does not reach a host. */
+  away(hostId: string): boolean;
   /** Whether to check anything, or only to count. */
   check: boolean;
 }
@@ -33,12 +35,12 @@ export async function tellUnsettled(aws: EmbeddedAws, say: (what: string) => voi
 }
 
 /** When all is quiet: what must hold then. Returns how many migrations ended in which way. */
-export async function lookAtEnd({ aws, fleet, ledger, routes, check }: End): Promise<Record<string, number>> {
+export async function lookAtEnd({ aws, fleet, ledger, routes, away, check }: End): Promise<Record<string, number>> {
   const control = await scan(aws, String(aws.outputs.ControlTable));
   const records = control.filter(({ entity }) => entity?.S === 'MIGRATION');
   const statusOf = new Map(records.map((record) => [text(record, 'migrationId'), text(record, 'status')]));
   const outcomes: Record<string, number> = {};
-  for (const migrationId of routes.keys()) {
+  for (const migrationId of new Set([...routes.keys(), ...statusOf.keys()])) {
     const status = statusOf.get(migrationId) ?? 'REFUSED';
     outcomes[status] = (outcomes[status] ?? 0) + 1;
   }
@@ -54,8 +56,9 @@ export async function lookAtEnd({ aws, fleet, ledger, routes, check }: End): Pro
   const waiting = new Set(
     records.filter((record) => text(record, 'status') === 'NEEDS_OPERATOR').map((r) => text(r, 'vm')),
   );
-  // Recovery has settled without a host that did not answer, and says so: what is left there is for when it is back.
-  const flagged = flaggedBy(control);
+  // Recovery has settled without a host that did not answer, and says so: what is left there is put right when it is back.
+  const flags = control.filter(({ pk }) => pk?.S === 'FLAGS');
+  const flagged = new Set(flags.filter((flag) => away(text(flag, 'hostId'))).map((flag) => text(flag, 'vm')));
   const vms = new Set(fleet.hosts().flatMap(({ copies }) => [...copies.keys()]));
   for (const vm of vms) {
     if (ledger.harmed.has(vm) || waiting.has(vm)) continue;
@@ -73,13 +76,6 @@ export async function lookAtEnd({ aws, fleet, ledger, routes, check }: End): Pro
     { fleet, ledger },
   );
   return outcomes;
-}
-
-function flaggedBy(control: readonly Item[]): Set<string> {
-  const decisions = control.filter((item) => (item.detail?.M as unknown as Item | undefined)?.flagged?.S !== undefined);
-  const ids = new Set(decisions.map((item) => text(item, 'pk')));
-  const records = control.filter((item) => item.entity?.S === 'MIGRATION' && ids.has(text(item, 'pk')));
-  return new Set(records.map((record) => text(record, 'vm')));
 }
 
 /** A destination that runs although its ticket was revoked: nothing recovery could decide would be right. */

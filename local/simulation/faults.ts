@@ -32,6 +32,7 @@ export const FAULT_KINDS = {
   'mover-killed': 'a mover is killed between any two steps',
   'libvirtd-restarted': "a host's libvirt daemon is restarted",
   'qemu-killed': "a VM's QEMU, or a copy of it, is killed",
+  'host-crashed': 'a host loses power: its VMs, movers and agents are gone, and it is away for a while or for good',
   partition: 'AWS, the source and the destination: two of them do not reach each other, for a while or for good',
   cancel: 'a person cancels a migration',
   'forged-report': 'a host lies for a while: it reports on what its peers are asked',
@@ -120,6 +121,11 @@ const SHAPES: Record<FaultKind, Omit<Dish, 'kind'>> = {
   'mover-killed': { points: { ...MOVER_STEPS, ...DAEMON_STEPS } },
   'libvirtd-restarted': { points: { ...MOVER_STEPS, ...DAEMON_STEPS, ...AGENT_STEPS } },
   'qemu-killed': { points: { ...MOVER_STEPS, ...DAEMON_STEPS, ...AGENT_STEPS } },
+  'host-crashed': {
+    points: { ...MOVER_STEPS, ...DAEMON_STEPS, ...AGENT_STEPS },
+    ms: [1_000, HOUR],
+    forGood: 0.2,
+  },
   partition: {
     points: { ...MOVER_STEPS, ...DAEMON_STEPS, ...AGENT_STEPS, ...HOST_CALLS },
     ms: [100, HOUR],
@@ -158,24 +164,29 @@ export function planFaults(random: () => number, menu: readonly Dish[], migratio
 
 /** Counts what happens, and says which faults are due. */
 export class Schedule {
-  readonly #due = new Map<string, Fault[]>();
-  readonly #counts = new Map<string, number>();
+  readonly #before = new Map<string, Due>();
+  readonly #after = new Map<string, Due>();
 
   constructor(plan: readonly Fault[]) {
     for (const fault of plan) {
-      const key = keyOf(fault.point, fault.after);
-      this.#due.set(key, [...(this.#due.get(key) ?? []), fault]);
+      const points = fault.after ? this.#after : this.#before;
+      const due = points.get(fault.point) ?? { faults: [], count: 0 };
+      due.faults.push(fault);
+      points.set(fault.point, due);
     }
   }
 
-  next(point: string, after: boolean): Fault[] {
-    const key = keyOf(point, after);
-    const due = this.#due.get(key);
-    if (due === undefined) return [];
-    const count = (this.#counts.get(key) ?? 0) + 1;
-    this.#counts.set(key, count);
-    return due.filter(({ nth }) => nth === count);
+  next(point: string, after: boolean): readonly Fault[] {
+    const due = (after ? this.#after : this.#before).get(point);
+    if (due === undefined) return NONE;
+    due.count += 1;
+    return due.faults.filter(({ nth }) => nth === due.count);
   }
 }
 
-const keyOf = (point: string, after: boolean): string => `${point}${after ? ' after' : ''}`;
+interface Due {
+  faults: Fault[];
+  /** How often the point came up so far. */
+  count: number;
+}
+const NONE: readonly Fault[] = [];

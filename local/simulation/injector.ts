@@ -50,6 +50,11 @@ export class Injector {
     this.#schedule = new Schedule(options.plan);
   }
 
+  /** Whether a host's SSM agent is not connected. */
+  isAway(hostId: string): boolean {
+    return (this.#away.get(hostId) ?? 0) > 0;
+  }
+
   /** Around every call of AWS. */
   async call(call: Call, next: () => Promise<JsonObject>): Promise<JsonObject> {
     const point = pointOf(call);
@@ -168,6 +173,11 @@ export class Injector {
         harm(vm);
         fleet.host(either).killQemu(vm);
         return;
+      case 'host-crashed':
+        if (!fleet.host(either).reachable) return;
+        injected(fault, `${either}, ${at}`);
+        this.#crash(either, fault.ms);
+        return;
       case 'node-offline':
         injected(fault, `${either}, ${at}`);
         this.#offline(either, fault.ms);
@@ -186,6 +196,17 @@ export class Injector {
         this.#cut(a, b, fault.ms);
       }
     }
+  }
+
+  #crash(hostId: string, ms: number | undefined): void {
+    const { fleet, hosts, harm } = this.#options;
+    const host = fleet.host(hostId);
+    // A copy that is still received is not the VM: that one must not be lost with it.
+    for (const [vm, { state }] of host.copies) if (state !== 'incoming' && state !== 'shutoff') harm(vm);
+    hosts.get(hostId)!.node.killAll();
+    host.losePower();
+    this.#offline(hostId, ms);
+    if (ms !== undefined) void fleet.clock.sleep(ms).then(() => host.becomeReachable());
   }
 
   #cut(a: string, b: string, ms: number | undefined): void {
@@ -241,9 +262,9 @@ export class Injector {
   }
 
   #hostOf({ caller }: Call): string | undefined {
-    const nodeId = caller.userId.slice(caller.userId.indexOf(':') + 1);
-    if (!nodeId.startsWith('mi-')) return undefined;
-    return [...this.#options.hosts].find(([, host]) => host.nodeId === nodeId)?.[0];
+    if (!caller.userId.includes(':mi-')) return undefined;
+    for (const [hostId, { mailbox }] of this.#options.hosts) if (mailbox === caller.userId) return hostId;
+    return undefined;
   }
 
   #say<T>(fault: Fault, { service, operation }: Call, error: T): T {

@@ -86,7 +86,9 @@ export class Ledger {
     const home = this.#homes.get(vm);
     if (at === undefined || at === home) return;
     this.#homes.set(vm, at);
-    if (home !== undefined && !this.#mayRunAt(vm, at)) {
+    // A transient VM that ended there leaves nothing on the destination to tell that it ever ran.
+    const untold = this.harmed.has(vm) && !this.#fleet.host(at).copies.get(vm)!.guest.persistent;
+    if (home !== undefined && !untold && !this.#mayRunAt(vm, at)) {
       this.violated('runs only after the commit', `${vm} was started on ${at} without a committed ticket`);
     }
   }
@@ -114,13 +116,14 @@ export class Ledger {
   }
 
   /** A claim, and the success that is reported of it. */
-  #agentWrote(sk: string, text: string): void {
+  #agentWrote(sk: string, values: Attributes): void {
     const requestId = sk.slice(sk.indexOf('#') + 1);
     if (sk.startsWith('ORDER#')) this.#claimedAt.set(requestId, this.#fleet.clock.now());
     const claimedAt = this.#claimedAt.get(requestId);
+    const report = values[':report']?.M as unknown as Attributes | undefined;
+    if (!sk.startsWith('REPORT#') || report?.kind?.S !== 'succeeded' || claimedAt === undefined) return;
     const expiresAt = this.#expiresAt.get(requestId);
-    if (!sk.startsWith('REPORT#') || !text.includes('"succeeded"') || claimedAt === undefined) return;
-    if (/\.inspect\.source\./.test(requestId) && !text.includes('"not-asked"'))
+    if (/\.inspect\.source\./.test(requestId) && !JSON.stringify(report).includes('"not-asked"'))
       this.#fenced.add(migrationOf(requestId));
     if (expiresAt !== undefined && claimedAt > expiresAt) {
       this.violated('an expired order is not carried out', `${requestId} was begun ${claimedAt - expiresAt} ms late`);
@@ -135,11 +138,12 @@ export class Ledger {
 
   /** Reads again what a call that was made may have changed. */
   async observe({ service, operation, input, caller }: Call): Promise<void> {
-    if (service !== 'dynamodb') return;
+    if (service !== 'dynamodb' || !WRITES.includes(operation)) return;
     if (operation === 'PutItem') this.#orderGiven(input);
     if (operation === 'UpdateItem' && caller.userId.includes(':mi-')) {
-      this.#agentWrote(String((input.Key as Attributes).sk?.S), JSON.stringify(input.ExpressionAttributeValues));
+      this.#agentWrote(String((input.Key as Attributes).sk?.S), input.ExpressionAttributeValues as Attributes);
     }
+    if (operation === 'UpdateItem') this.#checkMaintenance(input);
     for (const { table, key, text } of touched(input)) {
       const sk = key.sk?.S;
       if (typeof sk !== 'string') continue;
@@ -147,6 +151,15 @@ export class Ledger {
       else if (sk === 'LOCK') await this.#readLock(table, key);
       // Progress does not concern the outcome.
       else if (sk === 'RECORD' && (text.includes('endedAt') || this.#hasEnded(key))) await this.#readRecord(table, key);
+    }
+  }
+
+  #checkMaintenance({ Key, ExpressionAttributeValues: values }: JsonObject): void {
+    const { pk, sk } = Key as Attributes;
+    if (pk?.S !== 'HOSTS' || (values as Attributes | undefined)?.[':maintenance'] === undefined) return;
+    this.#say(`${sk?.S} is in maintenance`);
+    for (const [vm, { state }] of this.#fleet.host(String(sk?.S)).copies) {
+      if (state !== 'shutoff') this.violated('a host in maintenance is empty', `${vm} is ${state} on ${sk?.S}`);
     }
   }
 
@@ -174,7 +187,8 @@ export class Ledger {
     if (now === before) return;
     if (now === undefined) this.#locks.delete(vm);
     else this.#locks.set(vm, now);
-    if (before !== undefined && this.records.get(before)?.endedAt === undefined) {
+    // A follow-up holds it in the name of its execution.
+    if (before !== undefined && this.records.get(before.replace(/\.\d+$/, ''))?.endedAt === undefined) {
       this.violated('a lock stays with its owner', `the lock of ${vm} was taken from ${before} before its end`);
     }
   }
@@ -215,17 +229,14 @@ interface Touched {
   text: string;
 }
 
-function touched(input: JsonObject): Touched[] {
-  const writes = (input.TransactItems as JsonObject[] | undefined)?.flatMap((item) => Object.values(item)) ?? [input];
+const WRITES: readonly string[] = ['PutItem', 'UpdateItem', 'DeleteItem', 'TransactWriteItems'];
+
+function touched({ TransactItems, ...single }: JsonObject): Touched[] {
+  const writes = (TransactItems as JsonObject[] | undefined)?.flatMap((item) => Object.values(item)) ?? [single];
   return (writes as JsonObject[]).flatMap((write) => {
-    if (write.UpdateExpression === undefined && write.Item === undefined && !('Key' in write)) return [];
-    const from = (write.Key ?? write.Item) as Attributes;
-    if (from?.pk === undefined || from.sk === undefined) return [];
-    const text = write.Item !== undefined ? 'endedAt' : JSON.stringify(write.ExpressionAttributeNames ?? {});
-    const isRead =
-      input.TransactItems === undefined && write.UpdateExpression === undefined && write.Item === undefined;
-    const isDelete = isRead && write.ConditionExpression !== undefined;
-    if (isRead && !isDelete && from.sk.S !== 'LOCK') return [];
-    return [{ table: String(write.TableName), key: { pk: from.pk, sk: from.sk }, text }];
+    const { pk, sk } = (write.Key ?? write.Item) as Attributes;
+    if (pk === undefined || sk === undefined) return [];
+    const text = write.Item !== undefined ? 'endedAt' : Object.values(write.ExpressionAttributeNames ?? {}).join();
+    return [{ table: String(write.TableName), key: { pk, sk }, text: `${text} ${write.UpdateExpression ?? ''}` }];
   });
 }

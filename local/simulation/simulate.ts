@@ -41,7 +41,7 @@ export async function simulate({ seeds, goOn, after, ...world }: Batch): Promise
     const { user, system } = process.cpuUsage(began);
     spent += (user + system) / 1_000_000;
     totals.seeds += 1;
-    totals.migrations += world.migrations;
+    totals.migrations += Object.values(result.outcomes).reduce((sum, count) => sum + count, 0);
     totals.migrationsPerSecond = Math.round((totals.migrations / spent) * 10) / 10;
     for (const { kind } of result.injected) totals.faults[kind] = (totals.faults[kind] ?? 0) + 1;
     for (const [status, count] of Object.entries(result.outcomes)) {

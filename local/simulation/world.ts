@@ -2,8 +2,10 @@ import { type EmbeddedAws, startEmbeddedAws } from '../aws.ts';
 import { pseudoRandom } from '../pseudo-random.ts';
 import { SimulatedFleet } from '../simulated/fleet.ts';
 import { type ManagedHost, manage } from '../simulated/manage.ts';
+import { type Assembly, readAssembly } from '../template/assembly.ts';
 import { VirtualClock } from '../virtual-clock.ts';
 import { lookAtEnd, tellUnsettled } from './end.ts';
+import { scheduleEvacuations } from './evacuations.ts';
 import { type Dish, type Fault, planFaults } from './faults.ts';
 import { Injector, type Route } from './injector.ts';
 import { Ledger, type Violation } from './ledger.ts';
@@ -17,6 +19,8 @@ export interface WorldOptions {
   hosts: number;
   /** How many VMs there are to migrate; fewer than migrations unless told otherwise, so that some are wanted twice. */
   vms?: number;
+  /** How many times a host is to be emptied; none unless told otherwise. */
+  evacuations?: number;
   /** Which faults there may be; the seed says which there are. */
   menu: readonly Dish[];
   /** In place of the seed's own plan. */
@@ -67,10 +71,11 @@ export async function runWorld(options: WorldOptions): Promise<WorldResult> {
   const ledger = new Ledger(fleet, say);
   fleet.onChange = (vm) => ledger.vmChanged(vm);
   const aws = await startEmbeddedAws({
-    assembly: options.assembly,
+    assembly: assemblyIn(options.assembly),
     clock,
     random: identifiers!,
     listen: false,
+    direct: true,
     logLevel: 'SILENT',
     report: (message) => say(`lost: ${message}`),
   });
@@ -83,7 +88,7 @@ export async function runWorld(options: WorldOptions): Promise<WorldResult> {
       fleet,
       aws,
       hosts,
-      routeOf: (migrationId) => routes.get(migrationId),
+      routeOf: (migrationId) => routes.get(migrationId) ?? ledger.records.get(migrationId),
       harm: (vm) => ledger.harmed.add(vm),
       injected: (fault, what) => {
         injected.push(fault);
@@ -105,16 +110,33 @@ export async function runWorld(options: WorldOptions): Promise<WorldResult> {
     });
     const begin = scheduleMigrations({ aws, fleet, ledger, options, routes, say, random: workload! });
 
+    const evacuations = scheduleEvacuations({
+      aws,
+      fleet,
+      count: options.evacuations ?? 0,
+      withinMs: migrations * 15_000,
+      random: workload!,
+      say,
+    });
+    const begun = () => begin.done() && evacuations.done();
+
     const broken = () => ledger.violations.length > 0;
     const limit = clock.now() + A_DAY;
-    while (!broken() && clock.now() < limit && !(begin.done() && (await running(aws)) === 0)) {
+    while (!broken() && clock.now() < limit && !(begun() && (await running(aws)) === 0)) {
       await clock.runUntilIdle(clock.now() + MINUTE, broken);
       await clock.advanceTo(clock.now() + (broken() ? 0 : MINUTE));
     }
     const stuck = await running(aws);
     if (!broken() && stuck > 0) ledger.violated('every migration ends', `${stuck} executions still run after a day`);
     await clock.runUntilIdle(clock.now() + (plan.length > 0 ? AFTERMATH : 10 * MINUTE), broken);
-    const outcomes = await lookAtEnd({ aws, fleet, ledger, routes, check: !broken() });
+    const outcomes = await lookAtEnd({
+      aws,
+      fleet,
+      ledger,
+      routes,
+      away: (hostId) => injector.isAway(hostId),
+      check: !broken(),
+    });
     if (broken()) await tellUnsettled(aws, say);
     const virtualSeconds = Math.round((clock.now() - began) / 1_000);
     return { seed, migrations, plan, injected, outcomes, violations: ledger.violations, timeline, virtualSeconds };
@@ -124,10 +146,23 @@ export async function runWorld(options: WorldOptions): Promise<WorldResult> {
   }
 }
 
+const assemblies = new Map<string, Assembly>();
+
+/** Read once, for all worlds. */
+function assemblyIn(folder: string): Assembly {
+  const assembly = assemblies.get(folder) ?? readAssembly(folder);
+  assemblies.set(folder, assembly);
+  return assembly;
+}
+
 async function running(aws: EmbeddedAws): Promise<number> {
-  const input = { stateMachineArn: String(aws.outputs.MigrateMachine), statusFilter: 'RUNNING' };
-  const { executions } = await aws.callAws('states', 'ListExecutions', input, aws.adminCaller);
-  return (executions as unknown[]).length;
+  let count = 0;
+  for (const machine of ['MigrateMachine', 'EvacuateMachine']) {
+    const input = { stateMachineArn: String(aws.outputs[machine]), statusFilter: 'RUNNING' };
+    const { executions } = await aws.callAws('states', 'ListExecutions', input, aws.adminCaller);
+    count += (executions as unknown[]).length;
+  }
+  return count;
 }
 
 interface Parts {
@@ -183,13 +218,15 @@ function scheduleMigrations({
   random,
 }: Parts & { routes: Map<string, Route>; say(what: string): void }): { done(): boolean } {
   const vms = Array.from({ length: count }, (_, index) => `vm${index + 1}`);
-  for (const name of vms) {
+  for (const [index, name] of vms.entries()) {
     const memoryMiB = 2 ** between(random, 7, 14);
     const workingSetMiB = Math.min(between(random, 1, 512), memoryMiB / 2);
     // An idle guest converges although it is held, and switches by itself.
     const dirtyMiBps = random() < 0.3 ? 0 : between(random, 0, 200);
     const guest = { name, memoryMiB, dirtyMiBps, workingSetMiB, persistent: random() < 0.8 };
-    fleet.addGuest(`kvm${between(random, 1, hosts)}`, guest);
+    // Every second one answers, so that it is looked at while it moves; some of these must be announced again.
+    const seen = index % 2 === 0 && { address: `10.128.${index >> 8}.${index & 255}`, unannounced: index % 8 === 0 };
+    fleet.addGuest(`kvm${between(random, 1, hosts)}`, { ...guest, ...seen });
   }
   let left = migrations;
   for (let number = 1; number <= migrations; number++) {

@@ -14,9 +14,9 @@ export interface CommandInvocation {
   startedAt?: number;
   endedAt?: number;
   output?: NodeOutput;
-  /** Aborts when the node takes the command. */
+  /** Aborts when nobody waits for the node any more: it has taken the command, or it is not to. */
   begun: AbortController;
-  /** Aborts when the command is cancelled. */
+  /** Aborts when the command is not to run on: it is cancelled, or its time is up. */
   cancelled: AbortController;
 }
 

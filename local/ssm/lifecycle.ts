@@ -18,9 +18,18 @@ export interface LifecycleOptions {
 export function createLifecycle(options: LifecycleOptions) {
   const { clock, signal: stopped } = options;
 
+  /** Invocations that wait or run. */
+  const current = new Set<CommandInvocation>();
+  const stop = () => {
+    for (const { begun, cancelled } of current) {
+      begun.abort('stopped');
+      cancelled.abort('stopped');
+    }
+  };
+  stopped.addEventListener('abort', stop, { once: true });
+
   async function expireUndelivered(command: Command, invocation: CommandInvocation): Promise<void> {
-    const { begun, cancelled } = invocation;
-    await clock.sleep(command.timeoutSeconds * 1_000, AbortSignal.any([begun.signal, cancelled.signal, stopped]));
+    await clock.sleep(command.timeoutSeconds * 1_000, invocation.begun.signal);
     if (invocation.status === 'Pending' && !stopped.aborted) end(command, invocation, 'TimedOut', 'DeliveryTimedOut');
   }
 
@@ -37,22 +46,20 @@ export function createLifecycle(options: LifecycleOptions) {
       SSM_COMMAND_ID: command.id,
     };
     const step = { script, env: { ...env, ...surroundings }, timeoutSeconds };
-    const cancelled = invocation.cancelled.signal;
+    const { cancelled } = invocation;
     const done = new AbortController();
-    const timedOut = new AbortController();
+    cancelled.signal.addEventListener('abort', () => done.abort('cancelled'), { once: true });
     const finished = node.executor
-      .run(step, AbortSignal.any([cancelled, timedOut.signal, stopped]))
+      .run(step, cancelled.signal)
       .catch((error: unknown) => ({ exitCode: -1, stdout: '', stderr: `The node could not run the script: ${error}` }));
-    const interrupted = clock
-      .sleep(timeoutSeconds * 1_000, AbortSignal.any([done.signal, cancelled, stopped]))
-      .then(() => undefined);
+    const interrupted = clock.sleep(timeoutSeconds * 1_000, done.signal).then(() => undefined);
     const output = await Promise.race([finished, interrupted]);
     done.abort('done');
 
     if (stopped.aborted) return;
-    if (cancelled.aborted) return end(command, invocation, 'Cancelled');
+    if (cancelled.signal.aborted) return end(command, invocation, 'Cancelled');
     if (output === undefined) {
-      timedOut.abort();
+      cancelled.abort('timed out');
       return end(command, invocation, 'TimedOut', 'ExecutionTimedOut');
     }
     invocation.output = output;
@@ -61,6 +68,7 @@ export function createLifecycle(options: LifecycleOptions) {
 
   function end(command: Command, invocation: CommandInvocation, status: CommandStatus, details: string = status): void {
     invocation.endedAt = clock.now();
+    current.delete(invocation);
     change(command, invocation, status, details);
   }
 
@@ -79,13 +87,15 @@ export function createLifecycle(options: LifecycleOptions) {
 
   return {
     start(command: Command, invocation: CommandInvocation, node: ManagedNode): void {
-      void expireUndelivered(command, invocation);
+      current.add(invocation);
       node.enqueue(() => run(command, invocation, node));
+      if (invocation.status === 'Pending') void expireUndelivered(command, invocation);
     },
     /** Kills the script if it runs; nothing happens to an invocation that is over. */
     cancel(command: Command, invocation: CommandInvocation): void {
       if (isOver(invocation)) return;
-      invocation.cancelled.abort();
+      invocation.begun.abort('cancelled');
+      invocation.cancelled.abort('cancelled');
       if (invocation.status === 'Pending') end(command, invocation, 'Cancelled');
     },
   };

@@ -193,9 +193,19 @@ export function seconds(ms: number): number {
   return ms / 1_000;
 }
 
+/** A simulation makes the same machines again for every world; a process that makes ever others must not be filled with them. */
+const CACHE_LIMIT = 100;
+const definitions = new Map<string, Definition>();
+
 function parsed(definitionText: string): Definition {
+  const known = definitions.get(definitionText);
+  if (known !== undefined) return known;
   const result = parseDefinition(definitionText);
-  if (result.ok) return result.definition;
+  if (result.ok) {
+    if (definitions.size >= CACHE_LIMIT) definitions.clear();
+    definitions.set(definitionText, result.definition);
+    return result.definition;
+  }
   const problems = result.diagnostics.map(problem).join(', ');
   throw new AwsError('InvalidDefinition', `Invalid State Machine Definition: '${problems}'`);
 }

@@ -10,6 +10,7 @@ import { destroyGuest, guestStatus, plainVirsh, setDirtyRate, startGuest } from 
 import { CommandError, run } from './hosts/command.ts';
 import { credentialsFile, downLab, installAgent, labStatus, openLab, upLab } from './hosts/lab.ts';
 import { signalLibvirtd, signalQemu, startLibvirtd, stopLibvirtd } from './hosts/libvirtd.ts';
+import { MigrationLink } from './hosts/migration-link.ts';
 import { addBridge, limitLink, setLink } from './hosts/network.ts';
 import { exec, execText, nodePid } from './hosts/node.ts';
 import { addressOf, folderOf, libvirtSocketOf, planLab } from './hosts/plan.ts';
@@ -145,6 +146,20 @@ describeWithLab('a lab host', OWN, (lab) => {
     expect(await execText(lab(), 'kvm2', ['tc', 'qdisc', 'show', 'dev', 'eth0'])).toContain('tbf');
     await limitLink(lab(), 'kvm2', undefined);
     expect(await execText(lab(), 'kvm2', ['tc', 'qdisc', 'show', 'dev', 'eth0'])).not.toContain('tbf');
+  });
+
+  it('can have a link of its own for migrations, which carries what one host sends the other and nothing else', async () => {
+    const link = await MigrationLink.between(lab(), 'kvm1', 'kvm2');
+    await link.limit(20);
+    expect(await execText(lab(), 'kvm1', ['tc', 'qdisc', 'show', 'dev', 'migration'])).toContain('tbf');
+    const before = await link.carriedBytes();
+    const ping = ['ping', '-c', '1', '-W', '2', '-s', '10000'];
+    await execText(lab(), 'kvm1', [...ping, addressOf(lab(), 'client')]);
+    expect((await link.carriedBytes()) - before).toBeLessThan(10_000);
+    await execText(lab(), 'kvm1', [...ping, addressOf(lab(), 'kvm2')]);
+    expect((await link.carriedBytes()) - before).toBeGreaterThan(20_000);
+    await link.limit(undefined);
+    expect(await execText(lab(), 'kvm1', ['tc', 'qdisc', 'show', 'dev', 'migration'])).not.toContain('tbf');
   });
 });
 

@@ -100,7 +100,8 @@ async function perform(
     return visit.payload(await untilAborted(integration.request(request), controller.signal), 'result');
   } finally {
     unlink();
-    controller.abort();
+    // With a reason, for without one an error with its stack is made each time.
+    controller.abort('ended');
   }
 }
 

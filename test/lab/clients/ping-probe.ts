@@ -8,6 +8,8 @@ export interface PingResult {
   longestGapMs: number;
   /** When the longest gap began, in ms since the epoch. */
   longestGapAt: number;
+  /** When each answer came, in ms since the epoch. */
+  answeredAt: readonly number[];
 }
 
 /** Pings from the client, every 10 ms unless told otherwise. Resolves once the address answers. */
@@ -39,5 +41,5 @@ export function parsePing(output: string): PingResult {
       longestGapAt = previous;
     }
   }
-  return { sent: Number(sums[1]), answered: answers.length, longestGapMs, longestGapAt };
+  return { sent: Number(sums[1]), answered: answers.length, longestGapMs, longestGapAt, answeredAt: answers };
 }

@@ -1,20 +1,21 @@
 import { spawn } from 'node:child_process';
 import type { Lab } from '../hosts/lab.ts';
 import { enter, environment } from '../hosts/node.ts';
+import type { NodeName } from '../hosts/plan.ts';
 
-/** A measuring program running on the lab's client. */
+/** A measuring program running on a node of the lab. */
 export interface Probe {
   /** Sends it the signal it ends on, and returns all it wrote. */
   stop(): Promise<string>;
 }
 
-/** Starts a program on the client; resolves when what it writes matches `ready`, rejects when it ends before or in 10 s. */
+/** Starts a program on the client, or another node; resolves when what it writes matches `ready`, rejects when it ends before or in 10 s. */
 export async function startProbe(
   lab: Lab,
   argv: readonly string[],
-  { ready, signal }: { ready: RegExp; signal: NodeJS.Signals },
+  { ready, signal, node = 'client' }: { ready: RegExp; signal: NodeJS.Signals; node?: NodeName },
 ): Promise<Probe> {
-  const [program, ...args] = enter(lab, 'client', argv) as [string, ...string[]];
+  const [program, ...args] = enter(lab, node, argv) as [string, ...string[]];
   const child = spawn(program, args, { env: environment(), detached: true, stdio: ['ignore', 'pipe', 'pipe'] });
   let output = '';
   let errors = '';

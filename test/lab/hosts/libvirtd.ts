@@ -3,6 +3,7 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { exec, execText } from './node.ts';
 import { addressOf, folderOf, type HostName, type LabPlan } from './plan.ts';
+import { resumeMend } from './resume-mend.ts';
 import { until } from './until.ts';
 
 const DAEMON_PID = 'run/libvirtd.pid';
@@ -36,7 +37,9 @@ export async function configureLibvirtd(plan: LabPlan, host: HostName): Promise<
 
 /** Starts libvirtd; it accepts connections when this resolves. */
 export async function startLibvirtd(plan: LabPlan, host: HostName): Promise<void> {
-  await execText(plan, host, ['libvirtd', '--listen', '--daemon']);
+  const mend = await resumeMend();
+  const preload = mend === undefined ? [] : ['env', `LD_PRELOAD=${mend}`];
+  await execText(plan, host, [...preload, 'libvirtd', '--listen', '--daemon']);
 }
 
 /** Ends libvirtd (its guests run on) and waits until it is gone. */

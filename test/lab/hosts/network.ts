@@ -68,18 +68,27 @@ export async function setLink(plan: LabPlan, host: HostName, state: 'up' | 'down
 
 /** Holds a host's link, each way, at a rate in MiB/s; `undefined` lifts it. */
 export async function limitLink(plan: LabPlan, host: HostName, rate: number | undefined): Promise<void> {
-  for (const [node, device] of [[host, 'eth0'] as const, ['rack', host] as const]) {
-    const root = ['dev', device, 'root'];
-    if (rate === undefined) {
-      // Fails when there is no limit, which is as well.
-      await execText(plan, node, ['sh', '-c', `tc qdisc delete ${root.join(' ')} 2>/dev/null || true`]);
-    } else {
-      const bytes = Math.round(rate * 1024 * 1024);
-      // A bucket of 10 ms: smaller than what the kernel sends between two of its timer ticks would hold the link below the rate.
-      const bucket = Math.max(128 * 1024, Math.round(bytes / 100));
-      const tbf = ['tbf', 'rate', `${bytes}bps`, 'burst', `${bucket}`, 'latency', '50ms'];
-      await execText(plan, node, ['tc', 'qdisc', 'replace', ...root, ...tbf]);
-    }
+  await limitDevice(plan, host, 'eth0', rate);
+  await limitDevice(plan, 'rack', host, rate);
+}
+
+/** Holds what a node sends on one of its interfaces at a rate in MiB/s; `undefined` lifts it. */
+export async function limitDevice(
+  plan: LabPlan,
+  node: NodeName,
+  device: string,
+  rate: number | undefined,
+): Promise<void> {
+  const root = ['dev', device, 'root'];
+  if (rate === undefined) {
+    // Fails when there is no limit, which is as well.
+    await execText(plan, node, ['sh', '-c', `tc qdisc delete ${root.join(' ')} 2>/dev/null || true`]);
+  } else {
+    const bytes = Math.round(rate * 1024 * 1024);
+    // A bucket of 10 ms: smaller than what the kernel sends between two of its timer ticks would hold the link below the rate.
+    const bucket = Math.max(128 * 1024, Math.round(bytes / 100));
+    const tbf = ['tbf', 'rate', `${bytes}bps`, 'burst', `${bucket}`, 'latency', '50ms'];
+    await execText(plan, node, ['tc', 'qdisc', 'replace', ...root, ...tbf]);
   }
 }
 

@@ -154,7 +154,7 @@ it.each([
   ['ethernet', { kind: 'refused', verdict: { found: 'interfaces of type "ethernet" are not supported' } }],
   ['vhostuser', { kind: 'refused' }],
 ])('an interface of type %s needs %j', (type, need) => {
-  expect(needOf({ type, source: 'x', bridge: undefined, tap: undefined })).toMatchObject(need);
+  expect(needOf({ type, source: 'x', bridge: undefined, tap: undefined, mac: undefined })).toMatchObject(need);
 });
 
 it.each([

@@ -95,8 +95,8 @@ it.each([
 
 it.each([
   [
-    "<interface type='bridge'><source bridge='br0'/><target dev='vnet0'/></interface>",
-    { type: 'bridge', source: 'br0', bridge: 'br0', tap: 'vnet0' },
+    "<interface type='bridge'><mac address='52:54:00:AA:bb:01'/><source bridge='br0'/><target dev='vnet0'/></interface>",
+    { type: 'bridge', source: 'br0', bridge: 'br0', tap: 'vnet0', mac: '52:54:00:aa:bb:01' },
   ],
   [
     "<interface type='network'><source network='lan' bridge='virbr0'/></interface>",

@@ -55,7 +55,10 @@ describe('preflight', () => {
       'devices',
       'destination-reachable',
       'hosts-differ',
+      'link',
+      'dirty-rate',
       'disk:vda',
+      'policy',
     ]);
     expect(destination.checks.map(({ name }) => name)).toEqual([
       'source-reachable',
@@ -92,7 +95,11 @@ describe('preflight', () => {
   it('finds an unreachable destination', async () => {
     const world = new World();
     world.destination.becomeUnreachable();
-    expect(failedOf((await result(world, 'preflight')).checks)).toEqual(['destination-reachable', 'hosts-differ']);
+    expect(failedOf((await result(world, 'preflight')).checks)).toEqual([
+      'destination-reachable',
+      'hosts-differ',
+      'link',
+    ]);
   });
 
   it('finds source and destination to be one host', async () => {

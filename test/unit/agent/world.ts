@@ -90,7 +90,6 @@ export class World {
     const hostId = role === 'source' ? 'kvm-a' : 'kvm-b';
     return {
       ...this.#own(hostId),
-      facts: simulatedFacts(this.fleet, hostId),
       movers: role === 'source' ? this.movers : this.#destinationMovers,
     };
   }
@@ -102,7 +101,7 @@ export class World {
       source: { ...this.source.spec },
       destination: { ...this.destination.spec },
       policy: Policy.parse({}),
-      plan: { method: 'plain', postCopyAllowed: false, connections: 1, storage: [] },
+      plan: { method: 'plain', postCopyAllowed: false, connections: 1 },
       reservedMiB: 0,
     };
     return {
@@ -151,6 +150,7 @@ export class World {
       clock: this.clock,
       mailbox: this.mailbox,
       localUri: 'qemu:///system',
+      facts: simulatedFacts(this.fleet, hostId),
       connect: (uri: string) => this.fleet.connect(hostId, uri),
     };
   }

@@ -22,7 +22,7 @@ const recovery = {
   mailboxTable: 'mailbox',
 };
 const machines: Record<string, Definition> = {
-  Migrate: migrateDefinition({ ...recovery, admit: arn('admit'), reserveMemory: arn('reserve') }),
+  Migrate: migrateDefinition({ ...recovery, admit: arn('admit'), reserveMemory: arn('reserve'), takeTurn: arn('turn') }),
   Recover: recoverDefinition({ ...recovery, takeOver: arn('take-over') }),
   Evacuate: evacuateDefinition({
     beginEvacuation: arn('begin'),
@@ -96,7 +96,7 @@ describe('the stack', () => {
 
   it('watches every dead-letter queue, and tells a topic of each alarm', () => {
     const alarms = Object.values(template.findResources('AWS::CloudWatch::Alarm'));
-    expect(alarms.map((alarm) => alarm.Properties.AlarmDescription.split(':')[0])).toHaveLength(5);
+    expect(alarms.map((alarm) => alarm.Properties.AlarmDescription.split(':')[0])).toHaveLength(7);
     for (const alarm of alarms) expect(alarm.Properties.AlarmActions).toHaveLength(1);
     const watched = new Set(JSON.stringify(alarms).match(/Dead[A-Za-z]+[0-9A-F]{8}(?=","QueueName")/g));
     expect([...watched].toSorted()).toEqual(Object.keys(template.findResources('AWS::SQS::Queue')).toSorted());

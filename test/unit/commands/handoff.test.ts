@@ -66,6 +66,33 @@ it('moves a VM and follows it to its end', async () => {
   expect(late).toMatchObject({ exitCode: 4, stderr: expect.stringContaining('AlreadyHandedOver') });
 });
 
+it('forecasts a move, from where the last one left the VM, and tells by its exit code whether it would be made', async () => {
+  const would = await handoff(['forecast', 'web', '--to', 'kvm1']);
+  expect(would).toMatchObject({ exitCode: 0, stdout: expect.stringMatching(/^web, kvm2 -> kvm1: would be moved\n/) });
+  for (const line of [
+    /time +\S+ m?s \(.* to .*\)/,
+    /blackout +/,
+    /plan +plain/,
+    /link +1\.1 GiB\/s \(measured now\)/,
+  ]) {
+    expect(would.stdout).toMatch(line);
+  }
+  const slow = ['--bandwidth', '20', '--no-auto-converge'];
+  const wouldNot = await handoff(['forecast', 'web', '--to', 'kvm1', ...slow, '--json']);
+  expect(wouldNot.exitCode).toBe(1);
+  expect(json(wouldNot)).toMatchObject({ status: 'FORECASTED', forecast: { convergence: 'only-slowed' } });
+  expect((await handoff(['forecast', 'web', '--to', 'kvm1', ...slow])).stdout).toMatch(
+    /would be refused.*check +source: policy: .*whenNotMet: postcopy/s,
+  );
+  const unknown = await handoff(['forecast', 'never-moved', '--to', 'kvm1']);
+  expect(unknown).toMatchObject({ exitCode: 1, stderr: expect.stringContaining('--from') });
+});
+
+it('says how good forecasts were', async () => {
+  expect(json(await handoff(['calibration', '--json']))).toMatchObject({ migrations: 1, time: { observed: 1 } });
+  expect((await handoff(['calibration'])).stdout).toMatch(/METHOD +MOVES .*\nall +1 .*\nplain +1 /);
+});
+
 it('audits, and resolves only what needs an operator', async () => {
   expect(await handoff(['audit'])).toMatchObject({ exitCode: 0, stdout: 'Nothing is left over.\n' });
   expect(json(await handoff(['audit', '--repair', '--json']))).toEqual({ findings: [] });

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { summarize } from '../../../commands/bench/statistics.ts';
+import { quantile, summarize } from '../../../commands/bench/statistics.ts';
 
 it.each([
   [[7], { runs: 1, median: 7, p25: 7, p75: 7, min: 7, max: 7 }],
@@ -16,4 +16,12 @@ it.each([
 
 it('has nothing to say of no runs', () => {
   expect(() => summarize([])).toThrow(RangeError);
+});
+
+it.each([
+  [[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11], 0.9, 10],
+  [[30, 10, 20], 0.9, 28],
+  [[7], 0.9, 7],
+])('finds of %j at %d: %d', (values, q, expected) => {
+  expect(quantile(values, q)).toBeCloseTo(expected);
 });

@@ -113,6 +113,31 @@ describe('a migration, for a person', () => {
     ]);
   });
 
+  it('tells what each host saw of the blackout, or why it saw nothing', () => {
+    const source = {
+      observed: true as const,
+      address: '10.0.0.5',
+      addressFrom: 'arp' as const,
+      blackoutMs: 92.4,
+      intervalMs: 10,
+      elsewhereMs: 4,
+      sent: 100,
+      answered: 91,
+      announcedAgain: false,
+    };
+    const seen = (blackout: NonNullable<MigrationView['result']>['blackout']) =>
+      lines({ result: { totalMs: 4_400, ...(blackout && { blackout }) } }).filter((line) => line.includes('blackout'));
+    expect(seen({ source, destination: { observed: false, why: 'no address' } })).toEqual([
+      '  blackout    92 ms as seen from outside by kvm1 (asked every 10 ms)',
+      '  blackout    not observed by kvm2: no address',
+    ]);
+    const again = { ...source, elsewhereMs: 60, blackoutMs: 2_400, announcedAgain: true };
+    expect(seen({ destination: again })).toEqual([
+      '  blackout    2.4 s as seen from outside by kvm2 (asked every 10 ms, gaps elsewhere of up to 60 ms); announced to the network again',
+    ]);
+    expect(seen(undefined)).toEqual([]);
+  });
+
   it('tells of failed checks once, those with one reason together', () => {
     const missing = { passed: false, found: 'no VM "web"', remedy: 'start it' };
     const seen = lines({

@@ -215,6 +215,7 @@ export class ControlPlane {
     const hosts = control.filter(({ pk }) => pk === 'HOSTS') as (Item & {
       outgoing?: Set<string>;
       incoming?: Set<string>;
+      cutovers?: Set<string>;
       line: object;
       reservations: object;
     })[];
@@ -222,6 +223,7 @@ export class ControlPlane {
       ...hosts.flatMap((host) => [
         ...[...(host.outgoing ?? [])].map((id) => `outgoing slot of ${host.sk}: ${id}`),
         ...[...(host.incoming ?? [])].map((id) => `incoming slot of ${host.sk}: ${id}`),
+        ...[...(host.cutovers ?? [])].map((id) => `turn on ${host.sk}: ${id}`),
         ...Object.keys(host.line).map((id) => `place in ${host.sk}'s line: ${id}`),
         ...Object.keys(host.reservations).map((id) => `memory of ${host.sk}: ${id}`),
       ]),

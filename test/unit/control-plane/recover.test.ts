@@ -161,6 +161,32 @@ describe('resolving', () => {
   });
 });
 
+describe('a destination that is silent after the mover has reported its success', () => {
+  const plane = eachWithControlPlane(withGuest);
+
+  it('needs no operator: the migration succeeded, and the host is flagged until it answers', async () => {
+    const destination = plane().host('kvm-b');
+    plane().aws.intercept(async ({ operation, input }, next) => {
+      // Verify finds it gone.
+      if (operation === 'SendCommand' && JSON.stringify(input).includes('.verify.')) {
+        plane().aws.setNodeOnline(destination.nodeId, false);
+      }
+      return next();
+    });
+    const id = await plane().migrate('web');
+    expect(await plane().ended(id)).toMatchObject({
+      status: 'SUCCEEDED',
+      runsOn: 'kvm-b',
+      caution: { code: expect.stringMatching(/CommandFailed|HostSilent/) },
+    });
+    plane().aws.intercept(undefined);
+    expect(plane().runsOn('web')).toEqual(['kvm-b']);
+    plane().aws.setNodeOnline(destination.nodeId, true);
+    await plane().clock.advance(900_000);
+    expect((await plane().control()).filter(({ pk }) => pk === 'FLAGS')).toEqual([]);
+  });
+});
+
 describe('the sweep', () => {
   const plane = eachWithControlPlane(withGuest);
 
@@ -184,7 +210,9 @@ describe('the sweep', () => {
   });
 
   it('starts nothing while an execution is at work', async () => {
-    const id = await plane().migrate('web', { policy: { bandwidthMiBps: 1, deadlineSeconds: 1_200 } });
+    const id = await plane().migrate('web', {
+      policy: { bandwidthMiBps: 6, deadlineSeconds: 1_200, whenNotMet: 'exceed' },
+    });
     await plane().ended(id);
     expect(
       (Date.parse((await plane().show(id)).endedAt!) - Date.parse((await plane().show(id)).requestedAt)) / 1_000,
@@ -214,6 +242,108 @@ describe('the sweep', () => {
     expect(await plane().held()).toContain(`lock of VM#nobody: ${id}`);
     await plane().clock.advance(600_000);
     expect(await plane().held()).toEqual([]);
+  });
+});
+
+describe('a host that was silent when the migration was settled', () => {
+  const plane = eachWithControlPlane(withGuest);
+  const flags = async () => (await plane().control()).filter(({ pk }) => pk === 'FLAGS');
+  const audit = async () =>
+    (await plane().http<{ findings: AuditFinding[] }>('POST', '/audit', { body: { repair: true } })).body.findings;
+
+  /** The mover dies right after the commit, or after Finish, and its host is out of reach with it. */
+  async function lostSource({ finished }: { finished: boolean }): Promise<string> {
+    const lose = async (proceed?: () => Promise<unknown>) => {
+      await proceed?.();
+      plane().host('kvm-a').node.killMovers();
+      plane().aws.setNodeOnline(plane().host('kvm-a').nodeId, false);
+      return new Promise<never>(() => {});
+    };
+    if (finished) plane().fleet.host('kvm-b').faults.set('finish', lose);
+    else {
+      plane().aws.intercept(async ({ operation, input }, next) =>
+        operation === 'UpdateItem' && JSON.stringify(input).includes('committedBy') ? lose() : next(),
+      );
+    }
+    const id = await plane().migrate('web', { policy: { silenceSeconds: 10 } });
+    const view = await plane().ended(id);
+    expect(view.status).toBe(finished ? 'SUCCEEDED' : 'FAILED');
+    plane().aws.intercept(undefined);
+    plane().fleet.host('kvm-b').faults.delete('finish');
+    expect(plane().fleet.host('kvm-a').mustHave('web').state).toBe('migrating-paused');
+    expect(await plane().held()).toEqual([]);
+    return id;
+  }
+
+  it('stays flagged while it is away, and the audit says so', async () => {
+    const id = await lostSource({ finished: false });
+    await plane().clock.advance(3 * 3_600_000);
+    expect(await audit()).toMatchObject([{ what: 'flagged host', of: 'kvm-a', owner: id, outcome: 'reported' }]);
+    // Nobody asks a host that is not there.
+    expect(await plane().executions('RecoverMachine')).toEqual([]);
+  });
+
+  it('resumes the VM there when it is back and owns it; the outcome stays', async () => {
+    const id = await lostSource({ finished: false });
+    const before = await plane().show(id);
+    plane().aws.setNodeOnline(plane().host('kvm-a').nodeId, true);
+    await plane().clock.advance(600_000);
+    expect(plane().runsOn('web')).toEqual(['kvm-a']);
+    expect(await flags()).toEqual([]);
+    expect(await audit()).toEqual([]);
+    const { status, runsOn, endedAt, failure } = before;
+    const view = await plane().show(id);
+    expect(view).toMatchObject({ status, runsOn, endedAt, failure });
+    expect(view.timeline.find(({ what }) => what === 'follow-up ended')?.detail).toMatchObject({ clear: ['kvm-a'] });
+    expect(await plane().ended(await plane().migrate('web'))).toMatchObject({ status: 'SUCCEEDED' });
+  });
+
+  it('loses its stale copy when it is back, also when the VM has moved on since', async () => {
+    await plane().register(['kvm-c']);
+    await lostSource({ finished: true });
+    const next = await plane().migrate('web', { source: 'kvm-b', destination: 'kvm-c' });
+    expect(await plane().ended(next)).toMatchObject({ status: 'SUCCEEDED' });
+    plane().aws.setNodeOnline(plane().host('kvm-a').nodeId, true);
+    await plane().clock.advance(600_000);
+    expect(plane().runsOn('web')).toEqual(['kvm-c']);
+    expect(plane().fleet.host('kvm-a').copies.has('web')).toBe(false);
+    expect(await flags()).toEqual([]);
+  });
+
+  it('is not resumed when the VM was started elsewhere by hand: a person is told, and the flag stays', async () => {
+    const id = await lostSource({ finished: false });
+    const { guest } = plane().fleet.host('kvm-a').mustHave('web');
+    plane().fleet.host('kvm-b').run(guest, 'running (booted)');
+    plane().aws.setNodeOnline(plane().host('kvm-a').nodeId, true);
+    await plane().clock.advance(600_000);
+    expect(plane().runsOn('web')).toEqual(['kvm-b']);
+    expect(await audit()).toMatchObject([
+      { of: 'kvm-a', owner: id, why: expect.stringContaining('cannot be resumed') },
+    ]);
+    // Once that is put right by hand, the next look finds it so.
+    plane().fleet.host('kvm-a').copies.delete('web');
+    await plane().clock.advance(1_200_000);
+    expect(await flags()).toEqual([]);
+  });
+
+  it('is followed up to its end although the execution that does it is stopped', async () => {
+    await lostSource({ finished: false });
+    plane().aws.setNodeOnline(plane().host('kvm-a').nodeId, true);
+    let stopped: Promise<unknown> | undefined;
+    const stop = async () => {
+      plane().aws.intercept(undefined);
+      const [running] = (await plane().executions('RecoverMachine')).filter(({ status }) => status === 'RUNNING');
+      await plane().stopByHand(String(running!.executionArn));
+    };
+    plane().aws.intercept(async ({ operation }, next) => {
+      if (operation === 'SendCommand') stopped ??= stop();
+      await stopped;
+      return next();
+    });
+    await plane().clock.advance(3_600_000);
+    expect(stopped).toBeDefined();
+    expect(plane().runsOn('web')).toEqual(['kvm-a']);
+    expect(await flags()).toEqual([]);
   });
 });
 

@@ -40,7 +40,10 @@ describe('a request to migrate', () => {
     expect(new Set(view.timeline.map(({ what }) => what))).toEqual(
       new Set([
         'admitted',
-        ...['preflight', 'precopy', 'cutover', 'verify'].flatMap((stage) => [`${stage} ordered`, `${stage} done`]),
+        ...['preflight', 'precopy', 'watch', 'cutover', 'verify'].flatMap((stage) => [
+          `${stage} ordered`,
+          `${stage} done`,
+        ]),
         'ended',
       ]),
     );

@@ -13,7 +13,7 @@ const host = (sk: string, more: Partial<HostItem> = {}): HostItem => ({
   nodeId: 'mi-0123456789abcdef0',
   address: '10.0.0.1',
   libvirtUri: 'qemu+tcp://10.0.0.1/system',
-  limits: { outgoing: 2, incoming: 1 },
+  limits: { outgoing: 2, incoming: 1, cutovers: 1 },
   state: 'ACTIVE',
   line: {},
   reservations: {},

@@ -9,7 +9,7 @@ const host = (sk: string, more: Partial<HostItem> = {}): HostItem => ({
   nodeId: 'mi-0123456789abcdef0',
   address: sk,
   libvirtUri: `qemu+tcp://${sk}/system`,
-  limits: { outgoing: 2, incoming: 2 },
+  limits: { outgoing: 2, incoming: 2, cutovers: 1 },
   state: 'ACTIVE',
   line: {},
   reservations: {},

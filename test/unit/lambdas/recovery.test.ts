@@ -42,6 +42,7 @@ describe('who owns the VM', () => {
     ['COMMITTED', 'absent', 'running', 'settle destination'],
     ['COMMITTED', 'unreachable', 'running', 'settle destination'],
     ['COMMITTED', 'migrating-paused', 'absent', 'act source resume'],
+    ['COMMITTED', 'migrating-paused', 'shutoff', 'operator'],
     ['COMMITTED', 'running', 'absent', 'settle source'],
     ['COMMITTED', 'running', 'unreachable', 'wait'],
     ['COMMITTED', 'migrating-paused', 'unreachable', 'wait'],
@@ -61,6 +62,57 @@ describe('who owns the VM', () => {
     expect(decideRecovery({ ticket: 'REVOKED', source: see('running', true), destination: see('absent') }).kind).toBe(
       'wait',
     );
+  });
+});
+
+describe('when the mover reported that the destination runs the VM', () => {
+  it.each([
+    // It is not asked again where nobody answers.
+    ['COMMITTED', 'absent', 'unreachable', 'settle destination'],
+    ['COMMITTED', 'unreachable', 'unreachable', 'settle destination'],
+    ['COMMITTED', 'migrating-paused', 'unreachable', 'act source remove-paused-copy'],
+    ['COMMITTED', 'shutoff', 'unreachable', 'act source remove-paused-copy'],
+    // It has run there: what the source kept is older than the disks.
+    ['COMMITTED', 'migrating-paused', 'absent', 'operator'],
+    ['COMMITTED', 'migrating-paused', 'shutoff', 'operator'],
+    ['COMMITTED', 'absent', 'absent', 'operator'],
+    ['COMMITTED', 'running', 'absent', 'operator'],
+    ['COMMITTED', 'running', 'unreachable', 'operator'],
+    // It stands against nothing that is seen.
+    ['COMMITTED', 'migrating-paused', 'running', 'act source remove-paused-copy'],
+    ['COMMITTED', 'migrating-paused', 'incoming', 'wait'],
+    // Without a commit there was nothing to report on.
+    ['REVOKED', 'migrating-paused', 'unreachable', 'act source resume'],
+  ] as const)('%s, source %s, destination %s: %s', (ticket, source, destination, expected) => {
+    const input = { ticket, source: sight(source), destination: sight(destination), started: true };
+    expect(inWords(decideRecovery(input))).toBe(expected);
+  });
+
+  it("an operator's word does not resume what the source kept", () => {
+    const input = {
+      ticket: 'COMMITTED' as const,
+      destination: sight('unreachable'),
+      started: true,
+      word: 'source' as const,
+    };
+    expect(decideRecovery({ ...input, source: sight('migrating-paused') })).toMatchObject({
+      kind: 'operator',
+      why: expect.stringContaining('older than the disks'),
+    });
+    expect(inWords(decideRecovery({ ...input, source: sight('running') }))).toBe('settle source');
+  });
+});
+
+it.each([
+  ['REVOKED', 'running', 'absent', []],
+  ['REVOKED', 'running', 'unreachable', ['destination']],
+  ['REVOKED', 'unreachable', 'absent', ['source']],
+  ['REVOKED', 'unreachable', 'unreachable', ['source', 'destination']],
+  ['COMMITTED', 'unreachable', 'running', ['source']],
+] as const)('settling %s with source %s and destination %s flags %j', (ticket, source, destination, flagged) => {
+  expect(decideRecovery({ ticket, source: sight(source), destination: sight(destination) })).toMatchObject({
+    kind: 'settle',
+    flagged,
   });
 });
 
@@ -117,12 +169,15 @@ describe('over every combination', () => {
   const all = (['REVOKED', 'COMMITTED'] as const).flatMap((ticket) =>
     states.flatMap((source) =>
       states.flatMap((destination) =>
-        ([undefined, 'source', 'destination'] as const).map((word) => ({
-          ticket,
-          source: sight(source),
-          destination: sight(destination),
-          word,
-        })),
+        ([undefined, 'source', 'destination'] as const).flatMap((word) =>
+          [false, true].map((started) => ({
+            ticket,
+            source: sight(source),
+            destination: sight(destination),
+            started,
+            word,
+          })),
+        ),
       ),
     ),
   );
@@ -133,9 +188,18 @@ describe('over every combination', () => {
       const decision = decideRecovery(input);
       if (decision.kind !== 'act' || decision.action !== 'resume') continue;
       const to = stateOf(input.destination);
-      // Never handed over, or proven to be gone; or nobody answers, and an operator says so.
-      const gone = ['absent', 'shutoff'].includes(to) || (to === 'unreachable' && input.word === 'source');
+      // Never handed over, or proven never to have been there; or nobody can tell, and an operator says so.
+      const gone = to === 'absent' || (['unreachable', 'shutoff'].includes(to) && input.word === 'source');
       expect(input.ticket === 'REVOKED' ? to !== 'running' : gone, JSON.stringify(input)).toBe(true);
+    }
+  });
+
+  it('never resumes the source once the destination was started, whatever an operator says', () => {
+    for (const input of all) {
+      const decision = decideRecovery(input);
+      if (input.ticket === 'COMMITTED' && input.started && decision.kind === 'act') {
+        expect(decision.action, JSON.stringify(input)).toBe('remove-paused-copy');
+      }
     }
   });
 
@@ -145,7 +209,8 @@ describe('over every combination', () => {
       if (decision.kind === 'act' && decision.action === 'remove-paused-copy') {
         const to = stateOf(input.destination);
         expect(input.ticket).toBe('COMMITTED');
-        expect(to === 'running' || (to === 'unreachable' && input.word === 'destination')).toBe(true);
+        const taken = input.started || input.word === 'destination';
+        expect(to === 'running' || (to === 'unreachable' && taken), JSON.stringify(input)).toBe(true);
       }
     }
   });
@@ -174,7 +239,9 @@ describe('over every combination', () => {
       const proven = ['running', 'paused'].includes(there) || (there === 'unreachable' && input.ticket === 'REVOKED');
       // An operator may say so of a host that does not answer, or of a VM that is shut off there.
       const said = input.word === decision.owner && ['unreachable', 'shutoff'].includes(there);
-      expect(proven || said, JSON.stringify(input)).toBe(true);
+      // Or the mover did, before it stopped answering.
+      const reported = input.started && decision.owner === 'destination' && there === 'unreachable';
+      expect(proven || said || reported, JSON.stringify(input)).toBe(true);
     }
   });
 

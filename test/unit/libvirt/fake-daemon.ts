@@ -4,12 +4,15 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { encodeFrame, type Frame, FrameParser } from '../../../agent/libvirt/frame.ts';
 import {
+  callNumber,
   KEEPALIVE_PROGRAM,
   MESSAGE_STATUS,
   MESSAGE_TYPE,
   PROCEDURES,
   type Procedure,
-  REMOTE_PROGRAM,
+  QEMU_PROCEDURES,
+  QEMU_PROGRAM,
+  type QemuProcedure,
 } from '../../../agent/libvirt/protocol.ts';
 import { XdrWriter } from '../../../agent/libvirt/xdr.ts';
 
@@ -28,7 +31,7 @@ export class FakeDaemon {
   readonly pings: number[] = [];
   readonly pongs: number[] = [];
   readonly calls: string[] = [];
-  readonly #handlers = new Map<number, Handler>();
+  readonly #handlers = new Map<string, Handler>();
   readonly #server: Server;
   readonly #folder: string;
   readonly #sockets = new Set<Socket>();
@@ -56,8 +59,8 @@ export class FakeDaemon {
     return join(this.#folder, 'libvirt-sock');
   }
 
-  on(procedure: Procedure, handler: Handler): void {
-    this.#handlers.set(PROCEDURES[procedure], handler);
+  on(procedure: Procedure | QemuProcedure, handler: Handler): void {
+    this.#handlers.set(keyOf(callNumber(procedure)), handler);
   }
 
   /** Sends bytes to every client as they are. */
@@ -90,13 +93,14 @@ export class FakeDaemon {
       (frame.procedure === 1 ? this.pings : this.pongs).push(frame.serial);
       return;
     }
-    this.calls.push(Object.entries(PROCEDURES).find(([, number]) => number === frame.procedure)?.[0] ?? 'unknown');
+    const names = frame.program === QEMU_PROGRAM ? QEMU_PROCEDURES : PROCEDURES;
+    this.calls.push(Object.entries(names).find(([, number]) => number === frame.procedure)?.[0] ?? 'unknown');
     const answer = (status: number, write: (writer: XdrWriter) => void) => {
       const writer = new XdrWriter();
       write(writer);
       if (!socket.destroyed) socket.write(replyFrame(frame, { status, body: writer.toBuffer() }));
     };
-    this.#handlers.get(frame.procedure)?.({
+    this.#handlers.get(keyOf(frame))?.({
       frame,
       socket,
       succeed: (write = () => {}) => answer(MESSAGE_STATUS.ok, write),
@@ -108,8 +112,10 @@ export class FakeDaemon {
 /** The answer to a call, with whatever a test wants different about it. */
 export function replyFrame(call: Frame, changes: Partial<Frame> = {}): Buffer {
   const type = MESSAGE_TYPE.reply;
-  return encodeFrame({ ...call, program: REMOTE_PROGRAM, type, body: Buffer.alloc(0), ...changes });
+  return encodeFrame({ ...call, type, body: Buffer.alloc(0), ...changes });
 }
+
+const keyOf = ({ program, procedure }: Pick<Frame, 'program' | 'procedure'>): string => `${program}.${procedure}`;
 
 function writeError(writer: XdrWriter, code: number, message: string): void {
   writer.int(code).int(10).optionalString(message).int(2).bool(false);

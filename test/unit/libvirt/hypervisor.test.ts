@@ -111,6 +111,52 @@ describe('a domain', () => {
   });
 });
 
+describe('the addresses of a guest', () => {
+  it('are given for each interface, whose hardware address may not be known', async () => {
+    const vm = await web01();
+    daemon.on('DOMAIN_INTERFACE_ADDRESSES', ({ frame, succeed }) => {
+      // After the domain: which source, and no flags.
+      expect(frame.body.subarray(-8)).toEqual(Buffer.from([0, 0, 0, 1, 0, 0, 0, 0]));
+      succeed((writer) => {
+        writer.uint(2).string('lo').optionalString(undefined);
+        writer.array(['127.0.0.1'], (item, address) => item.int(0).string(address).uint(8));
+        writer.string('eth0').optionalString('52:54:00:AA:BB:CC');
+        writer.array(['10.0.0.5', 'fd00::5'], (item, address) => item.int(0).string(address).uint(24));
+      });
+    });
+    expect(await vm.guestAddresses('guest-agent')).toEqual([
+      { mac: undefined, addresses: ['127.0.0.1'] },
+      { mac: '52:54:00:aa:bb:cc', addresses: ['10.0.0.5', 'fd00::5'] },
+    ]);
+  });
+
+  it('are not waited for longer than they are of use', async () => {
+    const vm = await web01();
+    daemon.on('DOMAIN_INTERFACE_ADDRESSES', () => {});
+    await expect(vm.guestAddresses('guest-agent')).rejects.toThrow(/did not answer .* within 2000 ms/);
+  });
+});
+
+describe('announcing a guest', () => {
+  const answer = (json: string) =>
+    daemon.on('QEMU_DOMAIN_MONITOR_COMMAND', ({ succeed }) => succeed((writer) => writer.string(json)));
+
+  it("is QEMU's own command, in libvirt's program for such", async () => {
+    const vm = await web01();
+    answer('{"return":{},"id":"libvirt-7"}');
+    await vm.announce();
+    expect(daemon.calls.at(-1)).toBe('QEMU_DOMAIN_MONITOR_COMMAND');
+  });
+
+  it('fails when QEMU refuses it, or libvirt does', async () => {
+    const vm = await web01();
+    answer('{"error":{"class":"CommandNotFound","desc":"no such command"}}');
+    await expect(vm.announce()).rejects.toThrow(/no such command/);
+    daemon.on('QEMU_DOMAIN_MONITOR_COMMAND', ({ refuse }) => refuse(55, 'domain is not running'));
+    await expect(vm.announce()).rejects.toMatchObject({ answered: true, libvirtCode: 55 });
+  });
+});
+
 describe('jobs', () => {
   it('are none when libvirt says so, or the domain is not active', async () => {
     const vm = await web01();

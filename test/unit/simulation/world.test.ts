@@ -10,7 +10,7 @@ vi.setConfig({ testTimeout: 120_000, hookTimeout: 120_000 });
 
 let assembly = '';
 beforeAll(async () => {
-  assembly = await synthesize();
+  assembly = await synthesize({ sharedPackages: true });
 });
 const world = (seed: number) => ({ assembly, seed, migrations: 4, hosts: 3, menu: menuOf(ALL_KINDS) });
 const peaceful = (seed: number) => ({ ...world(seed), menu: [] });
@@ -61,11 +61,53 @@ describe('a simulated world', () => {
       { kind: 'partition', point: 'mover:commit', after: false, choice: 0.5, ms: 10_000 },
       { FAILED: 1 },
     ],
+    [
+      'a destination that loses its power before it has answered Finish: nobody can tell what the VM wrote',
+      { kind: 'host-crashed', point: 'daemon:finish', after: true, choice: 0.9, ms: 10_000 },
+      { NEEDS_OPERATOR: 1 },
+    ],
+    [
+      'a destination that loses its power before the commit',
+      { kind: 'host-crashed', point: 'mover:commit', after: false, choice: 0.9, ms: 10_000 },
+      { FAILED: 1 },
+    ],
+    [
+      'a source that loses its power while it copies',
+      { kind: 'host-crashed', point: 'mover:job', after: false, choice: 0, ms: 600_000 },
+      { FAILED: 1 },
+    ],
   ])('keeps its promises with %s', async (_, fault, outcomes) => {
     const plan = [{ nth: 1, choice: 0, ...fault }];
     const result = await runWorld({ ...peaceful(1), migrations: 1, plan });
     expect(result.injected).toEqual(plan);
     expect(result).toMatchObject({ outcomes, violations: [] });
+  });
+});
+
+describe('a host that is to be emptied', () => {
+  it('is in maintenance when nothing is left on it', async () => {
+    const { timeline, violations } = await runWorld({ ...peaceful(3), migrations: 1, vms: 6, evacuations: 1 });
+    expect(violations).toEqual([]);
+    expect(timeline.some((line) => line.endsWith('is to be emptied'))).toBe(true);
+    expect(timeline.some((line) => line.endsWith('is in maintenance'))).toBe(true);
+  });
+
+  it('must not be marked so with a VM on it', async () => {
+    // The machine's look at the host, answered as if nothing was there.
+    const blind = (text: unknown) => String(text).replace(/"domains":\[[^\]]*\]/, '"domains":[]');
+    const { violations } = await runWorld({
+      ...peaceful(3),
+      migrations: 1,
+      vms: 6,
+      evacuations: 1,
+      mutation: {
+        call(call, next) {
+          if (call.operation === 'SendTaskSuccess') call.input.output = blind(call.input.output);
+          return next();
+        },
+      },
+    });
+    expect(violations).toMatchObject([{ invariant: 'a host in maintenance is empty' }]);
   });
 });
 

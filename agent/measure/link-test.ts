@@ -1,0 +1,159 @@
+import { randomBytes } from 'node:crypto';
+import { connect, createServer, type Server, type Socket } from 'node:net';
+
+/**
+ * The bandwidth between two hosts, measured over one TCP connection between their agents as QEMU's own stream will use it. The
+ * receiver says how fast it came: what the sender has written may lie in buffers. The connection's first bytes run on what a
+ * traffic shaper has saved up, and TCP has yet to find the speed, so they are not counted.
+ *
+ * The first line names the migration. Whoever says anything else is cut off, and two tests at a time on one receiver, which would
+ * measure each other, can't be: the port is held until a test is over.
+ */
+
+/** The last of libvirt's migration ports (its migration_port_max): let through where migrations are, and taken last by them. */
+export const LINK_TEST_PORT = 49_215;
+
+const WARM_UP_MS = 150;
+const MEASURE_MS = 250;
+/** Enough to tell a rate from, if the sender has to end early. */
+const LEAST_MEASURE_MS = 50;
+/** The sender ends by itself then, whatever it hears. */
+const MOST_MS = 1_000;
+const MOST_BYTES = 4 * 1024 ** 3;
+/** A peer that is silent for so long is gone. */
+const SILENCE_MS = 2_000;
+const AGAIN_MS = 100;
+const CHUNK = 256 * 1024;
+const FIRST_LINE_MAX = 128;
+
+const firstLine = (name: string): string => `handoff-link-test ${name}\n`;
+
+export interface LinkTest {
+  port: number;
+  /** Known to both ends and to nobody else. */
+  name: string;
+  /** How long to wait for the other end: the two begin at different times, and one test at a time can be made. */
+  patienceMs: number;
+}
+
+export type LinkResult = { bytesPerSecond: number } | { why: string };
+
+/** Waits for one test and answers it. Resolves when it is over or nobody came; never rejects. */
+export async function receiveLinkTest({ port, name, patienceMs }: LinkTest): Promise<void> {
+  const deadline = performance.now() + patienceMs;
+  const server = await listen(port, deadline);
+  if (server === undefined) return;
+  const sockets = new Set<Socket>();
+  await new Promise<void>((resolve) => {
+    const timer = setTimeout(resolve, Math.max(0, deadline - performance.now()));
+    server.on('connection', (socket) => {
+      sockets.add(socket);
+      socket.setTimeout(SILENCE_MS, () => socket.destroy());
+      socket.on('error', () => {});
+      socket.on('close', () => sockets.delete(socket));
+      receive(socket, name, () => {
+        clearTimeout(timer);
+        resolve();
+      });
+    });
+  });
+  for (const socket of sockets) socket.destroy();
+  await new Promise((resolve) => server.close(resolve));
+}
+
+/** Connects until the receiver is there, sends, and returns what the receiver measured. Never rejects. */
+export async function sendLinkTest(host: string, { port, name, patienceMs }: LinkTest): Promise<LinkResult> {
+  const deadline = performance.now() + patienceMs;
+  for (;;) {
+    const outcome = await send(host, port, name);
+    if ('bytesPerSecond' in outcome || performance.now() + AGAIN_MS > deadline) return outcome;
+    await pause(AGAIN_MS);
+  }
+}
+
+/** Another preflight's test may have the port for a moment. */
+async function listen(port: number, deadline: number): Promise<Server | undefined> {
+  for (;;) {
+    // The answer comes after the sender's last byte, too.
+    const server = createServer({ allowHalfOpen: true });
+    const listening = await new Promise<boolean>((resolve) => {
+      server.once('error', () => resolve(false));
+      // On all addresses, as QEMU does: the host may know itself by another one than its peers.
+      server.listen(port, () => resolve(true));
+    });
+    if (listening) return server;
+    if (performance.now() + AGAIN_MS > deadline) return undefined;
+    await pause(AGAIN_MS);
+  }
+}
+
+function receive(socket: Socket, name: string, over: () => void): void {
+  const expected = firstLine(name);
+  let head: string | undefined = '';
+  let bytes = 0;
+  let firstAt: number | undefined;
+  let from: { at: number; bytes: number } | undefined;
+
+  const answer = () => {
+    const now = performance.now();
+    if (from === undefined || now - from.at < LEAST_MEASURE_MS) return socket.destroy();
+    const bytesPerSecond = Math.round(((bytes - from.bytes) / (now - from.at)) * 1_000);
+    socket.removeListener('data', take);
+    socket.resume();
+    socket.end(`${JSON.stringify({ bytesPerSecond })}\n`);
+    socket.once('close', over);
+  };
+  const take = (chunk: Buffer) => {
+    if (head !== undefined) {
+      head += chunk.subarray(0, FIRST_LINE_MAX).toString('latin1');
+      if (head.length < expected.length && expected.startsWith(head)) return;
+      if (!head.startsWith(expected)) {
+        socket.destroy();
+        return;
+      }
+      head = undefined;
+    }
+    const now = performance.now();
+    bytes += chunk.length;
+    firstAt ??= now;
+    if (from === undefined && now - firstAt >= WARM_UP_MS) from = { at: now, bytes };
+    else if (from !== undefined && now - from.at >= MEASURE_MS) answer();
+  };
+  socket.on('data', take);
+  socket.once('end', answer);
+}
+
+function send(host: string, port: number, name: string): Promise<LinkResult> {
+  return new Promise((resolve) => {
+    const socket = connect({ host, port, timeout: SILENCE_MS });
+    const chunk = randomBytes(CHUNK);
+    let begun = 0;
+    let answer = '';
+    let why = 'the destination ended the test before it could answer';
+    const write = () => {
+      if (socket.destroyed) return;
+      if (performance.now() - begun > MOST_MS || socket.bytesWritten > MOST_BYTES) socket.end();
+      else if (socket.write(chunk)) setImmediate(write);
+    };
+    socket.once('connect', () => {
+      begun = performance.now();
+      socket.write(firstLine(name));
+      write();
+    });
+    socket.on('drain', write);
+    socket.on('data', (data) => {
+      answer += data.toString('latin1');
+      if (answer.includes('\n')) socket.destroy();
+    });
+    socket.once('timeout', () => socket.destroy(new Error('no answer')));
+    socket.once('error', (error) => {
+      why = error.message;
+    });
+    socket.once('close', () => {
+      const measured = /^\{"bytesPerSecond":(\d+)\}\n/.exec(answer)?.[1];
+      resolve(measured === undefined ? { why } : { bytesPerSecond: Number(measured) });
+    });
+  });
+}
+
+const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));

@@ -1,0 +1,33 @@
+import type { Measurements } from '../../contract/forecast.ts';
+import { pass, type Verdict } from '../checks/check.ts';
+import type { AgentDeps } from '../deps.ts';
+import type { DomainDescription } from '../domain-xml.ts';
+import type { Domain } from '../hypervisor.ts';
+import type { Link } from './link.ts';
+import { measureWriting } from './writing.ts';
+
+const MIB = 1_048_576;
+
+export type GuestMeasurements = Omit<Measurements, keyof Link | 'roundTripMs'>;
+
+/** The guest as it runs. `linkBytesPerSecond` may come while it is being looked at. */
+export async function measureGuest(
+  { clock, facts }: Pick<AgentDeps, 'clock' | 'facts'>,
+  domain: Domain,
+  { memoryMiB, vcpus }: Pick<DomainDescription, 'memoryMiB' | 'vcpus'>,
+  linkBytesPerSecond: Promise<number>,
+): Promise<GuestMeasurements> {
+  const memoryBytes = memoryMiB * MIB;
+  const backed = (await facts.guestResidentBytes(domain.name, memoryBytes)) ?? (await domain.residentBytes());
+  // A process of no size is one libvirt could not look at.
+  const residentBytes = Math.min(memoryBytes, backed || memoryBytes);
+  const writing = await measureWriting(domain, clock, { vcpus, mostBytes: residentBytes, linkBytesPerSecond });
+  return { ...writing, memoryBytes, residentBytes };
+}
+
+export function checkWriting({ dirtyBytesPerSecond, workingSetBytes, cpuUse }: GuestMeasurements): Verdict {
+  const mib = (bytes: number) => `${Math.round(bytes / MIB)} MiB`;
+  return pass(
+    `writes ${mib(dirtyBytesPerSecond)}/s over ${mib(workingSetBytes)}, uses ${Math.round(cpuUse * 100)} % of its CPU`,
+  );
+}

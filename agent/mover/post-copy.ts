@@ -1,0 +1,176 @@
+import type { Clock } from '../../contract/clock.ts';
+import { HandoffError } from '../../contract/errors.ts';
+import type { CopyState } from '../../contract/facts.ts';
+import type { MigrationTarget } from '../hypervisor.ts';
+import { messageOf, mustFind } from '../stages/stage.ts';
+
+/**
+ * A post-copy that is on its way without us: our connection to one of its halves was lost, or the stream between them broke. Then
+ * libvirt keeps both halves, the guest stands still at the first page that has not come, and all five calls once more, with
+ * the flag that resumes, send the rest. Also when nobody does anything libvirt takes a post-copy to its end, as long as the
+ * stream holds; it then leaves the source's definition.
+ */
+export interface PostCopyParties {
+  resume: ResumeOptions;
+  connectSource(): Promise<MigrationTarget>;
+  connectTarget(): Promise<MigrationTarget>;
+  clock: Clock;
+  onDecision(what: string, detail: Record<string, unknown>): void;
+  /** The Finish of the first five calls, for when it has not reached the destination. */
+  finish(target: MigrationTarget): Promise<unknown>;
+}
+
+export interface ResumeOptions {
+  name: string;
+  /** The destination's on the migration network. */
+  address: string;
+  /** As in MigrationOptions. */
+  postCopyMiBps?: number;
+  /** Also on a libvirt of a version that is known to crash from it: its administrator says that this one is mended. */
+  always: boolean;
+}
+
+export type PostCopyEnd =
+  /** All of the VM is on the destination, where it runs. */
+  | { kind: 'whole' }
+  /** Post-copy had not begun after all. */
+  | { kind: 'not-begun' }
+  | { kind: 'broken'; error: unknown };
+
+type Half = CopyState | 'unreachable';
+export type Next = 'whole' | 'not-begun' | 'lost' | 'finish' | 'resume' | 'wait';
+
+/** The guest stands still while it is broken; a network that is away for longer is for recovery, which looks less often. */
+const PATIENCE_MS = 10 * 60_000;
+const LOOK_EVERY_MS = 1_000;
+
+const HALVES: readonly Half[] = ['postcopy-paused', 'postcopy-failed'];
+
+/** What is to be done about a post-copy, from what both hosts show. */
+export function judgeHalves(source: Half, target: Half): Next {
+  if (target === 'running') return 'whole';
+  const here = HALVES.includes(source);
+  switch (target) {
+    case 'postcopy-failed':
+      if (source === 'postcopy-failed') return 'resume';
+      return source === 'absent' || source === 'shutoff' ? 'lost' : 'wait';
+    case 'postcopy-running':
+      // The source's half may only be left alone, which is no harm, or have seen the stream break before the destination has.
+      return source === 'postcopy-failed' ? 'resume' : 'wait';
+    case 'incoming':
+      return here ? 'finish' : 'wait';
+    case 'absent':
+    case 'shutoff':
+      if (here) return 'lost';
+      return source === 'running' || source === 'migrating-paused' || source === 'paused' ? 'not-begun' : 'wait';
+    default:
+      return 'wait';
+  }
+}
+
+/** Looks, and does what is due, until the VM is whole on the destination or nothing more can be done. Never rejects. */
+export async function followPostCopy(parties: PostCopyParties, cause: unknown): Promise<PostCopyEnd> {
+  const { resume, clock, onDecision } = parties;
+  const deadline = clock.now() + PATIENCE_MS;
+  let error = cause;
+  let attempt = 0;
+  for (;;) {
+    const next = await withBoth(parties, async (source, target) => {
+      const halves = { source: await stateOf(source, resume.name), target: await stateOf(target, resume.name) };
+      const due = judgeHalves(halves.source, halves.target);
+      try {
+        if (due === 'finish' && target !== undefined) await parties.finish(target);
+        if (due === 'resume' && source !== undefined && target !== undefined) {
+          attempt += 1;
+          onDecision('post-copy broken, to be resumed', { because: messageOf(error), attempt, ...halves });
+          await resumePostCopy(resume, source, target);
+        }
+      } catch (failed) {
+        error = failed;
+      }
+      return due;
+    });
+    if (next === 'whole' || next === 'not-begun') return { kind: next };
+    const hopeless = error instanceof HandoffError && error.code === 'PostCopyBroken';
+    if (next === 'lost' || hopeless || clock.now() >= deadline) return { kind: 'broken', error };
+    await clock.sleep(LOOK_EVERY_MS);
+  }
+}
+
+/** Whether the source has gone over to post-copy. */
+export function hasBegun(parties: PostCopyParties): Promise<boolean | 'unknown'> {
+  return withBoth(parties, async (source) => {
+    const state = await stateOf(source, parties.resume.name);
+    return state === 'unreachable' ? 'unknown' : HALVES.includes(state);
+  });
+}
+
+/**
+ * libvirt 11.3.0 as released reads through a null pointer in Prepare, so that the destination's daemon ends, and with it every
+ * other copy that is on its way there. The halves outlive it: with another version of the daemon they are resumed.
+ */
+const CRASHES = { from: 11_002_000, before: 11_004_000 };
+
+/**
+ * The five calls, to resume. Resolves when the VM is whole on the destination and the source's half is gone. It may be broken off
+ * anywhere: before Perform both halves stay as they were, and after it libvirt carries on by itself.
+ *
+ * Rejects also when there is nothing to resume: QEMU is still at it, or done. PostCopyBroken: trying again is of no use.
+ */
+export async function resumePostCopy(
+  { name, address, postCopyMiBps, always }: ResumeOptions,
+  source: MigrationTarget,
+  target: MigrationTarget,
+): Promise<void> {
+  const { libvirt } = await target.versions();
+  if (!always && libvirt >= CRASHES.from && libvirt < CRASHES.before) {
+    const version = [libvirt / 1_000_000, (libvirt / 1_000) % 1_000, libvirt % 1_000].map(Math.floor).join('.');
+    throw new HandoffError(
+      'PostCopyBroken',
+      `libvirt ${version} on the destination crashes when it is to resume a post-copy; with another version there it can be resumed (QEMU runs on while libvirtd is replaced)`,
+    );
+  }
+  const domain = await mustFind(source, name);
+  const options = {
+    name,
+    persistent: await domain.persistent(),
+    postCopy: true,
+    resume: true,
+    ...(postCopyMiBps !== undefined && { postCopyMiBps }),
+  };
+  const begun = await domain.begin(options);
+  const prepared = await target.prepare({ ...options, ...begun, address });
+  const handshake = { ...options, xml: begun.xml, uri: prepared.uri };
+  const performed = await domain.perform({ ...handshake, cookie: prepared.cookie });
+  const finished = await target.finish({
+    ...handshake,
+    cookie: performed.cookie,
+    cancelled: false,
+    inPostCopy: true,
+  });
+  await domain.confirm({ ...options, cookie: finished.cookie, cancelled: false, inPostCopy: true });
+}
+
+/** Connections of its own, since those of the copy may be lost, or in a state that libvirt does not begin anew from. */
+async function withBoth<T>(
+  { connectSource, connectTarget }: PostCopyParties,
+  use: (source: MigrationTarget | undefined, target: MigrationTarget | undefined) => Promise<T>,
+): Promise<T> {
+  const [source, target] = await Promise.all(
+    [connectSource, connectTarget].map((connect) => connect().catch(() => undefined)),
+  );
+  try {
+    return await use(source, target);
+  } finally {
+    await Promise.all([source, target].map((each) => each?.close().catch(() => {})));
+  }
+}
+
+async function stateOf(host: MigrationTarget | undefined, name: string): Promise<Half> {
+  try {
+    if (host === undefined) return 'unreachable';
+    return (await (await host.find(name))?.state())?.state ?? 'absent';
+  } catch {
+    return 'unreachable';
+  }
+}

@@ -1,0 +1,87 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { PROBE_INTERVAL_MS, PROBE_LIMIT_MS, type Probe, type Sightings } from './probe.ts';
+
+/** Its sums come at once; one that hangs is killed. */
+const SUM_UP_MS = 500;
+
+/**
+ * Starts `ping`. Returns at once, and never throws. The process that started it may be killed at any moment: the next answer is
+ * then written into a pipe nobody reads, which ends `ping`, and without answers it ends when it has asked its last.
+ */
+export function startPing(address: string): Probe {
+  const output = new PingOutput();
+  // With a time limit (-w) it would end at the first "host unreachable" of a switch.
+  const count = PROBE_LIMIT_MS / PROBE_INTERVAL_MS;
+  const args = ['-n', '-D', '-i', `${PROBE_INTERVAL_MS / 1_000}`, '-c', `${count}`, address];
+  const child = spawn('ping', args, {
+    stdio: ['ignore', 'pipe', 'pipe'],
+    // It writes, and reads, its numbers as the locale has them.
+    env: { ...process.env, LC_ALL: 'C' },
+  });
+  const closed = new Promise<void>((resolve) => child.once('close', () => resolve()));
+  let trouble = '';
+  child.on('error', (error) => {
+    trouble = `ping could not be started: ${error.message}`;
+  });
+  child.stdout.on('data', (chunk: Buffer) => output.push(chunk.toString('latin1')));
+  child.stderr.on('data', (chunk: Buffer) => {
+    trouble = chunk.toString('utf8').trim().split('\n').at(-1) ?? trouble;
+  });
+  const end = () => void child.kill('SIGKILL');
+  process.once('exit', end);
+  void closed.then(() => process.off('exit', end));
+  return {
+    get firstAnswerAt() {
+      return output.answers[0];
+    },
+    get lastAnswerAt() {
+      return output.answers.at(-1);
+    },
+    async stop(): Promise<Sightings> {
+      await ended(child, closed);
+      const said = trouble || output.trouble;
+      return { answers: output.answers, sent: output.sent, ...(said !== '' && { trouble: said }) };
+    },
+  };
+}
+
+/** Ctrl-C is how ping is asked for its sums. */
+async function ended(child: ChildProcess, closed: Promise<void>): Promise<void> {
+  child.kill('SIGINT');
+  const timer = setTimeout(() => child.kill('SIGKILL'), SUM_UP_MS);
+  await closed;
+  clearTimeout(timer);
+}
+
+/** What iputils' `ping -D` writes, as it comes. */
+export class PingOutput {
+  readonly answers: number[] = [];
+  /** What a router, or this very host, last said in place of an answer: "Destination Host Unreachable". */
+  trouble = '';
+  #sent = 0;
+  #rest = '';
+
+  /** As `ping` sums up, or, when it never did, as the numbers on its answers show. */
+  get sent(): number {
+    return this.#sent;
+  }
+
+  push(text: string): void {
+    const lines = (this.#rest + text).split('\n');
+    this.#rest = lines.pop() ?? '';
+    for (const line of lines) this.#line(line);
+  }
+
+  #line(line: string): void {
+    const answer = /^\[(\d+\.\d+)\] \d+ bytes from \S+ icmp_seq=(\d+) .*time=/.exec(line);
+    if (answer !== null) {
+      this.#sent = Math.max(this.#sent, Number(answer[2]));
+      if (!line.includes('(DUP!)')) this.answers.push(Number(answer[1]) * 1_000);
+      return;
+    }
+    const refused = /^\[\S+\] (From \S+) icmp_seq=\d+ (.+)$/.exec(line);
+    if (refused !== null) this.trouble = `${refused[1]}: ${refused[2]}`;
+    const sums = /^(\d+) packets transmitted/.exec(line);
+    if (sums !== null) this.#sent = Number(sums[1]);
+  }
+}

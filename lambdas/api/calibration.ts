@@ -1,0 +1,32 @@
+import { QueryCommand } from '@aws-sdk/lib-dynamodb';
+import type { APIGatewayProxyEventV2, APIGatewayProxyStructuredResultV2 } from 'aws-lambda';
+import { z } from 'zod';
+import { calibrationOf, missOf } from '../shared/calibration.ts';
+import { CONTROL } from '../shared/control-table.ts';
+import { resultOf } from '../shared/migration-record.ts';
+import { parse } from '../shared/parse.ts';
+import { json } from '../shared/problem.ts';
+import { dynamo } from '../shared/surroundings.ts';
+import { getRecords } from './show-migrations.ts';
+
+/** As many as one read of records takes. */
+const Query = z.strictObject({ last: z.coerce.number().int().min(1).max(100).default(100) });
+
+/** Holds the forecasts of the last migrations that succeeded against what they came to. */
+export async function getCalibration(event: APIGatewayProxyEventV2): Promise<APIGatewayProxyStructuredResultV2> {
+  const { last } = parse(Query, event.queryStringParameters ?? {}, 'query');
+  const { Items } = await dynamo.send(
+    new QueryCommand({
+      TableName: CONTROL,
+      IndexName: 'byStatus',
+      KeyConditionExpression: '#status = :succeeded',
+      ExpressionAttributeNames: { '#status': 'status' },
+      ExpressionAttributeValues: { ':succeeded': 'SUCCEEDED' },
+      ScanIndexForward: false,
+      Limit: last,
+    }),
+  );
+  const records = await getRecords((Items ?? []).map(({ pk }) => String(pk).slice('MIGRATION#'.length)));
+  const misses = records.flatMap((record) => missOf({ ...record, result: resultOf(record) }) ?? []);
+  return json(200, calibrationOf(misses));
+}

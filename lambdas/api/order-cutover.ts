@@ -1,0 +1,54 @@
+import { ConditionalCheckFailedException } from '@aws-sdk/client-dynamodb';
+import { UpdateCommand } from '@aws-sdk/lib-dynamodb';
+import type { APIGatewayProxyEventV2, APIGatewayProxyStructuredResultV2 } from 'aws-lambda';
+import { HandoffError } from '../../contract/errors.ts';
+import { CONTROL, type MigrationItem, migrationKey } from '../shared/control-table.ts';
+import { getRecord, unknownMigration } from '../shared/migration-record.ts';
+import { json } from '../shared/problem.ts';
+import { dynamo, isoNow } from '../shared/surroundings.ts';
+import { addEvent } from '../shared/timeline.ts';
+import { migrationIdOf } from './show-migrations.ts';
+
+/**
+ * Gives the word that a migration with the policy `cutover: on-order` waits for. It may come before the copy is held, which then
+ * switches as soon as it is; a second one changes nothing.
+ */
+export async function orderCutover(event: APIGatewayProxyEventV2): Promise<APIGatewayProxyStructuredResultV2> {
+  const migrationId = migrationIdOf(event);
+  const record = await getRecord(migrationId);
+  if (record === undefined) throw unknownMigration(migrationId, 'if it was asked for just now, order again');
+  if (record.cutoverOrderedAt === undefined && (await note(record))) await addEvent(migrationId, 'word to cut over');
+  return json(202, { migrationId, status: record.status });
+}
+
+/** False when another order noted it first. */
+async function note(record: MigrationItem): Promise<boolean> {
+  const { migrationId } = record;
+  try {
+    await dynamo.send(
+      new UpdateCommand({
+        TableName: CONTROL,
+        Key: migrationKey(migrationId),
+        UpdateExpression: 'SET cutoverOrderedAt = :now',
+        ConditionExpression:
+          'attribute_not_exists(cutoverOrderedAt) AND attribute_not_exists(cancelRequestedAt) AND attribute_not_exists(endedAt) AND #policy.cutover = :onOrder',
+        ExpressionAttributeNames: { '#policy': 'policy' },
+        ExpressionAttributeValues: { ':now': isoNow(), ':onOrder': 'on-order' },
+      }),
+    );
+    return true;
+  } catch (error) {
+    if (!(error instanceof ConditionalCheckFailedException)) throw error;
+    const latest = await getRecord(migrationId);
+    if (latest?.cutoverOrderedAt !== undefined) return false;
+    const why =
+      record.policy.cutover !== 'on-order'
+        ? 'its policy does not wait for a word'
+        : latest?.cancelRequestedAt !== undefined
+          ? 'it is cancelled'
+          : `it has ended (${latest?.status})`;
+    throw new HandoffError('NotHeld', `${migrationId} cannot be told to cut over: ${why}.`, {
+      detail: { migrationId },
+    });
+  }
+}

@@ -1,0 +1,186 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { beforeAll, expect, it } from 'vitest';
+import { connectLibvirt } from '../../agent/libvirt/connect.ts';
+import { getMigration } from '../../commands/support/watch.ts';
+import type { Observation } from '../../contract/forecast.ts';
+import { startPing } from './clients/ping-probe.ts';
+import { guestStatus, startGuest } from './guest/guests.ts';
+import type { Lab } from './hosts/lab.ts';
+import { exec, execText } from './hosts/node.ts';
+import { type HostName, libvirtSocketOf } from './hosts/plan.ts';
+import { until } from './hosts/until.ts';
+import { ended, migrate, request, stateOn } from './support/moves.ts';
+import { describeWithWorld } from './support/world.ts';
+import type { World } from './world.ts';
+
+describeWithWorld('the blackout as seen from outside', { name: 'black', subnet: '10.90.0' }, (its) => {
+  let lab: Lab;
+  let world: World;
+  const address = '10.90.0.101';
+  beforeAll(async () => {
+    world = its();
+    lab = world.lab;
+    await startGuest(lab, 'kvm1', { name: 'web', address });
+  });
+
+  /** Forgets where the guest is, as a host that has had nothing to say to it. */
+  const forget = (host: HostName) => execText(lab, host, ['ip', 'neigh', 'flush', 'dev', 'br0']);
+  const pingFrom = (host: HostName) => execText(lab, host, ['ping', '-n', '-q', '-c', '1', '-W', '5', address]);
+  const domainOn = async (host: HostName) => {
+    const hypervisor = await connectLibvirt(`qemu+unix:///system?socket=${libvirtSocketOf(lab, host)}`);
+    return { domain: (await hypervisor.find('web'))!, close: () => hypervisor.close() };
+  };
+  const noProbeIsLeft = () =>
+    until('no probe is left on the hosts', async () => {
+      const pings = await Promise.all(lab.hosts.map((host) => exec(lab, host, ['pgrep', '-x', 'ping'])));
+      return pings.every(({ exitCode }) => exitCode === 1);
+    });
+
+  /** Of two that saw it, and a third that stands on neither host. */
+  function expectAlike(seen: (Observation | undefined)[], thirdMs: number, downtimeMs: number): void {
+    for (const each of seen) {
+      if (!each?.observed) throw new Error(`not observed: ${JSON.stringify(each)}`);
+      expect(each.answered).toBeLessThan(each.sent);
+      // QEMU counts until the guest may run, and not until it answers; questions lie an interval apart, more on a busy machine.
+      expect(each.blackoutMs).toBeGreaterThan(downtimeMs / 2 - 2 * each.intervalMs);
+      expect(each.blackoutMs).toBeLessThan(2 * thirdMs + 200);
+    }
+  }
+
+  it('is what a third host sees, at the address of the request', async () => {
+    const ping = await startPing(lab, address);
+    const view = await migrate(world, { vm: 'web', from: 'kvm1', to: 'kvm2', guestAddress: address });
+    const third = await ping.stop();
+    expect(view, JSON.stringify(view.failure)).toMatchObject({ status: 'SUCCEEDED' });
+    const { source, destination } = view.result!.blackout!;
+    const seen = { address, addressFrom: 'request', announcedAgain: false };
+    expect([source, destination]).toMatchObject([seen, seen]);
+    expectAlike([source, destination], third.longestGapMs, view.result!.downtimeMs!);
+    await noProbeIsLeft();
+  }, 180_000);
+
+  it('is seen at the address that the source host’s own neighbour table has', async () => {
+    await forget('kvm1');
+    await pingFrom('kvm2');
+    const ping = await startPing(lab, address);
+    const view = await migrate(world, { vm: 'web', from: 'kvm2', to: 'kvm1' });
+    const third = await ping.stop();
+    const { source, destination } = view.result!.blackout!;
+    const seen = { address, addressFrom: 'arp' };
+    expect([source, destination]).toMatchObject([seen, seen]);
+    expectAlike([source, destination], third.longestGapMs, view.result!.downtimeMs!);
+  }, 180_000);
+
+  it('is seen from the destination at an address that only its own neighbour table has', async () => {
+    await forget('kvm1');
+    await forget('kvm2');
+    await pingFrom('kvm2');
+    const view = await migrate(world, { vm: 'web', from: 'kvm1', to: 'kvm2' });
+    expect(view.result!.blackout).toMatchObject({
+      source: { observed: false, why: expect.stringContaining('no address') },
+      destination: { observed: true, address, addressFrom: 'arp' },
+    });
+  }, 180_000);
+
+  it('is not observed, and not zero, when nobody knows the address', async () => {
+    for (const host of lab.hosts) await forget(host);
+    const view = await migrate(world, { vm: 'web', from: 'kvm2', to: 'kvm1' });
+    expect(view.status).toBe('SUCCEEDED');
+    const unseen = { observed: false, why: expect.stringContaining('no address') };
+    expect(view.result!.blackout).toEqual({ source: unseen, destination: unseen });
+    await noProbeIsLeft();
+  }, 180_000);
+
+  it('finds addresses as virsh does, and no agent where there is none', async () => {
+    await pingFrom('kvm1');
+    const { domain, close } = await domainOn('kvm1');
+    try {
+      const table = await execText(lab, 'kvm1', ['virsh', '--quiet', 'domifaddr', 'web', '--source', 'arp']);
+      const [, mac, , cidr] = table.trim().split(/\s+/);
+      expect(await domain.guestAddresses('arp')).toEqual([{ mac, addresses: [cidr!.split('/')[0]] }]);
+      await expect(domain.guestAddresses('guest-agent')).rejects.toMatchObject({ answered: true });
+    } finally {
+      await close();
+    }
+  });
+
+  it('ends sooner where the guest is announced again, which leaves it as it was', async () => {
+    const before = await guestStatus(address);
+    const { tap, mac } = await nicOn('kvm1');
+    const entry = async () => (await execText(lab, 'kvm1', ['bridge', 'fdb', 'show', 'br', 'br0'])).split('\n');
+    const known = async () => (await entry()).some((line) => line.startsWith(`${mac} dev ${tap} `));
+    const { domain, close } = await domainOn('kvm1');
+    try {
+      await execText(lab, 'kvm1', ['bridge', 'fdb', 'replace', mac, 'dev', 'eth0', 'master', 'dynamic']);
+      expect(await known()).toBe(false);
+      await domain.announce();
+      await until('the bridge knows where the guest is', known);
+    } finally {
+      await close();
+    }
+    expect(await guestStatus(address)).toMatchObject({ bootId: before.bootId, patternErrors: 0 });
+  });
+
+  it('is ended by another announcement when the network has not heard the first ones', async () => {
+    await stateIs('kvm1');
+    const id = await request(world, {
+      vm: 'web',
+      from: 'kvm1',
+      to: 'kvm2',
+      guestAddress: address,
+      policy: { cutover: 'on-order' },
+    });
+    await until('it is held', async () => (await getMigration(world.api, id)).status === 'HELD', { timeoutMs: 60_000 });
+    // The destination's own bridge does not learn from the guest: it sends what is for the guest out to where it was.
+    const tap = await incomingTap('kvm2');
+    const learning = (state: 'on' | 'off') =>
+      execText(lab, 'kvm2', ['bridge', 'link', 'set', 'dev', tap, 'learning', state]);
+    await learning('off');
+    await world.api.call('POST', `/migrations/${id}/cutover`);
+    await until('it runs on kvm2', async () => /^running/.test((await stateOn(lab, 'kvm2', 'web')) ?? ''));
+    // QEMU's own announcements are over after 1.5 s, ours begin after 2 s and last as long.
+    await sleep(2_300);
+    await learning('on');
+    const view = await ended(world, id);
+    expect(view, JSON.stringify(view.failure)).toMatchObject({ status: 'SUCCEEDED', runsOn: 'kvm2' });
+    const told = await until('the destination has told', async () => {
+      const { result, timeline } = await getMigration(world.api, id);
+      return (
+        timeline.some(({ what }) => what === 'watch done') && { blackout: result?.blackout?.destination, timeline }
+      );
+    });
+    expect(told.blackout).toMatchObject({ observed: true, announcedAgain: true });
+    expect(told.timeline.map(({ what }) => what)).toContain('announced again');
+    await noProbeIsLeft();
+  }, 180_000);
+
+  it('leaves no probe behind when the mover is killed', async () => {
+    const id = await request(world, {
+      vm: 'web',
+      from: 'kvm2',
+      to: 'kvm1',
+      guestAddress: address,
+      policy: { cutover: 'on-order', silenceSeconds: 10 },
+    });
+    await until('it is held', async () => (await getMigration(world.api, id)).status === 'HELD', { timeoutMs: 60_000 });
+    expect((await exec(lab, 'kvm2', ['pgrep', '-x', 'ping'])).exitCode).toBe(0);
+    const { pid } = JSON.parse(await execText(lab, 'kvm2', ['cat', `/run/handoff/${id}.pid`])) as { pid: number };
+    await execText(lab, 'kvm2', ['kill', '-KILL', `${pid}`]);
+    await noProbeIsLeft();
+    await world.api.call('POST', `/migrations/${id}/cutover`);
+    expect(await ended(world, id)).toMatchObject({ status: 'FAILED', runsOn: 'kvm2' });
+  }, 180_000);
+
+  const stateIs = async (host: HostName) => expect(await stateOn(lab, host, 'web')).toMatch(/^running/);
+
+  /** libvirt tells nothing of a copy that is being received. */
+  async function incomingTap(host: HostName): Promise<string> {
+    const ports = await execText(lab, host, ['ip', '-json', 'link', 'show', 'master', 'br0', 'type', 'tun']);
+    return (JSON.parse(ports) as { ifname: string }[])[0]!.ifname;
+  }
+
+  async function nicOn(host: HostName): Promise<{ tap: string; mac: string }> {
+    const [tap, , , , mac] = (await execText(lab, host, ['virsh', '--quiet', 'domiflist', 'web'])).trim().split(/\s+/);
+    return { tap: tap!, mac: mac! };
+  }
+});

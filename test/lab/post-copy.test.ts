@@ -1,0 +1,99 @@
+import { afterEach, beforeAll, expect, it } from 'vitest';
+import { getMigration } from '../../commands/support/watch.ts';
+import type { MigrationView } from '../../contract/api.ts';
+import { startTcp } from './clients/tcp-probe.ts';
+import { guestStatus, startGuest } from './guest/guests.ts';
+import type { Lab } from './hosts/lab.ts';
+import { MigrationLink } from './hosts/migration-link.ts';
+import { exec, execText } from './hosts/node.ts';
+import { addressOf, type HostName } from './hosts/plan.ts';
+import { until } from './hosts/until.ts';
+import { ended, request, stateOn } from './support/moves.ts';
+import { describeWithWorld } from './support/world.ts';
+import type { World } from './world.ts';
+
+/**
+ * A guest that dirties memory three times as fast as the link carries it, and a policy that lets it switch first and fetch the
+ * rest of its memory afterwards.
+ */
+describeWithWorld('post-copy', { name: 'postc', subnet: '10.89.1' }, (its) => {
+  let lab: Lab;
+  let world: World;
+  let link: MigrationLink;
+  let home: HostName = 'kvm1';
+  const address = '10.89.1.101';
+  const policy = { whenNotMet: 'postcopy' as const, autoConverge: false, silenceSeconds: 10 };
+  beforeAll(async () => {
+    world = its();
+    lab = world.lab;
+    link = await MigrationLink.between(lab, 'kvm1', 'kvm2');
+    await startGuest(lab, 'kvm1', { name: 'web', address, memoryMiB: 384, workingSetMiB: 150, dirtyMiBps: 120 });
+  });
+  afterEach(() => link.limit(undefined));
+
+  /** Migrates to the other host, does `during` once the guest runs there by post-copy, and sees that it came through unharmed. */
+  async function move(during?: (migrationId: string, to: HostName) => Promise<void>): Promise<MigrationView> {
+    const from = home;
+    const to: HostName = home === 'kvm1' ? 'kvm2' : 'kvm1';
+    await link.limit(40);
+    const before = await guestStatus(address);
+    const tcp = await startTcp(lab, address);
+    const migrationId = await request(world, { vm: 'web', from, to, guestAddress: address, policy });
+    if (during !== undefined) {
+      await until(
+        'it runs by post-copy',
+        async () => {
+          const state = await stateOn(lab, to, 'web');
+          if (state === undefined && (await getMigration(world.api, migrationId)).endedAt !== undefined) {
+            throw new Error(`it ended: ${JSON.stringify(await getMigration(world.api, migrationId))}`);
+          }
+          return state === 'running (post-copy)';
+        },
+        { timeoutMs: 60_000 },
+      );
+      await during(migrationId, to);
+    }
+    const view = await ended(world, migrationId);
+    expect(view, JSON.stringify(view.failure ?? view.timeline)).toMatchObject({ status: 'SUCCEEDED', runsOn: to });
+    expect(await stateOn(lab, from, 'web')).toBeUndefined();
+    expect(await stateOn(lab, to, 'web')).toMatch(/^running \((migrated|post-copy)\)/);
+    const after = await until('the guest answers', () => guestStatus(address).catch(() => undefined));
+    expect(after).toMatchObject({ bootId: before.bootId, pid: before.pid, patternErrors: 0, diskErrors: 0 });
+    expect(after.ticks).toBeGreaterThan(before.ticks);
+    expect(await tcp.stop()).toMatchObject({ survived: true, lost: 0, wrong: 0 });
+    home = to;
+    return view;
+  }
+
+  /** Both ends of the stream are told that it is gone, as when a firewall between them forgets it. */
+  const breakStream = async (to: HostName) => {
+    const killed = await execText(lab, home, ['ss', '-HK', 'dst', addressOf(lab, to), 'dport', 'ge', ':49152']);
+    expect(killed, 'there was a stream to break').toContain('ESTAB');
+  };
+  const decisions = (view: MigrationView) => view.timeline.map(({ what }) => what).join('\n');
+
+  it('takes over a guest that does not converge; its memory and its TCP connection live through it', async () => {
+    const view = await move();
+    expect(view.result).toMatchObject({ postCopy: true, commitMs: 0 });
+    expect(view.result?.downtimeMs).toBeGreaterThan(0);
+    expect(view.result?.workedMs).toBeGreaterThan(0);
+    expect(decisions(view)).toContain('post-copy');
+  }, 180_000);
+
+  it('is resumed by its mover when the stream breaks', async () => {
+    const view = await move((_, to) => breakStream(to));
+    expect(view.result).toMatchObject({ postCopy: true });
+    expect(decisions(view)).toContain('post-copy broken, to be resumed');
+    expect(view.timeline.map(({ what }) => what)).not.toContain('recovery: act');
+  }, 180_000);
+
+  it('is resumed by recovery when its mover died and the stream broke', async () => {
+    const view = await move(async (migrationId, to) => {
+      const { exitCode } = await exec(lab, home, ['pkill', '-KILL', '-f', `mover ${migrationId}\\.`]);
+      expect(exitCode, 'there was a mover to kill').toBe(0);
+      await breakStream(to);
+      await until('it is broken', async () => (await stateOn(lab, to, 'web')) === 'running (post-copy failed)');
+    });
+    expect(decisions(view)).toContain('recovery: act');
+  }, 180_000);
+});
