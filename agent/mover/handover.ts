@@ -75,6 +75,7 @@ export class Handover {
   readonly #uri: string;
   #cookie: Buffer;
   #commit: Promise<CommitOutcome> | undefined;
+  #deciding = false;
   #postCopyAsked = false;
 
   private constructor(
@@ -107,7 +108,7 @@ export class Handover {
 
   /** A commit has been tried; what came of it stands. */
   get deciding(): boolean {
-    return this.#commit !== undefined;
+    return this.#deciding;
   }
 
   /**
@@ -205,6 +206,7 @@ export class Handover {
 
   /** Once only: after it nobody may cancel any more, and a second try could not tell more than the first. */
   #committed(): Promise<CommitOutcome> {
+    this.#deciding = true;
     this.#commit ??= this.#parties.commit();
     return this.#commit;
   }
@@ -271,11 +273,12 @@ export class Handover {
       name: this.#options.name,
       address,
       postCopyMiBps: bandwidthMiBps,
+      clock,
       always: resumeAlways,
     };
     const finish = (target: MigrationTarget) =>
       target.finish({ ...this.#options, ...this.#handshake(), cancelled: false, inPostCopy: true });
-    return { resume, connectTarget: reconnect, connectSource: reconnectSource, clock, onDecision, finish };
+    return { resume, connectTarget: reconnect, connectSource: reconnectSource, onDecision, finish };
   }
 
   #handshake() {

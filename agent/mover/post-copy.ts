@@ -14,7 +14,6 @@ export interface PostCopyParties {
   resume: ResumeOptions;
   connectSource(): Promise<MigrationTarget>;
   connectTarget(): Promise<MigrationTarget>;
-  clock: Clock;
   onDecision(what: string, detail: Record<string, unknown>): void;
   /** The Finish of the first five calls, for when it has not reached the destination. */
   finish(target: MigrationTarget): Promise<unknown>;
@@ -26,6 +25,7 @@ export interface ResumeOptions {
   address: string;
   /** As in MigrationOptions. */
   postCopyMiBps?: number;
+  clock: Clock;
   /** Also on a libvirt of a version that is known to crash from it: its administrator says that this one is mended. */
   always: boolean;
 }
@@ -70,7 +70,8 @@ export function judgeHalves(source: Half, target: Half): Next {
 
 /** Looks, and does what is due, until the VM is whole on the destination or nothing more can be done. Never rejects. */
 export async function followPostCopy(parties: PostCopyParties, cause: unknown): Promise<PostCopyEnd> {
-  const { resume, clock, onDecision } = parties;
+  const { resume, onDecision } = parties;
+  const { clock } = resume;
   const deadline = clock.now() + PATIENCE_MS;
   let error = cause;
   let attempt = 0;
@@ -118,7 +119,7 @@ const CRASHES = { from: 11_002_000, before: 11_004_000 };
  * Rejects also when there is nothing to resume: QEMU is still at it, or done. PostCopyBroken: trying again is of no use.
  */
 export async function resumePostCopy(
-  { name, address, postCopyMiBps, always }: ResumeOptions,
+  { name, address, postCopyMiBps, always, clock }: ResumeOptions,
   source: MigrationTarget,
   target: MigrationTarget,
 ): Promise<void> {
@@ -139,7 +140,7 @@ export async function resumePostCopy(
     ...(postCopyMiBps !== undefined && { postCopyMiBps }),
   };
   const begun = await domain.begin(options);
-  const prepared = await target.prepare({ ...options, ...begun, address });
+  const prepared = await withinPatience(clock, target.prepare({ ...options, ...begun, address }));
   const handshake = { ...options, xml: begun.xml, uri: prepared.uri };
   const performed = await domain.perform({ ...handshake, cookie: prepared.cookie });
   const finished = await target.finish({
@@ -149,6 +150,27 @@ export async function resumePostCopy(
     inPostCopy: true,
   });
   await domain.confirm({ ...options, cookie: finished.cookie, cancelled: false, inPostCopy: true });
+}
+
+/**
+ * Prepare has to reach the destination's QEMU, and that can hang: once it has waited for a page in its main loop, or with its big
+ * lock held, it takes no command of libvirt's until the page comes. QEMU has a way around that ("out-of-band" commands), which
+ * libvirt 11 does not use.
+ */
+const PREPARE_PATIENCE_MS = 40_000;
+
+async function withinPatience<T>(clock: Clock, call: Promise<T>): Promise<T> {
+  const over = new AbortController();
+  const late = clock.sleep(PREPARE_PATIENCE_MS, over.signal).then(() => {
+    throw new Error(`the destination's QEMU takes no commands, for ${PREPARE_PATIENCE_MS / 1_000} s now`);
+  });
+  late.catch(() => {});
+  try {
+    return await Promise.race([call, late]);
+  } finally {
+    over.abort();
+    call.catch(() => {});
+  }
 }
 
 /** Connections of its own, since those of the copy may be lost, or in a state that libvirt does not begin anew from. */

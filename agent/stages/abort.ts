@@ -112,7 +112,7 @@ async function mustBeWhole(deps: AgentDeps, { vm, destination }: OrderOf<'abort'
 
 /** Rejects when it could not be resumed, also because QEMU is still at it: then recovery looks again. */
 async function resumeFromHere(_: Domain, deps: AgentDeps, { vm, destination }: OrderOf<'abort'>): Promise<void> {
-  const options = { name: vm, address: destination.address, always: deps.resumeAlways === true };
+  const options = { name: vm, address: destination.address, clock: deps.clock, always: deps.resumeAlways === true };
   const giveUp = new AbortController();
   try {
     await withHypervisor(deps, deps.localUri, (source) =>

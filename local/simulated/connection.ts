@@ -429,6 +429,13 @@ class SimulatedDomain implements Domain {
     return this.#with('job', async (copy) => mustHaveJob(copy).limitSpeed(mibps));
   }
 
+  /** Not simulated: it is refused, as by a QEMU without it, and the copy goes on. */
+  startPostCopy(): Promise<void> {
+    return this.#with('job', async () => {
+      throw refusal('post-copy is not simulated');
+    });
+  }
+
   abortJob() {
     return this.#with('abortJob', async (copy) =>
       mustHaveJob(copy).end(refusal('operation aborted: migration out: canceled by client')),

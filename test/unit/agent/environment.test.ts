@@ -22,6 +22,7 @@ describe('the environment', () => {
       runDirectory: '/run/handoff',
       localUri: 'qemu:///system',
       launcher: undefined,
+      resumeAlways: false,
     });
   });
 

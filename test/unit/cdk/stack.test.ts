@@ -22,7 +22,12 @@ const recovery = {
   mailboxTable: 'mailbox',
 };
 const machines: Record<string, Definition> = {
-  Migrate: migrateDefinition({ ...recovery, admit: arn('admit'), reserveMemory: arn('reserve'), takeTurn: arn('turn') }),
+  Migrate: migrateDefinition({
+    ...recovery,
+    admit: arn('admit'),
+    reserveMemory: arn('reserve'),
+    takeTurn: arn('turn'),
+  }),
   Recover: recoverDefinition({ ...recovery, takeOver: arn('take-over') }),
   Evacuate: evacuateDefinition({
     beginEvacuation: arn('begin'),

@@ -208,7 +208,7 @@ async function functionNamed(plane: ControlPlane, name: string): Promise<string>
   const machine = await plane.aws.callAws(
     'states',
     'DescribeStateMachine',
-    { stateMachineArn: plane.aws.outputs.MigrateMachine },
+    { stateMachineArn: String(plane.aws.outputs.MigrateMachine) },
     plane.aws.adminCaller,
   );
   const arn = new RegExp(`arn:aws:lambda:[^"]*:function:[^"]*${name}[^"]*`).exec(String(machine.definition))?.[0];

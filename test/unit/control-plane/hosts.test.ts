@@ -16,7 +16,7 @@ describe('registering a host', () => {
       ...BODY,
       hostId: 'kvm-9',
       state: 'ACTIVE',
-      limits: { outgoing: 2, incoming: 2 },
+      limits: { outgoing: 2, incoming: 2, cutovers: 1 },
       outgoing: [],
       incoming: [],
       reservedMiB: 0,

@@ -47,7 +47,7 @@ describe('cutovers', () => {
 
   it('may be ordered before the copy is held', async () => {
     const id = await plane().migrate('one', ON_ORDER);
-    await plane().until('it is admitted', async () => (await plane().http('GET', `/migrations/${id}`)).status === 200);
+    await plane().reaches(id, 'PREFLIGHT');
     expect(await order(id)).toMatchObject({ status: 202 });
     expect(await plane().ended(id)).toMatchObject({ status: 'SUCCEEDED' });
   });
@@ -66,7 +66,7 @@ describe('cutovers', () => {
 
   it('cannot be ordered of a migration that does not wait for it, nor of one unknown', async () => {
     const id = await plane().migrate('one');
-    await plane().until('it is admitted', async () => (await plane().http('GET', `/migrations/${id}`)).status === 200);
+    await plane().reaches(id, 'PREFLIGHT');
     expect(await order(id)).toMatchObject({ status: 409, body: { code: 'NotHeld' } });
     expect(await order('nobody-knows')).toMatchObject({ status: 404 });
     await plane().ended(id);

@@ -102,6 +102,7 @@ describe('a session recorded with a real libvirt', () => {
       bytesPerSecond: 0,
       dirtyBytesPerSecond: 0,
       iteration: 1,
+      throttlePercent: 0,
       downtimeMs: 300,
     });
     await guest.setMaxSpeedMiBps(0);

@@ -10,7 +10,7 @@ describe('the state of a copy', () => {
     [1, 2, undefined, 'running', 'running (migrated)'],
     [1, 1, 'migration-out', 'running', 'running (booted)'],
     [1, 6, undefined, 'running', 'running (migration canceled)'],
-    [1, 10, 'migration-in', 'running', 'running (post-copy)'],
+    [1, 10, 'migration-in', 'postcopy-running', 'running (post-copy)'],
     [1, 11, 'migration-in', 'postcopy-failed', 'running (post-copy failed)'],
     [2, 0, undefined, 'running', 'idle (unknown)'],
     // The source after Perform, with its mover alive and dead.
@@ -20,7 +20,7 @@ describe('the state of a copy', () => {
     [3, 2, 'migration-in', 'incoming', 'paused (migrating)'],
     [3, 11, 'migration-in', 'incoming', 'paused (starting up)'],
     [3, 11, undefined, 'paused', 'paused (starting up)'],
-    [3, 12, 'migration-out', 'migrating-paused', 'paused (post-copy)'],
+    [3, 12, 'migration-out', 'postcopy-paused', 'paused (post-copy)'],
     [3, 13, 'migration-out', 'postcopy-failed', 'paused (post-copy failed)'],
     [3, 13, undefined, 'postcopy-failed', 'paused (post-copy failed)'],
     [3, 1, undefined, 'paused', 'paused (user)'],
