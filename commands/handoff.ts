@@ -64,18 +64,30 @@ program
   .option('--libvirt <uri>', 'how the other hosts reach its libvirt; default qemu+tcp://ADDRESS/system')
   .option('--outgoing <n>', 'migrations leaving at once', whole)
   .option('--incoming <n>', 'migrations arriving at once', whole)
+  .option('--cutovers <n>', 'migrations switching at once', whole)
   .action(
     async (
       hostId: string,
-      options: { node: string; address: string; libvirt?: string; outgoing?: number; incoming?: number },
+      options: {
+        node: string;
+        address: string;
+        libvirt?: string;
+        outgoing?: number;
+        incoming?: number;
+        cutovers?: number;
+      },
     ) => {
-      const { outgoing, incoming } = options;
+      const { outgoing, incoming, cutovers } = options;
       const host = await (await client()).call<HostView>('PUT', `/hosts/${encodeURIComponent(hostId)}`, {
         body: {
           nodeId: options.node,
           address: options.address,
           libvirtUri: options.libvirt ?? `qemu+tcp://${options.address}/system`,
-          limits: { ...(outgoing !== undefined && { outgoing }), ...(incoming !== undefined && { incoming }) },
+          limits: {
+            ...(outgoing !== undefined && { outgoing }),
+            ...(incoming !== undefined && { incoming }),
+            ...(cutovers !== undefined && { cutovers }),
+          },
         },
       });
       print(host, `${host.hostId} is registered and ${host.state}.`);
