@@ -1,4 +1,5 @@
 import type { Clock } from '../../contract/clock.ts';
+import { HandoffError } from '../../contract/errors.ts';
 import type { Plan } from '../../contract/forecast.ts';
 import { type Domain, HypervisorError, type MigrationOptions, type MigrationTarget } from '../hypervisor.ts';
 import type { CommitOutcome } from '../mailbox.ts';
@@ -131,7 +132,8 @@ export class Handover {
     const { source, target, clock } = this.#parties;
     await target.find(this.#options.name);
     const outcome = await this.#committed();
-    if (outcome !== 'committed') throw new Error(`the commit was ${outcome}`);
+    if (outcome === 'revoked') throw new HandoffError('TicketRevoked', 'the control plane took the ticket back');
+    if (outcome !== 'committed') throw new HandoffError('CommitUnknown', 'AWS did not answer the commit');
     await target.find(this.#options.name);
     this.#postCopyAsked = true;
     const at = clock.now();

@@ -1,7 +1,7 @@
 import type { Clock } from '../../contract/clock.ts';
 import { HandoffError } from '../../contract/errors.ts';
 import type { CopyState } from '../../contract/facts.ts';
-import type { MigrationTarget } from '../hypervisor.ts';
+import { HypervisorError, type MigrationTarget } from '../hypervisor.ts';
 import { messageOf, mustFind } from '../stages/stage.ts';
 
 /**
@@ -68,6 +68,11 @@ export function judgeHalves(source: Half, target: Half): Next {
   }
 }
 
+/** The daemon may have been restarted once. One that ends again may end from it (CRASHES may not know its version). */
+const MOST_LOST_PREPARES = 2;
+
+class PrepareLost extends Error {}
+
 /** Looks, and does what is due, until the VM is whole on the destination or nothing more can be done. Never rejects. */
 export async function followPostCopy(parties: PostCopyParties, cause: unknown): Promise<PostCopyEnd> {
   const { resume, onDecision } = parties;
@@ -75,6 +80,7 @@ export async function followPostCopy(parties: PostCopyParties, cause: unknown): 
   const deadline = clock.now() + PATIENCE_MS;
   let error = cause;
   let attempt = 0;
+  let lost = 0;
   for (;;) {
     const next = await withBoth(parties, async (source, target) => {
       const halves = { source: await stateOf(source, resume.name), target: await stateOf(target, resume.name) };
@@ -87,7 +93,8 @@ export async function followPostCopy(parties: PostCopyParties, cause: unknown): 
           await resumePostCopy(resume, source, target);
         }
       } catch (failed) {
-        error = failed;
+        if (failed instanceof PrepareLost) lost += 1;
+        error = lost < MOST_LOST_PREPARES ? failed : new HandoffError('PostCopyBroken', messageOf(failed));
       }
       return due;
     });
@@ -110,7 +117,7 @@ export function hasBegun(parties: PostCopyParties): Promise<boolean | 'unknown'>
  * libvirt 11.3.0 as released reads through a null pointer in Prepare, so that the destination's daemon ends, and with it every
  * other copy that is on its way there. The halves outlive it: with another version of the daemon they are resumed.
  */
-const CRASHES = { from: 11_002_000, before: 11_004_000 };
+const CRASHES = { from: 11_003_000, before: 11_004_000 };
 
 /**
  * The five calls, to resume. Resolves when the VM is whole on the destination and the source's half is gone. It may be broken off
@@ -140,7 +147,13 @@ export async function resumePostCopy(
     ...(postCopyMiBps !== undefined && { postCopyMiBps }),
   };
   const begun = await domain.begin(options);
-  const prepared = await withinPatience(clock, target.prepare({ ...options, ...begun, address }));
+  const preparing = target.prepare({ ...options, ...begun, address }).catch((cause) => {
+    if (!(cause instanceof HypervisorError) || cause.answered) throw cause;
+    throw new PrepareLost(`the destination's libvirt was lost while it prepared to resume: ${cause.message}`, {
+      cause,
+    });
+  });
+  const prepared = await withinPatience(clock, preparing);
   const handshake = { ...options, xml: begun.xml, uri: prepared.uri };
   const performed = await domain.perform({ ...handshake, cookie: prepared.cookie });
   const finished = await target.finish({
@@ -153,9 +166,10 @@ export async function resumePostCopy(
 }
 
 /**
- * Prepare has to reach the destination's QEMU, and that can hang: once it has waited for a page in its main loop, or with its big
- * lock held, it takes no command of libvirt's until the page comes. QEMU has a way around that ("out-of-band" commands), which
- * libvirt 11 does not use.
+ * Prepare has to reach the destination's QEMU, and that can hang: once a thread waits for a page while it holds QEMU's big lock,
+ * no command of libvirt's is taken until the page comes. An emulated (TCG) guest's vCPU delivers interrupts that way; under KVM only
+ * devices that QEMU itself emulates touch the guest's memory with the lock held. QEMU has a way around it ("out-of-band" commands)
+ * that libvirt 11 does not use.
  */
 const PREPARE_PATIENCE_MS = 40_000;
 

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { runRequest } from '../../../agent/run.ts';
-import type { Check } from '../../../contract/facts.ts';
+import type { Check, CopyState } from '../../../contract/facts.ts';
 import type { StageName } from '../../../contract/names.ts';
 import type { Report, ResultOf } from '../../../contract/reports.ts';
 import { MIGRATION, VM, World } from './world.ts';
@@ -226,7 +226,7 @@ describe('inspect', () => {
 });
 
 describe('abort', () => {
-  type State = 'running' | 'paused' | 'migrating-paused' | 'incoming' | 'shutoff' | 'absent';
+  type State = CopyState;
   function given(state: State): World {
     const world = new World();
     const copy = world.source.copies.get(VM)!;
@@ -260,6 +260,17 @@ describe('abort', () => {
     ['destroy-incoming', 'running'],
     ['destroy-incoming', 'paused'],
     ['destroy-incoming', 'migrating-paused'],
+    // Half of a VM is needed by the other half.
+    ['resume', 'postcopy-paused'],
+    ['resume', 'postcopy-failed'],
+    ['remove-paused-copy', 'postcopy-paused'],
+    ['remove-paused-copy', 'postcopy-failed'],
+    ['destroy-incoming', 'postcopy-running'],
+    ['destroy-incoming', 'postcopy-failed'],
+    ['resume-postcopy', 'running'],
+    ['resume-postcopy', 'migrating-paused'],
+    ['resume-postcopy', 'postcopy-paused'],
+    ['resume-postcopy', 'postcopy-running'],
   ] as const)('%s of a VM that is %s is refused, and touches nothing', async (action, state) => {
     const world = given(state);
     expect(await report(world, 'abort', { action })).toMatchObject({
