@@ -43,6 +43,12 @@ export interface GuestPlatform {
   virtType: string;
 }
 
+export interface DiskSize {
+  target: string;
+  capacityBytes: number;
+  allocatedBytes: number;
+}
+
 export interface GuestInterface {
   /** In lower case, with colons; absent when the source does not know it. */
   mac: string | undefined;
@@ -82,6 +88,8 @@ export interface Domain {
   diskErrors(): Promise<string[]>;
   /** Targets (vda, ...) of the disks QEMU has open, with whether they count requests (block statistics are present). */
   disks(): Promise<string[]>;
+  /** Of the same disks, as far as libvirt knows them: what the guest sees, and what the image takes on its host (holes do not count). */
+  diskSizes(): Promise<DiskSize[]>;
 
   /** Has the hypervisor tell the network again, in the guest's name, where it is now. Returns before it is done (1.5 s). */
   announce(): Promise<void>;
@@ -132,12 +140,21 @@ export interface MigrationOptions {
   persistent: boolean;
   /** Auto-converge is made possible: QEMU throttles the guest when passes dirty too much, in these steps (percent). */
   throttle?: { initialPercent: number; incrementPercent: number };
+  /**
+   * What the last pass is sure to be carried at, in MiB/s: QEMU then judges by this, and not by what it last sent, whether the rest
+   * fits into the downtime limit. Taken from libvirt 11.1 and QEMU 8.2 on.
+   */
+  switchMiBps?: number;
   /** Post-copy is made possible; it begins when `startPostCopy` is called. */
   postCopy?: boolean;
   /** Its background stream's upper limit, in MiB/s; pages the guest asks for are sent at once. 0: none. */
   postCopyMiBps?: number;
   /** All five calls once more, for a post-copy that broke: both halves are there, and only the rest of the memory is sent. */
   resume?: boolean;
+  /** Targets (vda, ...) of the disks that are copied too; the destination has an image of the same size for each. */
+  copiedDisks?: readonly string[];
+  /** What the copy of disks may take, in MiB/s; 0: no limit. It is fixed once Perform has begun, unlike the memory's. */
+  diskMiBps?: number;
   /** TCP connections for the memory, when more than one. */
   connections?: number;
 }
@@ -147,7 +164,7 @@ export interface HandshakeInput {
   cookie: Buffer;
 }
 
-/** A job's numbers, as libvirt's job statistics give them. Bytes, bytes per second, ms. */
+/** A job's numbers, as libvirt's job statistics give them. Bytes, bytes per second, ms; of memory, but for `disks`. */
 export interface JobStats {
   operation: 'migration-out' | 'migration-in' | 'other';
   elapsedMs: number;
@@ -157,6 +174,8 @@ export interface JobStats {
   bytesPerSecond: number;
   dirtyBytesPerSecond: number;
   iteration: number;
+  /** Of disks that are copied too. They come first: until they are all there, no memory is sent and its bytes are 0. */
+  disks?: { bytesTotal: number; bytesProcessed: number; bytesRemaining: number; bytesPerSecond: number };
   /** What auto-converge takes from the guest's CPU time now, 0-99. */
   throttlePercent?: number;
   /** QEMU's expected (during) or measured (afterwards) downtime. */

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { CopiedDisks } from './storage.ts';
 
 /**
  * What a move will cost, said before its first byte, and what that was derived from. Bytes are bytes, rates bytes per second,
@@ -21,6 +22,10 @@ export const Measurements = z.object({
   linkSource: z.enum(['measured', 'known']),
   linkAgeSeconds: z.number(),
   roundTripMs: z.number(),
+  /** Whether the source's QEMU can be told what the last pass is carried at; it estimates it otherwise. */
+  takesSwitchRate: z.boolean().default(false),
+  /** Disks that are to be copied along; absent when there are none. */
+  disks: CopiedDisks.optional(),
 });
 export type Measurements = z.infer<typeof Measurements>;
 
@@ -37,10 +42,14 @@ export const Plan = z.object({
   method: z.enum(['plain', 'auto-converge', 'post-copy']),
   /** QEMU's first throttle of the guest's CPU and its step; present when throttling is allowed, needed or not. */
   throttle: z.object({ initialPercent: z.int().min(1).max(99), incrementPercent: z.int().min(1).max(99) }).optional(),
+  /** What the link is sure to carry the last pass at, in MiB/s; absent where the source can't be told so, or need not be. */
+  switchMiBps: z.int().min(1).optional(),
   /** Whether post-copy may be begun on the way. */
   postCopyAllowed: z.boolean(),
   /** TCP connections that carry the memory; 1 is QEMU's ordinary stream. */
   connections: z.int().min(1).max(16),
+  /** Disks that are copied along, before the memory; absent when there are none. */
+  disks: CopiedDisks.optional(),
 });
 export type Plan = z.infer<typeof Plan>;
 
@@ -49,6 +58,8 @@ export const Forecast = z.object({
   totalMs: Range,
   blackoutMs: Range,
   bytes: Range,
+  /** The part of time and bytes that disks copied along take; absent when there are none. */
+  storage: z.object({ ms: Range, bytes: Range }).optional(),
   /** Whether the copy converges: by itself, only with the guest slowed, only by post-copy, or not at all. */
   convergence: z.enum(['likely', 'only-slowed', 'only-post-copy', 'not']),
   plan: Plan,

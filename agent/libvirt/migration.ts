@@ -16,6 +16,13 @@ export function migrationParameters(options: MigrationOptions & HandshakeInput, 
     parameters.push({ field: 'auto_converge.initial', type: 'int', value: initialPercent });
     parameters.push({ field: 'auto_converge.increment', type: 'int', value: incrementPercent });
   }
+  for (const target of options.copiedDisks ?? []) parameters.push(copiedDisk(target));
+  if (options.diskMiBps !== undefined && options.diskMiBps > 0) {
+    parameters.push({ field: 'bandwidth', type: 'ullong', value: BigInt(options.diskMiBps) });
+  }
+  if (options.switchMiBps !== undefined) {
+    parameters.push({ field: 'bandwidth.avail.switchover', type: 'ullong', value: BigInt(options.switchMiBps) });
+  }
   if (options.postCopyMiBps !== undefined && options.postCopyMiBps > 0) {
     parameters.push({ field: 'bandwidth.postcopy', type: 'ullong', value: BigInt(options.postCopyMiBps) });
   }
@@ -23,10 +30,18 @@ export function migrationParameters(options: MigrationOptions & HandshakeInput, 
   return parameters;
 }
 
+/** Begin's only parameters: without them libvirt takes every local disk for an unsafe one. */
+export function beginParameters({ copiedDisks = [] }: MigrationOptions): TypedParameter[] {
+  return copiedDisks.map(copiedDisk);
+}
+
+const copiedDisk = (target: string): TypedParameter => ({ field: 'migrate_disks', type: 'string', value: target });
+
 export function destinationFlags(options: MigrationOptions): number {
   const { live, persistDestination, undefineSource, autoConverge, postCopy, postCopyResume, parallel } = MIGRATE_FLAGS;
   return (
     live |
+    (options.copiedDisks !== undefined && options.copiedDisks.length > 0 ? MIGRATE_FLAGS.nonSharedDisk : 0) |
     (options.persistent ? persistDestination | undefineSource : 0) |
     (options.throttle !== undefined ? autoConverge : 0) |
     (options.postCopy === true ? postCopy : 0) |

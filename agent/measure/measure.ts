@@ -8,7 +8,7 @@ import { measureWriting } from './writing.ts';
 
 const MIB = 1_048_576;
 
-export type GuestMeasurements = Omit<Measurements, keyof Link | 'roundTripMs'>;
+export type GuestMeasurements = Omit<Measurements, keyof Link | 'roundTripMs' | 'takesSwitchRate'>;
 
 /** The guest as it runs. `linkBytesPerSecond` may come while it is being looked at. */
 export async function measureGuest(

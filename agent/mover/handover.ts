@@ -98,9 +98,14 @@ export class Handover {
       name: source.name,
       persistent: await source.persistent(),
       ...(plan.throttle !== undefined && { throttle: plan.throttle }),
+      ...(plan.switchMiBps !== undefined && { switchMiBps: plan.switchMiBps }),
       postCopy: plan.postCopyAllowed,
       postCopyMiBps: bandwidthMiBps,
       connections: plan.connections,
+      ...(plan.disks !== undefined && {
+        copiedDisks: plan.disks.map(({ target }) => target),
+        diskMiBps: bandwidthMiBps,
+      }),
     };
     const begun = await source.begin(options);
     const prepared = await target.prepare({ ...options, xml: begun.xml, cookie: begun.cookie, address });

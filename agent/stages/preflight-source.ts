@@ -3,6 +3,7 @@ import type { OrderOf } from '../../contract/orders.ts';
 import type { GuestFacts, ResultOf } from '../../contract/reports.ts';
 import { type NamedCheck, pass, runChecks, shared } from '../checks/check.ts';
 import { checkDevices, checkHostsDiffer, checkNoOtherJob, checkRunning } from '../checks/guest.ts';
+import { takesSwitchRate } from '../checks/platform.ts';
 import { checkReachable, FIRST_MIGRATION_PORT, libvirtEndpoint, median } from '../checks/reachability.ts';
 import { forecast, judgePolicy } from '../convergence/forecast.ts';
 import type { AgentDeps } from '../deps.ts';
@@ -11,6 +12,7 @@ import type { Domain, MigrationTarget } from '../hypervisor.ts';
 import { checkLink, LINK_TEST_PATIENCE_MS, type Link, linkOf } from '../measure/link.ts';
 import { LINK_TEST_PORT } from '../measure/link-test.ts';
 import { checkWriting, measureGuest } from '../measure/measure.ts';
+import { copiesOf, localDisks, sourceDiskChecks, without } from '../storage/disks.ts';
 import { diskChecks } from './disk-checks.ts';
 import { mustFind, withHypervisor } from './stage.ts';
 
@@ -25,6 +27,9 @@ export function preflightSource(deps: AgentDeps, order: OrderOf<'preflight'>): P
     const guest = await Promise.all([domain, description]).catch(() => undefined);
     const state = shared(domain.then((d) => d.state()));
     const job = shared(domain.then((d) => d.job()));
+
+    const local = guest && order.policy.copyStorage ? await localDisks(deps, guest[0], guest[1].disks) : [];
+    const copies = copiesOf(local);
 
     const looking = lookAtTheWay(deps, order);
     // After the round trips, which it would stretch.
@@ -52,9 +57,18 @@ export function preflightSource(deps: AgentDeps, order: OrderOf<'preflight'>): P
       ['hosts-differ', () => compareHosts(deps, order, here)],
       ['link', async () => checkLink(await link)],
       ...(measuring === undefined ? [] : [['dirty-rate', async () => checkWriting(await measuring)] as const]),
-      ...(guest === undefined ? ([] as NamedCheck[]) : diskChecks(deps, 'source', order.migrationId, guest[1].disks)),
+      ...(guest === undefined
+        ? ([] as NamedCheck[])
+        : diskChecks(deps, 'source', order.migrationId, without(guest[1].disks, local))),
+      ...sourceDiskChecks(local),
     ]);
-    const measured = measuring && (await measurementsOf(measuring, link, way.roundTripMs));
+    const takes = shared(
+      Promise.all([here.versions(), description]).then(([versions, { platform }]) =>
+        takesSwitchRate(versions, platform.machine),
+      ),
+    );
+    const seen = measuring && (await measurementsOf(measuring, link, takes, way.roundTripMs));
+    const measured = seen && { ...seen, ...(copies.length > 0 && { disks: copies }) };
     const forecasted = measured && forecast(measured, order.policy);
     return {
       stage: 'preflight',
@@ -108,11 +122,12 @@ const rateOf = (link: Promise<Link | { why: string }>): Promise<number> =>
 async function measurementsOf(
   measuring: ReturnType<typeof measureGuest>,
   link: Promise<Link | { why: string }>,
+  takes: Promise<boolean>,
   roundTripMs: number | undefined,
 ): Promise<Measurements | undefined> {
-  const [guest, found] = await Promise.all([measuring, link]).catch(() => []);
+  const [guest, found, takesRate] = await Promise.all([measuring, link, takes]).catch(() => []);
   if (guest === undefined || found === undefined || 'why' in found) return undefined;
-  return { ...guest, ...found, roundTripMs: roundTripMs ?? 0 };
+  return { ...guest, ...found, takesSwitchRate: takesRate ?? false, roundTripMs: roundTripMs ?? 0 };
 }
 
 async function guestFacts(domain: Domain, description: DomainDescription): Promise<GuestFacts> {

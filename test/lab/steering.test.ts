@@ -20,6 +20,8 @@ import { describeWithLab } from './support/lab.ts';
 const MIB = 1_048_576;
 const LINK_MIBPS = 60;
 const guest = { name: 'steered', address: '10.88.0.101', memoryMiB: 512, workingSetMiB: 200, dirtyMiBps: 0 };
+/** What the guest can dirty with all of its CPU (guest.c). */
+const FLAT_OUT_MIBPS = 400;
 const FIXTURES = new URL('../fixtures/copies/', import.meta.url);
 const RECORDING = process.env.HANDOFF_RECORD !== undefined;
 
@@ -186,11 +188,12 @@ function planFor(rate: number, policy: Policy): Plan {
       workingSetBytes: guest.workingSetMiB * MIB,
       memoryBytes: guest.memoryMiB * MIB,
       residentBytes: 280 * MIB,
-      cpuUse: 0.06,
+      cpuUse: 0.08 + (rate * LINK_MIBPS) / FLAT_OUT_MIBPS,
       linkBytesPerSecond: LINK_MIBPS * MIB,
       linkSource: 'known',
       linkAgeSeconds: 0,
       roundTripMs: 0.1,
+      takesSwitchRate: true,
     },
     policy,
   ).plan;

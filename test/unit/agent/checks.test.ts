@@ -9,7 +9,7 @@ import {
   checkRunning,
 } from '../../../agent/checks/guest.ts';
 import { checkBridge, checkEnslaved, checkInterface, checkNetwork, needOf } from '../../../agent/checks/networks.ts';
-import { checkCpu, checkMemory, checkVersions } from '../../../agent/checks/platform.ts';
+import { checkCpu, checkMemory, checkVersions, takesSwitchRate } from '../../../agent/checks/platform.ts';
 import { checkReachable, libvirtEndpoint, median } from '../../../agent/checks/reachability.ts';
 import type { TcpAnswer } from '../../../agent/host/facts.ts';
 import type { JobStats } from '../../../agent/hypervisor.ts';
@@ -20,6 +20,22 @@ const silent: TcpAnswer = { answer: 'none', ms: 3_000, error: 'no answer within 
 const version = (libvirt: number, qemu: number) => ({ libvirt, qemu });
 const OLD = version(9_000_000, 7_002_022);
 const NEW = version(11_003_000, 10_000_002);
+
+describe('takesSwitchRate', () => {
+  it.each([
+    ['pc-q35-8.2', NEW, true],
+    ['pc-i440fx-10.0', NEW, true],
+    ['virt-9.1', version(11_001_000, 9_001_000), true],
+    // Started by an older QEMU than the one installed, or possibly so.
+    ['pc-q35-8.1', NEW, false],
+    ['pc-i440fx-7.2', NEW, false],
+    ['pc-q35-rhel9.4.0', NEW, false],
+    ['', NEW, false],
+    ['pc-q35-8.2', version(11_000_000, 10_000_002), false],
+  ])('%s on %o: %s', (machine, versions, expected) => {
+    expect(takesSwitchRate(versions, machine)).toBe(expected);
+  });
+});
 
 describe('checks pass or fail', () => {
   it.each([

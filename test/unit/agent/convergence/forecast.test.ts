@@ -18,6 +18,7 @@ function guest(ratio: number, given: Partial<Measurements> = {}): Measurements {
     linkSource: 'measured',
     linkAgeSeconds: 0,
     roundTripMs: 0.2,
+    takesSwitchRate: true,
     ...given,
   };
 }
@@ -64,6 +65,19 @@ describe('what is chosen', () => {
     const throttle = (ratio: number) => forecast(guest(ratio), Policy.parse({ cutover: 'on-order' })).plan.throttle;
     expect(throttle(0.2)).toBeUndefined();
     expect(throttle(1.5)).toBeDefined();
+  });
+
+  it('tells QEMU what the link surely carries where the guest may be throttled, if the source takes that', () => {
+    const told = (ratio: number, policy: Partial<Policy>, given: Partial<Measurements> = {}) =>
+      forecast(guest(ratio, given), Policy.parse(policy)).plan.switchMiBps;
+    expect(told(1.5, {})).toBe(52);
+    expect(told(0.2, {})).toBe(52);
+    expect(told(1.5, { bandwidthMiBps: 30 })).toBe(26);
+    expect(told(1.5, {}, { linkSource: 'known' })).toBe(48);
+    expect(told(1.5, {}, { linkBytesPerSecond: MIB })).toBe(1);
+    expect(told(1.5, {}, { takesSwitchRate: false })).toBeUndefined();
+    expect(told(1.5, { autoConverge: false })).toBeUndefined();
+    expect(told(1.5, { whenNotMet: 'postcopy' })).toBeUndefined();
   });
 
   it('never lets post-copy and throttling meet: a surprise is answered by one of them', () => {
