@@ -3,6 +3,7 @@ import type { OrderOf } from '../contract/orders.ts';
 import type { HostFacts } from './host/facts.ts';
 import type { MigrationTarget } from './hypervisor.ts';
 import type { Mailbox } from './mailbox.ts';
+import type { ImageFiles } from './storage/images.ts';
 
 /** Everything a stage can touch. A simulated host hands in its own and runs the very same code in process. */
 export interface AgentDeps {
@@ -13,6 +14,7 @@ export interface AgentDeps {
   /** The URI under which this host's agent reaches its own libvirt. */
   localUri: string;
   facts: HostFacts;
+  images: ImageFiles;
   movers: Movers;
   /** Whether a broken post-copy is resumed on any libvirt, also on a version known to crash from it. Default: not there. */
   resumeAlways?: boolean;

@@ -20,6 +20,10 @@ export interface Disk {
   target: string;
   /** The image and its backing images; empty for a drive without media. */
   sources: DiskSource[];
+  /** Of the image: raw, qcow2, ...; absent when the XML does not say. */
+  format: string | undefined;
+  readonly: boolean;
+  encrypted: boolean;
 }
 
 export type DiskSource =
@@ -67,6 +71,9 @@ export function parseDomain(xml: string): DomainDescription {
     disks: devices.children('disk').map((disk) => ({
       target: disk.child('target').attribute('dev') ?? '?',
       sources: sourcesOf(disk),
+      format: disk.child('driver').attribute('type'),
+      readonly: disk.children('readonly').length > 0,
+      encrypted: [disk, disk.child('source')].some((part) => part.children('encryption').length > 0),
     })),
     interfaces: devices.children('interface').map(toInterface),
     hostBound: hostBound(devices),

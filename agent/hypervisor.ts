@@ -45,8 +45,12 @@ export interface GuestPlatform {
 
 export interface DiskSize {
   target: string;
+  /** What the guest sees. */
   capacityBytes: number;
+  /** What the image takes on its host: holes do not count. */
   allocatedBytes: number;
+  /** By the guest, since it runs there. */
+  writtenBytes: number;
 }
 
 export interface GuestInterface {
@@ -88,7 +92,7 @@ export interface Domain {
   diskErrors(): Promise<string[]>;
   /** Targets (vda, ...) of the disks QEMU has open, with whether they count requests (block statistics are present). */
   disks(): Promise<string[]>;
-  /** Of the same disks, as far as libvirt knows them: what the guest sees, and what the image takes on its host (holes do not count). */
+  /** Of the same disks, those that libvirt knows the size of. */
   diskSizes(): Promise<DiskSize[]>;
 
   /** Has the hypervisor tell the network again, in the guest's name, where it is now. Returns before it is done (1.5 s). */
@@ -153,7 +157,7 @@ export interface MigrationOptions {
   resume?: boolean;
   /** Targets (vda, ...) of the disks that are copied too; the destination has an image of the same size for each. */
   copiedDisks?: readonly string[];
-  /** What the copy of disks may take, in MiB/s; 0: no limit. It is fixed once Perform has begun, unlike the memory's. */
+  /** What the copy of each of them may take, in MiB/s; 0: no limit. It is fixed once Perform has begun, unlike the memory's. */
   diskMiBps?: number;
   /** TCP connections for the memory, when more than one. */
   connections?: number;
@@ -174,8 +178,11 @@ export interface JobStats {
   bytesPerSecond: number;
   dirtyBytesPerSecond: number;
   iteration: number;
-  /** Of disks that are copied too. They come first: until they are all there, no memory is sent and its bytes are 0. */
-  disks?: { bytesTotal: number; bytesProcessed: number; bytesRemaining: number; bytesPerSecond: number };
+  /**
+   * Of disks that are copied too, holes counted. They come first: until they are all there, no memory is sent and its bytes are 0; from
+   * then on libvirt leaves these figures as they were.
+   */
+  disks?: { bytesTotal: number; bytesProcessed: number; bytesRemaining: number };
   /** What auto-converge takes from the guest's CPU time now, 0-99. */
   throttlePercent?: number;
   /** QEMU's expected (during) or measured (afterwards) downtime. */

@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { ConditionalCheckFailedException } from '@aws-sdk/client-dynamodb';
 import { type DynamoDBDocumentClient, GetCommand, UpdateCommand } from '@aws-sdk/lib-dynamodb';
 import type { Clock } from '../contract/clock.ts';
@@ -12,6 +13,8 @@ export interface Mailbox {
   claim(requestId: string): Promise<boolean>;
   /** False when the report came too late: a newer or a final one is there already. */
   report(report: Report): Promise<boolean>;
+  /** Whether the request has its last report. */
+  ended(requestId: string): Promise<boolean>;
   /** undefined when there is no ticket. */
   readTicket(migrationId: string): Promise<TicketState | undefined>;
   /**
@@ -50,17 +53,24 @@ export function dynamoMailbox({ client, commitClient, table, mailbox, clock }: M
     },
 
     claim(requestId) {
+      // Of this one call: when the answer to its first try is lost, the client's next one must not take it for another's.
+      const claimant = randomUUID();
       return unlessConditionFails(
         client.send(
           new UpdateCommand({
             TableName: table,
             Key: orderKey(mailbox, requestId),
-            UpdateExpression: 'SET claimedAt = :now',
-            ConditionExpression: 'attribute_exists(pk) AND attribute_not_exists(claimedAt)',
-            ExpressionAttributeValues: { ':now': now() },
+            UpdateExpression: 'SET claimedAt = :now, claimedBy = :me',
+            ConditionExpression: 'attribute_exists(pk) AND (attribute_not_exists(claimedAt) OR claimedBy = :me)',
+            ExpressionAttributeValues: { ':now': now(), ':me': claimant },
           }),
         ),
       );
+    },
+
+    async ended(requestId) {
+      const kind = (await get(reportKey(mailbox, requestId)))?.report?.kind;
+      return kind !== undefined && kind !== 'progress';
     },
 
     report(report) {

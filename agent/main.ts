@@ -63,18 +63,21 @@ program
   });
 
 async function realDeps(environment: Environment) {
-  const [{ systemClock }, { hostMailbox }, { linuxFacts }, { connectLibvirt }, { MoverProcesses }] = await Promise.all([
-    import('../contract/clock.ts'),
-    import('./dynamo.ts'),
-    import('./host/linux.ts'),
-    import('./libvirt/connect.ts'),
-    import('./mover/process.ts'),
-  ]);
+  const [{ systemClock }, { hostMailbox }, { linuxFacts }, { linuxImages }, { connectLibvirt }, { MoverProcesses }] =
+    await Promise.all([
+      import('../contract/clock.ts'),
+      import('./dynamo.ts'),
+      import('./host/linux.ts'),
+      import('./storage/linux-images.ts'),
+      import('./libvirt/connect.ts'),
+      import('./mover/process.ts'),
+    ]);
   const { runDirectory, launcher, localUri, hostId, resumeAlways } = environment;
   return {
     clock: systemClock,
     mailbox: hostMailbox(environment),
     facts: linuxFacts,
+    images: linuxImages,
     connect: (uri: string) => connectLibvirt(uri),
     movers: new MoverProcesses({
       runDirectory,

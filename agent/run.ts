@@ -12,6 +12,7 @@ import { inspect } from './stages/inspect.ts';
 import { precopy } from './stages/precopy.ts';
 import { preflightDestination } from './stages/preflight-destination.ts';
 import { preflightSource } from './stages/preflight-source.ts';
+import { storage } from './stages/storage.ts';
 import { verify } from './stages/verify.ts';
 import { watch } from './stages/watch.ts';
 
@@ -51,6 +52,8 @@ function runStage(deps: AgentDeps, order: Order): Promise<StageResult | 'mover-r
   switch (order.stage) {
     case 'preflight':
       return order.role === 'source' ? preflightSource(deps, order) : preflightDestination(deps, order);
+    case 'storage':
+      return storage(deps, order);
     case 'precopy':
       return precopy(deps, order);
     case 'cutover':

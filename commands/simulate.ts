@@ -111,14 +111,17 @@ async function search(): Promise<void> {
   process.exitCode = totals.violations.length > 0 ? 1 : 0;
 }
 
-function summary({ seeds, migrations, faults, outcomes, violations, migrationsPerSecond }: Totals): string {
+function summary({ seeds, migrations, faults, outcomes, postCopies, violations, migrationsPerSecond }: Totals): string {
   const count = (of: Record<string, number>) => Object.entries(of).toSorted(([, a], [, b]) => b - a);
+  const sum = (of: Record<string, number>) => String(Object.values(of).reduce((all, times) => all + times, 0));
   const lines = [
     table([
       ['worlds', String(seeds)],
       ['migrations', `${migrations} (${migrationsPerSecond} a second of CPU time)`],
       ...count(outcomes).map(([status, times]) => [`  ${status}`, String(times)]),
-      ['faults', String(Object.values(faults).reduce((sum, times) => sum + times, 0))],
+      ['by post-copy', sum(postCopies)],
+      ...count(postCopies).map(([status, times]) => [`  ${status}`, String(times)]),
+      ['faults', sum(faults)],
       ...count(faults).map(([kind, times]) => [`  ${kind}`, String(times)]),
       ['broken promises', String(violations.length)],
     ]),

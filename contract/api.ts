@@ -3,6 +3,7 @@ import { Check, Progress } from './facts.ts';
 import { Forecast, Measurements, Observation } from './forecast.ts';
 import { HostId, ManagedNodeId, MigrationId, Role, VmName } from './names.ts';
 import { Policy } from './policy.ts';
+import { CopiedDisks } from './storage.ts';
 
 /** `qemu+tcp://` reaches libvirtd's plain TCP port; it belongs on a trusted migration network only. */
 export const LibvirtUri = z
@@ -118,6 +119,8 @@ export const MigrationView = z.object({
   forecastOnly: z.boolean().optional(),
   measured: Measurements.optional(),
   forecast: Forecast.optional(),
+  /** The disks for which images were ordered to be made on the destination. */
+  copiedDisks: CopiedDisks.optional(),
   result: z
     .object({
       totalMs: z.number(),
@@ -125,12 +128,14 @@ export const MigrationView = z.object({
       commitMs: z.number().optional(),
       bytesTransferred: z.number().optional(),
       guaranteedHoldSeconds: z.number().optional(),
-      switched: z.enum(['held', 'early']).optional(),
+      switched: z.enum(['near', 'held', 'early']).optional(),
       /** What `forecast.totalMs` forecast: the copy's own work, from its begin until the guest ran on the destination. */
       workedMs: z.number().optional(),
       postCopy: z.boolean().optional(),
       /** From outside the guest, by each host. */
       blackout: z.object({ source: Observation.optional(), destination: Observation.optional() }).optional(),
+      /** Images of disks that were copied along stay where they were: nobody but an operator deletes them. */
+      imagesLeft: z.object({ host: HostId, paths: z.array(z.string()) }).optional(),
     })
     .optional(),
   failure: z.object({ code: z.string(), message: z.string() }).optional(),

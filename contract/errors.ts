@@ -24,6 +24,7 @@ export const FAILURES = {
   AgentFailed: 'The agent failed in a way it did not expect.',
   HypervisorUnreachable: "A host's libvirt could not be reached.",
   // What ends a copy or a handover.
+  StorageFailed: 'An image for a disk could not be made on the destination; the VM runs on at the source.',
   CopyFailed: 'libvirt ended the copy; the VM runs on at the source.',
   DeadlineExceeded: 'The copy did not converge by the deadline of the policy.',
   NotConverging:

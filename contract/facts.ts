@@ -40,6 +40,8 @@ export const Evidence = z.object({
   jobActive: z.boolean(),
   /** Whether a mover process was found, and proven dead afterwards. */
   mover: z.enum(['none', 'killed', 'not-asked']),
+  /** Images that this migration made here, by their paths, and has not yet left to the VM; absent when there are none. */
+  madeImages: z.array(z.string()).optional(),
 });
 export type Evidence = z.infer<typeof Evidence>;
 
@@ -51,11 +53,12 @@ export const DomainSummary = z.object({
 });
 export type DomainSummary = z.infer<typeof DomainSummary>;
 
-/** Progress of the copy, as QEMU counts it. Bytes are bytes, times are milliseconds, rates are bytes per second. */
+/** Progress of the copy, of memory but for `disks`, as QEMU counts it. Bytes are bytes, times are milliseconds, rates are bytes per second. */
 export const Progress = z.object({
   phase: z.enum([
     'starting',
     'preparing',
+    'copying-disks',
     'copying',
     'held',
     'switching',
@@ -72,6 +75,14 @@ export const Progress = z.object({
   iteration: z.number(),
   /** How much of the guest's CPU time QEMU takes away, 0-99. */
   throttlePercent: z.number().default(0),
+  /** Of disks that are copied along, holes counted: these come first, and stand as they were when the memory's turn came. */
+  disks: z
+    .object({
+      bytesTotal: z.number(),
+      bytesProcessed: z.number(),
+      bytesRemaining: z.number(),
+    })
+    .optional(),
   elapsedMs: z.number(),
 });
 export type Progress = z.infer<typeof Progress>;

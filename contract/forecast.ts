@@ -26,6 +26,8 @@ export const Measurements = z.object({
   takesSwitchRate: z.boolean().default(false),
   /** Disks that are to be copied along; absent when there are none. */
   disks: CopiedDisks.optional(),
+  /** What the guest writes to those. */
+  diskWriteBytesPerSecond: z.number().optional(),
 });
 export type Measurements = z.infer<typeof Measurements>;
 
@@ -58,8 +60,11 @@ export const Forecast = z.object({
   totalMs: Range,
   blackoutMs: Range,
   bytes: Range,
-  /** The part of time and bytes that disks copied along take; absent when there are none. */
-  storage: z.object({ ms: Range, bytes: Range }).optional(),
+  /**
+   * The part of time and bytes that disks copied along take; absent when there are none. `ends`: whether they are copied faster than
+   * the guest writes to them.
+   */
+  storage: z.object({ ms: Range, bytes: Range, ends: z.boolean() }).optional(),
   /** Whether the copy converges: by itself, only with the guest slowed, only by post-copy, or not at all. */
   convergence: z.enum(['likely', 'only-slowed', 'only-post-copy', 'not']),
   plan: Plan,

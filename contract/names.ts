@@ -46,7 +46,7 @@ export type RequestId = z.infer<typeof RequestId>;
 export const Role = z.enum(['source', 'destination']);
 export type Role = z.infer<typeof Role>;
 
-export const StageName = z.enum(['preflight', 'precopy', 'cutover', 'watch', 'verify', 'abort', 'inspect']);
+export const StageName = z.enum(['preflight', 'storage', 'precopy', 'cutover', 'watch', 'verify', 'abort', 'inspect']);
 export type StageName = z.infer<typeof StageName>;
 
 export function requestIdOf(migrationId: string, stage: StageName, role: Role, attempt: number): string {

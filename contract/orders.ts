@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { GuestAddress, KnownLink, Plan } from './forecast.ts';
 import { HostId, MigrationId, RequestId, Role, type StageName, VmName } from './names.ts';
 import { Policy } from './policy.ts';
+import { CopiedDisks } from './storage.ts';
 import { CONTRACT_VERSION } from './version.ts';
 
 /** How an agent reaches a host's libvirt and its migration port. */
@@ -38,12 +39,26 @@ export const PreflightOrder = z.object({
   /** What earlier migrations say of the link, if any. */
   link: KnownLink.optional(),
 });
+/** To the destination, before pre-copy: make an image for each disk that is copied along. */
+export const StorageOrder = z.object({
+  ...common,
+  ...bothHosts,
+  stage: z.literal('storage'),
+  disks: CopiedDisks.min(1),
+});
+/** For the destination, when images were ordered to be made there. */
+const disks = CopiedDisks.optional();
 /** The guest's address, when the request named one; otherwise the agents look for one themselves. */
 const guestAddress = z.string().optional();
 export const PrecopyOrder = z.object({
   ...common,
   ...bothHosts,
   stage: z.literal('precopy'),
+  /**
+   * How long before the hold the mover says that it comes, so that the cutover's order is there by then and the copy need not be held
+   * at all; 0: it reports the hold itself, once there is one.
+   */
+  announceMs: z.int().min(0).default(0),
   policy: Policy,
   plan: Plan,
   guestAddress,
@@ -62,11 +77,19 @@ export const VerifyOrder = z.object({
   ...bothHosts,
   stage: z.literal('verify'),
   guestAddress,
+  disks,
 });
 /** Recovery's hands: what to do on this host once the owner is decided. */
-export const AbortAction = z.enum(['resume', 'remove-paused-copy', 'destroy-incoming', 'resume-postcopy']);
+export const AbortAction = z.enum([
+  'resume',
+  'remove-paused-copy',
+  'destroy-incoming',
+  'resume-postcopy',
+  'keep-images',
+  'remove-images',
+]);
 export type AbortAction = z.infer<typeof AbortAction>;
-export const AbortOrder = z.object({ ...common, ...bothHosts, stage: z.literal('abort'), action: AbortAction });
+export const AbortOrder = z.object({ ...common, ...bothHosts, stage: z.literal('abort'), action: AbortAction, disks });
 export const InspectOrder = z.object({
   ...common,
   stage: z.literal('inspect'),
@@ -74,10 +97,12 @@ export const InspectOrder = z.object({
   vm: VmName.optional(),
   /** Kill this migration's mover first and wait until it and its libvirt job are gone. */
   fence: z.boolean(),
+  disks,
 });
 
 export const Order = z.discriminatedUnion('stage', [
   PreflightOrder,
+  StorageOrder,
   PrecopyOrder,
   CutoverOrder,
   WatchOrder,

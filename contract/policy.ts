@@ -12,6 +12,8 @@ import { z } from 'zod';
  * - `cutover`: `automatic` switches as soon as the copy is held and it is this VM's turn; `on-order` holds until the word comes
  *   (POST /migrations/{id}/cutover), so that many VMs can be copied first and then switched one after the other. A copy is held for
  *   as long as its result guarantees; a guest that converges after that switches without the word.
+ * - `copyStorage`: disks that only the source has are copied to the destination, before the memory. Otherwise a VM with such a disk is
+ *   refused. Not together with `whenNotMet: postcopy`.
  * - `bandwidthMiBps`: upper limit for the copy in MiB/s; 0 means as fast as the link allows.
  * - `silenceSeconds`: recovery begins when the mover has not been heard of for this long. A mover reports every 2 s and holds for
  *   about a minute while AWS is away, so less than a minute gives up migrations that would have gone on.
@@ -23,6 +25,7 @@ export const Policy = z.strictObject({
   whenNotMet: z.enum(['postcopy', 'exceed', 'abort']).default('abort'),
   autoConverge: z.boolean().default(true),
   cutover: z.enum(['automatic', 'on-order']).default('automatic'),
+  copyStorage: z.boolean().default(false),
   bandwidthMiBps: z.int().min(0).max(1_000_000).default(0),
   silenceSeconds: z.int().min(10).max(3_600).default(60),
   waitInLineSeconds: z.int().min(0).max(86_400).default(600),

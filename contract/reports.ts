@@ -28,20 +28,26 @@ export const PreflightResult = z.object({
   forecast: Forecast.optional(),
 });
 
+/** `made`: the paths of the images. */
+export const StorageResult = z.object({ stage: z.literal('storage'), made: z.array(z.string()) });
+
 /**
+ * `near`: about to be held, and not even that if the cutover order comes first.
  * `held`: braked, waiting for the cutover order, for at least `guaranteedHoldSeconds`.
  * `early`: the guest was so idle that it converged despite the brake; the handover was committed and went through.
  */
 export const PrecopyResult = z.object({
   stage: z.literal('precopy'),
-  switched: z.enum(['held', 'early']),
-  guaranteedHoldSeconds: z.number(),
+  switched: z.enum(['near', 'held', 'early']),
+  /** Present when `switched` is `held`. */
+  guaranteedHoldSeconds: z.number().optional(),
   bytesRemaining: z.number(),
   bytesTransferred: z.number(),
-  /** From Begin to the hold. */
+  /** From Begin to the hold, or to this report. */
   copyMs: z.number(),
-  /** Present when `switched` is `early`. */
+  /** As the cutover tells them; present when `switched` is `early`. */
   downtimeMs: z.number().optional(),
+  workedMs: z.number().optional(),
   /** As the source saw it; present when `switched` is `early`. */
   blackout: Observation.optional(),
   /** Where the source found the guest to answer, for the destination to look there too. */
@@ -57,6 +63,8 @@ export const CutoverResult = z.object({
   /** From the cutover order's acceptance to Finish's answer. */
   switchMs: z.number(),
   bytesTransferred: z.number(),
+  /** Present when the copy was only near when it was reported, and then had to be held after all. */
+  guaranteedHoldSeconds: z.number().optional(),
   /** What the copy was at work for, from Begin to Finish's answer, without the time it was held: what the forecast forecast. */
   workedMs: z.number(),
   /** The guest went over by post-copy: it ran on the destination before all of its memory was there. */
@@ -77,6 +85,7 @@ export const InspectResult = z.object({
 
 export const StageResult = z.discriminatedUnion('stage', [
   PreflightResult,
+  StorageResult,
   PrecopyResult,
   CutoverResult,
   WatchResult,

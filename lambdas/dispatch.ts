@@ -54,8 +54,12 @@ const DELIVERY_SECONDS = 30;
 /** An order not begun by then must not be begun: the state machine has stopped waiting. */
 const ORDER_LIFETIME_MS = 60_000;
 
+/** The order to cut over reaches the mover within this time of its report: two functions, and a command that Systems Manager sends. */
+const ANNOUNCE_MS = 3_000;
+
 const STATUS_OF: Record<Input['stage'], MigrationStatus> = {
   preflight: 'PREFLIGHT',
+  storage: 'PRECOPY',
   precopy: 'PRECOPY',
   cutover: 'CUTOVER',
   watch: 'CUTOVER',
@@ -64,9 +68,9 @@ const STATUS_OF: Record<Input['stage'], MigrationStatus> = {
   inspect: 'RECOVERING',
 };
 /** The stages before the handover: a cancelled migration begins none of them. */
-const STOPPED_BY_CANCEL: readonly Input['stage'][] = ['preflight', 'precopy', 'cutover', 'watch'];
+const STOPPED_BY_CANCEL: readonly Input['stage'][] = ['preflight', 'storage', 'precopy', 'cutover', 'watch'];
 /** What moves a VM. */
-const MOVING: readonly Input['stage'][] = ['precopy', 'cutover', 'watch'];
+const MOVING: readonly Input['stage'][] = ['storage', 'precopy', 'cutover', 'watch'];
 const AFTER_THE_SWITCH: readonly Input['stage'][] = ['verify', 'inspect'];
 
 /**
@@ -94,9 +98,11 @@ export const handler = lambda(async (event: unknown) => {
     open: true,
     issuedAt: isoNow(),
   };
+  const stoppedByCancel = STOPPED_BY_CANCEL.includes(input.stage);
   await store(request, {
-    unlessCancelled: record !== undefined && STOPPED_BY_CANCEL.includes(input.stage),
+    status: record !== undefined && stoppedByCancel ? STATUS_OF[input.stage] : undefined,
     unflag: input.stage === 'precopy' ? record : undefined,
+    disks: order.stage === 'storage' ? order.disks : undefined,
   });
 
   // The switch is over, one way or the other: the next VM may have its turn while this one is looked at.
@@ -104,13 +110,20 @@ export const handler = lambda(async (event: unknown) => {
     await Promise.all([record.source, record.destination].map((hostId) => releaseCutover(hostId, record.migrationId)));
   }
 
-  const answered = await finalReport(mailbox, requestId);
+  // Only an order that was given before can have been answered.
+  const answered = (await putOrder(mailbox, order)) ? undefined : await finalReport(mailbox, requestId);
   if (answered !== undefined) {
     await answer(request, answered);
     return { requestId, host: host.sk, alreadyAnswered: true };
   }
-  await putOrder(mailbox, order);
-  if (record !== undefined) await tell(record, input, host);
+  if (record !== undefined) {
+    await addEvent(record.migrationId, `${input.stage} ordered`, {
+      host: host.sk,
+      role: input.role,
+      ...(input.action !== undefined && { action: input.action }),
+    });
+    if (!stoppedByCancel) await tell(record, STATUS_OF[input.stage]);
+  }
   const { Command } = await ssm.send(
     new SendCommandCommand({
       DocumentName: setting('AGENT_DOCUMENT'),
@@ -153,6 +166,7 @@ async function prepare(
   const to = { ...common, hostId: host.sk };
   const { policy, guestAddress } = record;
   const guest = guestAddress !== undefined && { guestAddress };
+  const disks = input.role === 'destination' && record.copiedDisks && { disks: record.copiedDisks };
   switch (input.stage) {
     case 'preflight': {
       const reservedMiB = Object.entries(host.reservations)
@@ -165,10 +179,26 @@ async function prepare(
         record,
       };
     }
+    case 'storage':
+      if (input.plan?.disks === undefined)
+        throw new HandoffError('InvalidInput', 'storage needs a plan with disks to be copied');
+      return { host, order: { ...to, ...both, stage: 'storage', disks: input.plan.disks }, record };
     case 'precopy':
       if (input.plan === undefined)
         throw new HandoffError('InvalidInput', 'precopy needs the plan that preflight made');
-      return { host, order: { ...to, ...both, stage: 'precopy', policy, plan: input.plan, ...guest }, record };
+      return {
+        host,
+        order: {
+          ...to,
+          ...both,
+          stage: 'precopy',
+          policy,
+          plan: input.plan,
+          announceMs: policy.cutover === 'automatic' ? ANNOUNCE_MS : 0,
+          ...guest,
+        },
+        record,
+      };
     case 'cutover':
       // The last moment to say no: the destination may have been cordoned while the copy was held.
       mustAccept(hosts.destination);
@@ -176,12 +206,12 @@ async function prepare(
     case 'watch':
       return { host, order: { ...to, ...both, stage: 'watch', ...(record.guest && { guest: record.guest }) }, record };
     case 'verify':
-      return { host, order: { ...to, ...both, stage: 'verify', ...guest }, record };
+      return { host, order: { ...to, ...both, stage: 'verify', ...guest, ...disks }, record };
     case 'abort':
       if (input.action === undefined) throw new HandoffError('InvalidInput', 'abort needs an action');
-      return { host, order: { ...to, ...both, stage: 'abort', action: input.action }, record };
+      return { host, order: { ...to, ...both, stage: 'abort', action: input.action, ...disks }, record };
     case 'inspect':
-      return { host, order: { ...to, stage: 'inspect', vm: record.vm, fence: input.fence ?? false }, record };
+      return { host, order: { ...to, stage: 'inspect', vm: record.vm, fence: input.fence ?? false, ...disks }, record };
   }
 }
 
@@ -192,24 +222,33 @@ async function mustHaveRecord(migrationId: string): Promise<MigrationItem> {
 }
 
 /**
- * In one step with the look at the record, so that a cancel either sees this request or stops it. `unflag`: preflight has just
+ * In one step with the record's `status`, if that is given, so that a cancel either sees this request or stops it. `unflag`: preflight has just
  * found this VM on its source and nothing of it on its destination, so nothing an earlier migration may have left is there.
+ * `disks`: the record knows of every image that may ever be made, so that recovery asks for them all.
  */
 async function store(
   request: RequestItem,
-  { unlessCancelled, unflag }: { unlessCancelled: boolean; unflag: MigrationItem | undefined },
+  {
+    status,
+    unflag,
+    disks,
+  }: { status: MigrationStatus | undefined; unflag: MigrationItem | undefined; disks: MigrationItem['copiedDisks'] },
 ): Promise<void> {
   const put = {
     name: 'request' as const,
     write: { Put: { TableName: CONTROL, Item: { ...request, expiresAt: expiry() } } },
   };
-  const check = {
-    name: 'cancelled' as const,
+  const begin = {
+    name: 'begun' as const,
     write: {
-      ConditionCheck: {
+      Update: {
         TableName: CONTROL,
         Key: migrationKey(request.migrationId),
-        ConditionExpression: 'attribute_not_exists(cancelRequestedAt)',
+        UpdateExpression: `SET #status = :status${disks === undefined ? '' : ', copiedDisks = :disks'}`,
+        ConditionExpression:
+          'attribute_exists(pk) AND attribute_not_exists(cancelRequestedAt) AND attribute_not_exists(endedAt)',
+        ExpressionAttributeNames: { '#status': 'status' },
+        ExpressionAttributeValues: { ':status': status, ...(disks && { ':disks': disks }) },
       },
     },
   };
@@ -217,7 +256,8 @@ async function store(
     name: 'flag' as const,
     write: { Delete: { TableName: CONTROL, Key: flagKey(hostId, unflag!.vm) } },
   }));
-  const refused = await transact([put, ...(unlessCancelled ? [check] : []), ...unflags]);
+  const refused = await transact([put, ...(status === undefined ? [] : [begin]), ...unflags]);
+  // Only a repetition that comes much too late finds it ended.
   if (refused.length > 0) throw new HandoffError('Cancelled', 'Cancelled on request.');
 }
 
@@ -230,8 +270,8 @@ async function finalReport(mailbox: string, requestId: string): Promise<Report |
   return report?.kind === 'progress' ? undefined : report;
 }
 
-/** An order once given stays as it is: the agent may have claimed it already. */
-async function putOrder(mailbox: string, order: Order): Promise<void> {
+/** Whether this is the order. One once given stays as it is: the agent may have claimed it already. */
+async function putOrder(mailbox: string, order: Order): Promise<boolean> {
   try {
     await dynamo.send(
       new PutCommand({
@@ -240,27 +280,24 @@ async function putOrder(mailbox: string, order: Order): Promise<void> {
         ConditionExpression: 'attribute_not_exists(pk)',
       }),
     );
+    return true;
   } catch (error) {
     if (!(error instanceof ConditionalCheckFailedException)) throw error;
+    return false;
   }
 }
 
 /** Shows people the stage, unless the migration has ended meanwhile. */
-async function tell(record: MigrationItem, input: Input, host: HostItem): Promise<void> {
-  await addEvent(record.migrationId, `${input.stage} ordered`, {
-    host: host.sk,
-    role: input.role,
-    ...(input.action !== undefined && { action: input.action }),
-  });
+async function tell({ migrationId }: MigrationItem, status: MigrationStatus): Promise<void> {
   try {
     await dynamo.send(
       new UpdateCommand({
         TableName: CONTROL,
-        Key: migrationKey(record.migrationId),
+        Key: migrationKey(migrationId),
         UpdateExpression: 'SET #status = :status',
         ConditionExpression: 'attribute_not_exists(endedAt)',
         ExpressionAttributeNames: { '#status': 'status' },
-        ExpressionAttributeValues: { ':status': STATUS_OF[input.stage] },
+        ExpressionAttributeValues: { ':status': status },
       }),
     );
   } catch (error) {

@@ -8,6 +8,7 @@ import { MAILBOX, type MigrationItem } from './shared/control-table.ts';
 import { flagsOf } from './shared/flags.ts';
 import { decideFollowUp } from './shared/follow-up.ts';
 import { count, lambda } from './shared/function.ts';
+import { withImages } from './shared/made-images.ts';
 import { getRecord, movedOn } from './shared/migration-record.ts';
 import { parse } from './shared/parse.ts';
 import { type Decision, decideRecovery, type RecoveryInput } from './shared/recovery.ts';
@@ -43,6 +44,12 @@ const SILENT_HOST_PATIENCE_MS = 60_000;
 const FOLLOW_UP_PATIENCE_MS = 3 * 60_000;
 /** Each action is tried again in the next round; an action that has not worked by then will not. */
 const MAX_ROUNDS = 40;
+/**
+ * So many of them may pass while a post-copy goes on without its mover: with the pauses below, two hours. The guest runs, and nobody
+ * could do more than libvirt does; what is left of it afterwards takes the rounds that remain.
+ */
+const POST_COPY_ROUNDS = 30;
+const PAUSE_SECONDS = { most: 30, mostInPostCopy: 300 };
 
 export const handler = lambda(async (event: unknown) => {
   const input = parse(Input, event, 'recovery');
@@ -57,9 +64,10 @@ export const handler = lambda(async (event: unknown) => {
   const started = await startedByReport(input.ticket.pk, input.migrationId);
   const evidence = { ticket, ...seen, started, word };
   const followUp = record?.endedAt !== undefined;
+  const goesOn = inPostCopy(seen.destination) && input.round < POST_COPY_ROUNDS;
   const decision = followUp
-    ? patientFollowUp(await followedUp(record, evidence), elapsedMs, input.round)
-    : patient(decideRecovery(evidence), elapsedMs, input.round);
+    ? patientFollowUp(withImages(await followedUp(record, evidence), evidence), elapsedMs, input.round)
+    : patient(withImages(decideRecovery(evidence), evidence), goesOn ? 0 : elapsedMs, input.round);
   await addEvent(input.migrationId, `recovery: ${decision.kind}`, {
     ticket,
     source: input.source,
@@ -76,10 +84,15 @@ export const handler = lambda(async (event: unknown) => {
     ...decision,
     ticket,
     followUp,
+    goesOn,
     ...(decision.kind === 'operator' && { report }),
-    waitSeconds: Math.min(30, 2 ** Math.min(input.round, 5)),
+    waitSeconds: Math.min(goesOn ? PAUSE_SECONDS.mostInPostCopy : PAUSE_SECONDS.most, 2 ** Math.min(input.round, 10)),
   };
 });
+
+/** Its stream is not seen to be broken: the guest runs, and the rest of its memory comes. */
+const inPostCopy = (destination: RecoveryInput['destination']): boolean =>
+  destination !== 'unreachable' && destination.state === 'postcopy-running';
 
 /** Puts off what more evidence could make better, and gives up what it has not made better by now. */
 function patient(decision: Decision, elapsedMs: number, round: number): Decision {

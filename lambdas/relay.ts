@@ -127,8 +127,13 @@ async function show(request: RequestItem, report: Report): Promise<void> {
     return;
   }
   await addEvent(migrationId, `${request.stage} done`, { host: hostId, role, result: report.result });
-  if (report.result.stage === 'precopy' && report.result.guest !== undefined) {
-    await set(migrationId, { guest: report.result.guest });
+  if (report.result.stage === 'precopy') {
+    const { guest, switched } = report.result;
+    await set(migrationId, {
+      ...(guest !== undefined && { guest }),
+      // It is by the time its turn comes; where that is at once, so is the cutover's own status.
+      ...(switched === 'near' && { status: 'HELD' satisfies MigrationStatus }),
+    });
   }
   if (report.result.stage === 'watch') {
     const { blackout } = report.result;
@@ -149,6 +154,7 @@ async function set(
   { evenEnded = false }: { evenEnded?: boolean } = {},
 ): Promise<void> {
   const paths = Object.keys(values);
+  if (paths.length === 0) return;
   const names = new Set(paths.flatMap((path) => path.split('.')));
   const nameOf = (path: string) =>
     path

@@ -130,6 +130,8 @@ async function writeOutcome(input: Input, record: MigrationItem): Promise<Migrat
   // The VM is where it should be: what went wrong on the way is a caution, not a failure.
   const said = failure === undefined ? undefined : status === 'SUCCEEDED' ? { caution: failure } : { failure };
   const downtimeMs = cutover?.downtimeMs ?? precopy?.downtimeMs;
+  const workedMs = cutover?.workedMs ?? precopy?.workedMs;
+  const guaranteedHoldSeconds = cutover?.guaranteedHoldSeconds ?? precopy?.guaranteedHoldSeconds;
   const final: MigrationItem = {
     ...record,
     status,
@@ -139,18 +141,18 @@ async function writeOutcome(input: Input, record: MigrationItem): Promise<Migrat
     result: {
       totalMs: Date.parse(endedAt) - Date.parse(record.requestedAt),
       ...(downtimeMs !== undefined && { downtimeMs }),
-      ...(cutover !== undefined && {
-        commitMs: cutover.commitMs,
-        workedMs: cutover.workedMs,
-        postCopy: cutover.postCopy,
-      }),
+      ...(workedMs !== undefined && { workedMs }),
+      ...(cutover !== undefined && { commitMs: cutover.commitMs, postCopy: cutover.postCopy }),
       ...((cutover ?? precopy) !== undefined && { bytesTransferred: (cutover ?? precopy)?.bytesTransferred }),
       ...(precopy !== undefined && {
         switched: precopy.switched,
-        guaranteedHoldSeconds: precopy.guaranteedHoldSeconds,
+        ...(guaranteedHoldSeconds !== undefined && { guaranteedHoldSeconds }),
       }),
       ...(outcome.owner === 'destination' && {
         blackout: { source: cutover?.blackout ?? precopy?.blackout ?? UNTOLD },
+        ...(record.copiedDisks !== undefined && {
+          imagesLeft: { host: record.source, paths: record.copiedDisks.map(({ path }) => path) },
+        }),
       }),
     },
   };

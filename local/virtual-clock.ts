@@ -17,6 +17,8 @@ export class VirtualClock implements Clock {
   #order = 0;
   #live = 0;
   readonly #heap: Timer[] = [];
+  /** Those whom a signal wakes: many wait for one and the same, and a listener for each would take longer than the rest. */
+  readonly #sleepers = new WeakMap<AbortSignal, Set<Timer>>();
 
   constructor(start = Date.parse('2026-01-01T00:00:00.000Z')) {
     this.#now = start;
@@ -34,20 +36,34 @@ export class VirtualClock implements Clock {
   sleep(ms: number, signal?: AbortSignal): Promise<void> {
     return new Promise((resolve) => {
       if (signal?.aborted) return resolve();
-      const end = () => {
+      const sleepers = signal && this.#sleepersOf(signal);
+      const fire = () => {
         this.#live -= 1;
-        signal?.removeEventListener('abort', cancel);
+        sleepers?.delete(timer);
         resolve();
       };
-      const timer: Timer = { at: this.#now + Math.max(0, ms), order: this.#order++, fire: end, cancelled: false };
-      const cancel = () => {
-        timer.cancelled = true;
-        end();
-      };
-      signal?.addEventListener('abort', cancel, { once: true });
+      const timer: Timer = { at: this.#now + Math.max(0, ms), order: this.#order++, fire, cancelled: false };
+      sleepers?.add(timer);
       this.#live += 1;
       push(this.#heap, timer);
     });
+  }
+
+  #sleepersOf(signal: AbortSignal): Set<Timer> {
+    let sleepers = this.#sleepers.get(signal);
+    if (sleepers === undefined) {
+      const all = new Set<Timer>();
+      const wake = () => {
+        for (const timer of all) {
+          timer.cancelled = true;
+          timer.fire();
+        }
+      };
+      signal.addEventListener('abort', wake, { once: true });
+      this.#sleepers.set(signal, all);
+      sleepers = all;
+    }
+    return sleepers;
   }
 
   /** Lets everything happen that needs no time. */

@@ -109,10 +109,13 @@ export function judgePolicy(forecasted: Forecast, policy: Policy, measured: Meas
   );
 }
 
-function brokenBy({ totalMs, blackoutMs, plan, convergence }: Forecast, policy: Policy): string | undefined {
+function brokenBy({ totalMs, blackoutMs, plan, convergence, storage }: Forecast, policy: Policy): string | undefined {
   const { blackoutBudgetMs, deadlineSeconds, whenNotMet } = policy;
   if (plan.disks !== undefined && whenNotMet === 'postcopy') {
     return 'disks are copied along, and then a post-copy is not possible';
+  }
+  if (storage?.ends === false) {
+    return 'the guest writes to disks that are copied along nearly as fast as they can be copied, so that their copy would not end';
   }
   const converges = plan.method !== 'plain' || convergence === 'likely';
   // What a switch costs anyway differs from host to host; only a budget that surely can't be kept is refused for that.
@@ -157,7 +160,8 @@ function changesOf(
 
 const upTo = (value: number, step: number): number => Math.ceil(value / step) * step;
 
-function copyingOf(measured: Measurements, { bandwidthMiBps, blackoutBudgetMs }: Policy): Copying {
+function copyingOf(measured: Measurements, policy: Policy): Copying {
+  const { bandwidthMiBps, blackoutBudgetMs } = policy;
   const limit = bandwidthMiBps > 0 ? bandwidthMiBps * MIB : Number.POSITIVE_INFINITY;
   return {
     bandwidth: Math.max(Math.min(measured.linkBytesPerSecond, limit), 1),
@@ -166,6 +170,7 @@ function copyingOf(measured: Measurements, { bandwidthMiBps, blackoutBudgetMs }:
     memory: measured.memoryBytes,
     resident: Math.min(measured.residentBytes, measured.memoryBytes) * NOT_ZERO,
     cpuUse: measured.cpuUse,
+    mayBeHeld: mayBeHeldLong(policy),
     budgetMs: blackoutBudgetMs,
   };
 }

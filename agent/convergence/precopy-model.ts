@@ -15,6 +15,8 @@ export interface Copying {
   memory: number;
   resident: number;
   cpuUse: number;
+  /** Until somebody says the word. Otherwise the word comes before the brake is reached, or soon after. */
+  mayBeHeld: boolean;
   budgetMs: number;
   throttle?: { initialPercent: number; incrementPercent: number } | undefined;
 }
@@ -34,19 +36,20 @@ export interface Course {
 
 /** At which QEMU finds that pages are zero, with no need to send them. */
 const ZERO_PAGES_PER_SECOND = 4 * 1024 * 1_048_576;
-/** Between the brake and the hold: the mover looks whether it has bitten. */
-const SETTLE_MS = 200;
-/** The control plane orders the cutover about so long after the hold is reported; the guest writes meanwhile. */
-const HOLD_MS = 1_000;
+/** A hold until somebody says the word. The guest writes meanwhile; with this time it has usually written all it ever writes. */
+const HELD_MS = 60_000;
 /** Beyond, no copy of a machine this is for gets any smaller. */
 const MOST_PASSES = 1_000;
 
-/** The first pass with its hold: how long it works, and how long the guest writes meanwhile. */
-export function firstPass({ bandwidth, memory, resident }: Copying): { workMs: number; writtenForMs: number } {
+/** The first pass with its hold, if any: how long it works, and how long the guest writes meanwhile. */
+export function firstPass({ bandwidth, memory, resident, mayBeHeld }: Copying): {
+  workMs: number;
+  writtenForMs: number;
+} {
   const zeroMs = (Math.max(memory - resident, 0) / ZERO_PAGES_PER_SECOND) * 1_000;
   const sendMs = (resident / bandwidth) * 1_000;
-  const workMs = zeroMs + sendMs + SETTLE_MS;
-  return { workMs, writtenForMs: workMs + HOLD_MS };
+  const workMs = zeroMs + sendMs;
+  return { workMs, writtenForMs: workMs + (mayBeHeld ? HELD_MS : 0) };
 }
 
 export function precopy(copying: Copying): Course {

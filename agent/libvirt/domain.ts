@@ -1,5 +1,6 @@
 import type { CopyState } from '../../contract/facts.ts';
 import {
+  type DiskSize,
   type Domain,
   type GuestInterface,
   type HandshakeInput,
@@ -10,7 +11,7 @@ import {
 import type { Connection } from './connection.ts';
 import { isLibvirtError, LIBVIRT_ERROR } from './errors.ts';
 import { INCOMING_JOB, jobStatsOf } from './job.ts';
-import { migrationParameters, sourceFlags } from './migration.ts';
+import { beginParameters, migrationParameters, sourceFlags } from './migration.ts';
 import {
   ADDRESS_SOURCES,
   DIRTY_RATE_BY_SAMPLING,
@@ -149,12 +150,23 @@ export class LibvirtDomain implements Domain {
   }
 
   async disks(): Promise<string[]> {
-    const values = await this.#stats(STATS.block);
-    const count = numberIn(values, 'block.count') ?? 0;
-    const indexes = Array.from({ length: count }, (_, index) => index);
+    const { values, indexes } = await this.#blocks();
     return indexes
       .filter((index) => values.has(`block.${index}.rd.reqs`))
       .map((index) => String(values.get(`block.${index}.name`)));
+  }
+
+  async diskSizes(): Promise<DiskSize[]> {
+    const { values, indexes } = await this.#blocks();
+    return indexes.flatMap((index) => {
+      const capacityBytes = numberIn(values, `block.${index}.capacity`);
+      // `allocation` is the end of the highest write, and for a raw image 0.
+      const allocatedBytes = numberIn(values, `block.${index}.physical`);
+      if (capacityBytes === undefined || allocatedBytes === undefined) return [];
+      const target = String(values.get(`block.${index}.name`));
+      const writtenBytes = numberIn(values, `block.${index}.wr.bytes`) ?? 0;
+      return [{ target, capacityBytes, allocatedBytes, writtenBytes }];
+    });
   }
 
   guestAddresses(source: 'guest-agent' | 'arp'): Promise<GuestInterface[]> {
@@ -211,7 +223,7 @@ export class LibvirtDomain implements Domain {
   begin(options: MigrationOptions): Promise<{ cookie: Buffer; xml: string }> {
     return this.#call(
       'DOMAIN_MIGRATE_BEGIN3_PARAMS',
-      (writer) => writer.array([], writeTypedParameter).uint(sourceFlags(options)),
+      (writer) => writer.array(beginParameters(options), writeTypedParameter).uint(sourceFlags(options)),
       (reader) => ({ cookie: reader.opaque(), xml: reader.string() }),
     );
   }
@@ -273,6 +285,12 @@ export class LibvirtDomain implements Domain {
         stats: jobStatsOf(byField(reader.array(LIST_MAX.jobStats, readTypedParameter))),
       }),
     );
+  }
+
+  async #blocks(): Promise<{ values: ParameterValues; indexes: number[] }> {
+    const values = await this.#stats(STATS.block);
+    const count = numberIn(values, 'block.count') ?? 0;
+    return { values, indexes: Array.from({ length: count }, (_, index) => index) };
   }
 
   async #stats(groups: number): Promise<ParameterValues> {

@@ -14,12 +14,19 @@ export function jobStatsOf(values: ParameterValues): JobStats {
   return {
     operation: OPERATIONS[number('operation')] ?? 'other',
     elapsedMs: number('time_elapsed'),
-    bytesTotal: number('data_total'),
-    bytesProcessed: number('data_processed'),
-    bytesRemaining: number('data_remaining'),
-    bytesPerSecond: number('memory_bps') + number('disk_bps'),
+    bytesTotal: number('memory_total'),
+    bytesProcessed: number('memory_processed'),
+    bytesRemaining: number('memory_remaining'),
+    bytesPerSecond: number('memory_bps'),
     dirtyBytesPerSecond: number('memory_dirty_rate') * number('memory_page_size'),
     iteration: number('memory_iteration'),
+    ...(number('disk_total') > 0 && {
+      disks: {
+        bytesTotal: number('disk_total'),
+        bytesProcessed: number('disk_processed'),
+        bytesRemaining: number('disk_remaining'),
+      },
+    }),
     throttlePercent: number('auto_converge_throttle'),
     ...(downtimeMs === undefined ? {} : { downtimeMs }),
   };

@@ -120,6 +120,8 @@ export const MIGRATE_FLAGS = {
   live: 1 << 0,
   persistDestination: 1 << 3,
   undefineSource: 1 << 4,
+  /** Disks are copied too, in full: those the parameter `migrate_disks` names. */
+  nonSharedDisk: 1 << 6,
   autoConverge: 1 << 13,
   postCopy: 1 << 15,
   parallel: 1 << 17,

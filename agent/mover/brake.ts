@@ -40,6 +40,12 @@ export function mustBrake(job: JobStats, bytesPerSecond: number): boolean {
   return job.bytesRemaining <= brakingPoint(job.bytesTotal, bytesPerSecond);
 }
 
+/** Until the braking point is reached at that rate, in ms. */
+export function msToBrake(job: JobStats, bytesPerSecond: number): number {
+  const distance = job.bytesRemaining - brakingPoint(job.bytesTotal, bytesPerSecond);
+  return distance <= 0 ? 0 : (distance / Math.max(bytesPerSecond, 1)) * 1_000;
+}
+
 /** A look costs QEMU about 0.5 ms. */
 const LOOK_MIN_MS = 20;
 const LOOK_MAX_MS = 500;

@@ -14,6 +14,7 @@ import {
   FIRST_LOOK_MS,
   guaranteedHoldSeconds,
   hasSettled,
+  msToBrake,
   mustBrake,
   nextLookMs,
   SETTLE_LOOK_MS,
@@ -29,6 +30,9 @@ export interface Hold {
   copyMs: number;
 }
 
+/** A copy that will soon be held. */
+export type Approach = Omit<Hold, 'guaranteedHoldSeconds'>;
+
 export interface CopyParties {
   source: Domain;
   clock: Clock;
@@ -38,19 +42,24 @@ export interface CopyParties {
   /** New statistics, or a new phase. */
   onProgress(phase: CopyPhase, job: JobStats | undefined): void;
   onHeld(hold: Hold): void;
+  /** How long before the hold `onNear` is called, once, in ms; 0: never. */
+  announceMs: number;
+  onNear(approach: Approach): void;
   /** Something was decided or noticed on the way, with the numbers. */
   onDecision(what: string, detail: Record<string, unknown>): void;
   /** Commits the handover and has the guest switch; a rejection means that it has not, and will not. */
   startPostCopy(): Promise<void>;
 }
 
-export type CopyPhase = 'copying' | 'held' | 'switching';
+export type CopyPhase = 'copying-disks' | 'copying' | 'held' | 'switching';
 
 /** Zero pages may pass for a moment under the brake; longer than this the hold is reported as it is. */
 const SETTLE_MAX_MS = 1_000;
 /** While held: notices a revoked ticket, and keeps the connection to DynamoDB warm for the commit. */
 const TICKET_EVERY_MS = 5_000;
 const TICKET_RETRY_MS = 500;
+/** While disks are copied. Their holes pass at any speed, so nobody knows when the memory's turn comes; a look costs QEMU 0.5 ms. */
+const DISKS_LOOK_MS = 50;
 /** A pass is seen soon after it has begun; QEMU itself judges by windows of 100 ms. */
 const SWITCHING_LOOK_MS = 50;
 const ABORT_RETRY_MS = 500;
@@ -59,7 +68,7 @@ const ABORT_RETRY_MS = 500;
  * Drives one copy while libvirt's Perform is under way: brakes it before it converges, holds it, lets it go at the cutover, and
  * then steers it (agent/convergence/steer.ts) until the guest switches.
  *
- * Held is always the first pass, before anything slows the guest: QEMU's auto-converge takes no pass for too dirty before the first
+ * Where the release comes before the brake, there is no hold. Held is always the first pass, before anything slows the guest: QEMU's auto-converge takes no pass for too dirty before the first
  * has ended, so a hold costs the guest nothing. All settings are made during the job, since libvirt forgets those made before.
  *
  * Perform's end is not awaited here, and nothing here is awaited by the handover: when Perform returns, `stop()` ends the
@@ -68,7 +77,7 @@ const ABORT_RETRY_MS = 500;
 export class Copy {
   readonly #parties: CopyParties;
   readonly #pace: Pace;
-  #phase: CopyPhase = 'copying';
+  #phase: Exclude<CopyPhase, 'copying-disks'> = 'copying';
   #job: JobStats | undefined;
   #braked: { at: number; look: JobStats } | undefined;
   #limited = false;
@@ -77,7 +86,10 @@ export class Copy {
   #inPostCopy = false;
   #stopped = false;
   #aborted: HandoffError | undefined;
+  #announced = false;
   #release: { budgetMs: number } | undefined;
+  /** The copy was released, and its ticket seen to be open, before the brake was reached: it need not be held. */
+  #cleared = false;
   #workedMs = 0;
   #since: number;
 
@@ -102,9 +114,19 @@ export class Copy {
     return this.#aborted;
   }
 
-  /** Lets the copy converge, as soon as it is held and the ticket is seen to be open. */
+  /** Lets the copy converge, as soon as the ticket is seen to be open: without a hold, if that is before the brake is reached. */
   release(budgetMs: number): void {
-    this.#release ??= { budgetMs };
+    if (this.#release === undefined) {
+      this.#release = { budgetMs };
+      if (this.#announced && this.#phase === 'copying') void this.#clear();
+    }
+    this.#pace.wake();
+  }
+
+  /** Beside the looks, which must not wait for AWS. Whatever else the ticket is, or no answer: the hold will see to it. */
+  async #clear(): Promise<void> {
+    const ticket = await this.#parties.readTicket().catch(() => undefined);
+    this.#cleared = ticket === 'OPEN';
     this.#pace.wake();
   }
 
@@ -142,7 +164,8 @@ export class Copy {
     if (this.#phase === 'held') return this.#hold();
     const before = this.#job;
     const job = await this.#parties.source.job();
-    if (this.#stopped || job?.operation !== 'migration-out' || job.bytesTotal === 0) return FIRST_LOOK_MS;
+    if (this.#stopped || job?.operation !== 'migration-out') return FIRST_LOOK_MS;
+    if (job.bytesTotal === 0) return job.disks === undefined ? FIRST_LOOK_MS : this.#copyDisks(job);
     this.#job = job;
     this.#parties.onProgress(this.#phase, job);
     if (this.#phase === 'switching') return this.#converge(job);
@@ -151,6 +174,8 @@ export class Copy {
 
   async #copy(job: JobStats, before: JobStats | undefined): Promise<number> {
     const rate = shrinkRate(job, before);
+    if (this.#cleared && this.#limited) return this.#letGo();
+    this.#announceIfNear(job, rate);
     if (mustBrake(job, rate)) {
       await this.#tighten();
       if (this.#stopped) return 0;
@@ -158,12 +183,23 @@ export class Copy {
       this.#braked = { at: this.#parties.clock.now(), look: job };
       return SETTLE_LOOK_MS;
     }
-    if (!this.#limited) {
-      await this.#parties.source.setMaxSpeedMiBps(this.#parties.policy.bandwidthMiBps);
-      await this.#tighten();
-      this.#limited = true;
-    }
+    await this.#limit();
     return nextLookMs(job, rate);
+  }
+
+  /** Disks that are copied along come first. There is nothing to brake yet, but memory may begin to flow at any moment. */
+  async #copyDisks(job: JobStats): Promise<number> {
+    this.#job = job;
+    this.#parties.onProgress('copying-disks', job);
+    await this.#limit();
+    return DISKS_LOOK_MS;
+  }
+
+  async #limit(): Promise<void> {
+    if (this.#limited) return;
+    await this.#parties.source.setMaxSpeedMiBps(this.#parties.policy.bandwidthMiBps);
+    await this.#tighten();
+    this.#limited = true;
   }
 
   /**
@@ -172,6 +208,13 @@ export class Copy {
    */
   async #tighten(): Promise<void> {
     if (!this.#limited) await this.#parties.source.setMaxDowntimeMs(BRAKE_DOWNTIME_MS);
+  }
+
+  #announceIfNear(job: JobStats, rate: number): void {
+    const { announceMs, onNear } = this.#parties;
+    if (this.#announced || announceMs === 0 || msToBrake(job, rate) > announceMs) return;
+    this.#announced = true;
+    onNear({ bytesRemaining: job.bytesRemaining, bytesTransferred: job.bytesProcessed, copyMs: this.workedMs });
   }
 
   #settle(job: JobStats, braked: { at: number; look: JobStats }): number {
@@ -193,7 +236,6 @@ export class Copy {
 
   /** Never hurries: while AWS is away the hold goes on, for as long as the rest lasts. */
   async #hold(): Promise<number> {
-    const { source, policy, clock } = this.#parties;
     let ticket: TicketState | undefined;
     try {
       ticket = await this.#parties.readTicket();
@@ -207,11 +249,18 @@ export class Copy {
     }
     // An abort may have come while the ticket was read.
     if (this.#release === undefined || this.#aborted !== undefined) return this.#aborted ? 0 : TICKET_EVERY_MS;
+    return this.#letGo();
+  }
+
+  async #letGo(): Promise<number> {
+    const { source, policy, clock } = this.#parties;
     // The small limit first: with full speed and none, QEMU would send the guest's last few pages over and over.
-    this.#limitMs = firstLimitMs(this.#release.budgetMs);
+    this.#limitMs = firstLimitMs(this.#release!.budgetMs);
     await source.setMaxDowntimeMs(this.#limitMs);
-    await source.setMaxSpeedMiBps(policy.bandwidthMiBps);
-    this.#since = clock.now();
+    if (this.#phase === 'held') {
+      await source.setMaxSpeedMiBps(policy.bandwidthMiBps);
+      this.#since = clock.now();
+    }
     this.#enter('switching');
     return FIRST_LOOK_MS;
   }
@@ -272,7 +321,7 @@ export class Copy {
     }
   }
 
-  #enter(phase: CopyPhase): void {
+  #enter(phase: 'held' | 'switching'): void {
     this.#phase = phase;
     if (!this.#stopped) this.#parties.onProgress(phase, this.#job);
   }

@@ -104,7 +104,8 @@ export class Handover {
       connections: plan.connections,
       ...(plan.disks !== undefined && {
         copiedDisks: plan.disks.map(({ target }) => target),
-        diskMiBps: bandwidthMiBps,
+        // libvirt holds each disk to it, and they are copied side by side.
+        diskMiBps: bandwidthMiBps > 0 ? Math.max(1, Math.floor(bandwidthMiBps / plan.disks.length)) : 0,
       }),
     };
     const begun = await source.begin(options);

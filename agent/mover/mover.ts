@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { HandoffError } from '../../contract/errors.ts';
 import type { Progress } from '../../contract/facts.ts';
+import type { GuestAddress } from '../../contract/forecast.ts';
 import type { OrderOf } from '../../contract/orders.ts';
 import type { AgentDeps, CutoverRequest } from '../deps.ts';
 import { failureOf } from '../failure.ts';
@@ -22,7 +23,6 @@ export interface MoverStatus {
   migrationId: string;
   moverId: string;
   phase: Progress['phase'];
-  held: boolean;
 }
 
 /** A hold that ended by itself is told to the cutover order when that comes, within this time. */
@@ -72,7 +72,7 @@ export class Mover {
   }
 
   status(): MoverStatus {
-    return { migrationId: this.#order.migrationId, moverId: this.id, phase: this.#phase, held: this.#reports.held };
+    return { migrationId: this.#order.migrationId, moverId: this.id, phase: this.#phase };
   }
 
   /** Accepts the cutover. It is carried out as soon as the copy is held; if all is over by now, it is told how it ended. */
@@ -185,8 +185,10 @@ export class Mover {
         this.#reports.progress(phase, job);
         if (phase === 'copying' && job !== undefined && nearsEnd(job)) this.#sight.look();
       },
+      announceMs: this.#order.announceMs,
+      onNear: (approach) => this.#reports.near({ ...approach, ...this.#guestSeen() }),
       onHeld: (hold) => {
-        this.#reports.hold({ ...hold, ...(this.#sight.guest && { guest: this.#sight.guest }) });
+        this.#reports.hold({ ...hold, ...this.#guestSeen() });
         if (this.#budgetMs === undefined) this.#sight.restAfter(LOOK_AT_HOLD_MS);
       },
       onDecision: (what, detail) => this.#reports.decided(what, detail),
@@ -196,6 +198,10 @@ export class Mover {
     if (this.#budgetMs !== undefined) copy.release(this.#budgetMs);
     void copy.drive();
     return copy;
+  }
+
+  #guestSeen(): { guest?: GuestAddress } {
+    return this.#sight.guest === undefined ? {} : { guest: this.#sight.guest };
   }
 
   /**

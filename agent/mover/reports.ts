@@ -6,7 +6,7 @@ import type { JobStats } from '../hypervisor.ts';
 import type { Mailbox } from '../mailbox.ts';
 import { type FailureReport, type Outcome, Reporter } from '../reporter.ts';
 import { messageOf } from '../stages/stage.ts';
-import type { Hold } from './copy.ts';
+import type { Approach, Hold } from './copy.ts';
 
 /** How a migration ended, before it is known which request will hear of it. */
 export type End =
@@ -28,7 +28,7 @@ export type End =
 const PATIENCE_MS = 30 * 60_000;
 
 /**
- * Whom the mover tells what: the pre-copy request hears of everything until the copy is held (or of an early end), the cutover
+ * Whom the mover tells what: the pre-copy request hears of everything until the copy is held, or about to be (or of an early end), the cutover
  * request of everything after it. Between the two nobody listens, so an end that comes then is kept for the cutover order.
  */
 export class MoverReports {
@@ -40,7 +40,8 @@ export class MoverReports {
   readonly #begunAt: number;
   readonly #written: Promise<void>[] = [];
   #cutover: { reporter: Reporter; acceptedAt: number } | undefined;
-  #held = false;
+  #announced = false;
+  #hold: Hold | undefined;
   #end: End | undefined;
 
   constructor(mailbox: Mailbox, clock: Clock, order: OrderOf<'precopy'>, log: (message: string) => void) {
@@ -52,17 +53,13 @@ export class MoverReports {
     this.#begunAt = clock.now();
   }
 
-  get held(): boolean {
-    return this.#held;
-  }
-
   get ended(): boolean {
     return this.#end !== undefined;
   }
 
   /** An end that nobody has heard of yet. */
   get waitsForCutover(): boolean {
-    return this.#held && this.#cutover === undefined;
+    return this.#announced && this.#cutover === undefined;
   }
 
   cutover(requestId: string): void {
@@ -71,7 +68,7 @@ export class MoverReports {
   }
 
   progress(phase: Progress['phase'], job: JobStats | undefined): void {
-    const reporter = this.#cutover?.reporter ?? (this.#held ? undefined : this.#precopy);
+    const reporter = this.#cutover?.reporter ?? (this.#announced ? undefined : this.#precopy);
     reporter?.progress({
       phase,
       bytesTotal: job?.bytesTotal ?? 0,
@@ -81,24 +78,33 @@ export class MoverReports {
       dirtyBytesPerSecond: job?.dirtyBytesPerSecond ?? 0,
       iteration: job?.iteration ?? 0,
       throttlePercent: job?.throttlePercent ?? 0,
+      ...(job?.disks && { disks: job.disks }),
       elapsedMs: this.#clock.now() - this.#begunAt,
     });
   }
 
-  /** Told with whatever is reported next: to the pre-copy request until the hold, then to the cutover's. */
+  /** Told with whatever is reported next: to the pre-copy request until it has its answer, then to the cutover's. */
   decided(what: string, detail: Record<string, unknown>): void {
-    const reporter = this.#cutover?.reporter ?? (this.#held ? undefined : this.#precopy);
+    const reporter = this.#cutover?.reporter ?? (this.#announced ? undefined : this.#precopy);
     reporter?.decided(what, detail);
   }
 
+  near(approach: Approach & { guest?: GuestAddress }): void {
+    this.#announced = true;
+    this.#write(this.#precopy, { result: { stage: 'precopy', switched: 'near', ...approach } });
+  }
+
+  /** Told with the cutover's outcome where the pre-copy request had its answer before. */
   hold(hold: Hold & { guest?: GuestAddress }): void {
-    this.#held = true;
+    this.#hold = hold;
+    if (this.#announced) return;
+    this.#announced = true;
     this.#write(this.#precopy, { result: { stage: 'precopy', switched: 'held', ...hold } });
   }
 
   end(end: End): void {
     this.#end = end;
-    if (!this.#held) this.#write(this.#precopy, this.#precopyOutcome(end));
+    if (!this.#announced) this.#write(this.#precopy, this.#precopyOutcome(end));
     this.#tellCutover(end);
   }
 
@@ -113,11 +119,11 @@ export class MoverReports {
       result: {
         stage: 'precopy',
         switched: 'early',
-        guaranteedHoldSeconds: 0,
         bytesRemaining: 0,
         bytesTransferred: end.bytesTransferred,
         copyMs: end.pausedAt - this.#begunAt,
         downtimeMs: end.downtimeMs,
+        workedMs: end.workedMs,
         blackout: end.blackout,
       },
     };
@@ -134,7 +140,17 @@ export class MoverReports {
     // A guest that converged before the order came has switched without waiting for it.
     const switchMs = finishedAt - Math.min(acceptedAt, pausedAt);
     this.#write(reporter, {
-      result: { stage: 'cutover', downtimeMs, commitMs, switchMs, bytesTransferred, workedMs, postCopy, blackout },
+      result: {
+        stage: 'cutover',
+        downtimeMs,
+        commitMs,
+        switchMs,
+        bytesTransferred,
+        ...(this.#hold && { guaranteedHoldSeconds: this.#hold.guaranteedHoldSeconds }),
+        workedMs,
+        postCopy,
+        blackout,
+      },
     });
   }
 

@@ -5,6 +5,7 @@ import type { ResultOf } from '../../contract/reports.ts';
 import type { AgentDeps } from '../deps.ts';
 import type { Domain } from '../hypervisor.ts';
 import { resumePostCopy } from '../mover/post-copy.ts';
+import { keepImages, madeImages, removeImages } from '../storage/images.ts';
 import { evidenceOf } from './evidence.ts';
 import { messageOf, withHypervisor } from './stage.ts';
 
@@ -26,7 +27,7 @@ interface Act {
 const RESUME_WAIT_MS = 45_000;
 
 /** Recovery's hands. What each may touch is told by the state it must find; anything else is left alone. */
-const ACTS: Record<AbortOrderAction, Act> = {
+const ACTS: Record<Exclude<AbortOrderAction, ImageAction>, Act> = {
   resume: {
     from: ['migrating-paused'],
     done: ['running'],
@@ -63,9 +64,12 @@ const ACTS: Record<AbortOrderAction, Act> = {
   },
 };
 type AbortOrderAction = OrderOf<'abort'>['action'];
+type ImageAction = 'keep-images' | 'remove-images';
 
 export function abort(deps: AgentDeps, order: OrderOf<'abort'>): Promise<ResultOf<'abort'>> {
-  const act = ACTS[order.action];
+  const { action } = order;
+  if (action === 'keep-images' || action === 'remove-images') return settleImages(deps, order, action);
+  const act = ACTS[action];
   return withHypervisor(deps, deps.localUri, async (here) => {
     const before = await evidenceOf(here, order.vm, 'not-asked');
     if (act.done.includes(before.state)) {
@@ -97,6 +101,29 @@ export function abort(deps: AgentDeps, order: OrderOf<'abort'>): Promise<ResultO
     }
     return { stage: 'abort', done: `${act.does} (it was ${before.detail})`, evidence };
   });
+}
+
+/** Of the images this migration made here. None is removed while there is a VM of that name here that could have it open. */
+async function settleImages(
+  deps: AgentDeps,
+  { vm, hostId, migrationId, disks = [] }: OrderOf<'abort'>,
+  action: ImageAction,
+): Promise<ResultOf<'abort'>> {
+  const evidence = await withHypervisor(deps, deps.localUri, (here) => evidenceOf(here, vm, 'not-asked'));
+  const paths = (await madeImages(deps.images, migrationId, disks)).join(', ') || 'none';
+  if (action === 'keep-images') {
+    await keepImages(deps.images, migrationId, disks);
+    return { stage: 'abort', done: `images left to the VM: ${paths}`, evidence };
+  }
+  if (evidence.state !== 'absent' && evidence.state !== 'shutoff') {
+    throw new HandoffError(
+      'NeedsOperator',
+      `the images made for the VM on ${hostId} are not removed, because it is ${evidence.detail} there`,
+      { detail: { evidence } },
+    );
+  }
+  await removeImages(deps.images, migrationId, disks);
+  return { stage: 'abort', done: `images removed: ${paths}`, evidence };
 }
 
 /** A source's half of a post-copy may go only when the destination is seen to have all of the VM. */

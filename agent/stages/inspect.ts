@@ -2,6 +2,8 @@ import type { Evidence } from '../../contract/facts.ts';
 import type { OrderOf } from '../../contract/orders.ts';
 import type { ResultOf } from '../../contract/reports.ts';
 import type { AgentDeps } from '../deps.ts';
+import { fenceStorage } from '../storage/fence.ts';
+import { madeImages } from '../storage/images.ts';
 import { evidenceOf } from './evidence.ts';
 import { eventually, withHypervisor } from './stage.ts';
 
@@ -25,6 +27,9 @@ export async function inspect(deps: AgentDeps, order: OrderOf<'inspect'>): Promi
         return !evidence.jobActive || evidence.state === 'postcopy-failed';
       });
     }
-    return { stage: 'inspect', evidence };
+    if (order.disks === undefined) return { stage: 'inspect', evidence };
+    await fenceStorage(deps, order.migrationId);
+    const made = await madeImages(deps.images, order.migrationId, order.disks);
+    return { stage: 'inspect', evidence: { ...evidence, ...(made.length > 0 && { madeImages: made }) } };
   });
 }

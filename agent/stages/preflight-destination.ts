@@ -10,6 +10,7 @@ import { type DomainDescription, hostModelCpu, type Interface, parseDomain } fro
 import type { MigrationTarget } from '../hypervisor.ts';
 import { LINK_TEST_PATIENCE_MS } from '../measure/link.ts';
 import { LINK_TEST_PORT } from '../measure/link-test.ts';
+import { destinationDiskChecks, localDisks, without } from '../storage/disks.ts';
 import { diskChecks } from './disk-checks.ts';
 import { connectOrSay, mustFind, withHypervisor } from './stage.ts';
 
@@ -48,6 +49,7 @@ async function look(
   const capabilities = shared(guest.then(({ platform }) => here.domainCapabilities(platform)));
   const freeMemoryMiB = await here.freeMemoryMiB();
   const known = await guest.catch(() => undefined);
+  const local = known && order.policy.copyStorage ? await localDisksOf(deps, await source, known) : [];
 
   const checks = await runChecks([
     ['source-reachable', () => sourceReachable(deps, order)],
@@ -72,9 +74,16 @@ async function look(
     ['memory', async () => checkMemory(freeMemoryMiB, order.reservedMiB, (await guest).memoryMiB)],
     ['no-such-domain-yet', async () => notHereYet(here, order.vm, known)],
     ...(known === undefined ? ([] as NamedCheck[]) : networkChecks(deps, here, known.interfaces)),
-    ...(known === undefined ? ([] as NamedCheck[]) : diskChecks(deps, 'destination', order.migrationId, known.disks)),
+    ...(known === undefined
+      ? ([] as NamedCheck[])
+      : diskChecks(deps, 'destination', order.migrationId, without(known.disks, local))),
+    ...destinationDiskChecks(deps, local),
   ]);
   return { stage: 'preflight', checks, freeMemoryMiB };
+}
+
+async function localDisksOf(deps: AgentDeps, source: MigrationTarget, { name, disks }: DomainDescription) {
+  return localDisks(deps, await mustFind(source, name), disks);
 }
 
 async function sourceReachable(deps: AgentDeps, { source }: OrderOf<'preflight'>): Promise<Verdict> {

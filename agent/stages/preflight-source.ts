@@ -12,7 +12,7 @@ import type { Domain, MigrationTarget } from '../hypervisor.ts';
 import { checkLink, LINK_TEST_PATIENCE_MS, type Link, linkOf } from '../measure/link.ts';
 import { LINK_TEST_PORT } from '../measure/link-test.ts';
 import { checkWriting, measureGuest } from '../measure/measure.ts';
-import { copiesOf, localDisks, sourceDiskChecks, without } from '../storage/disks.ts';
+import { copiesOf, localDisks, measureDiskWrites, sourceDiskChecks, without } from '../storage/disks.ts';
 import { diskChecks } from './disk-checks.ts';
 import { mustFind, withHypervisor } from './stage.ts';
 
@@ -41,6 +41,8 @@ export function preflightSource(deps: AgentDeps, order: OrderOf<'preflight'>): P
     );
     const measuring = guest && measurable ? shared(measureGuest(deps, ...guest, shared(rateOf(link)))) : undefined;
 
+    const writing = guest && copies.length > 0 ? shared(measureDiskWrites(deps, guest[0], copies)) : undefined;
+
     const way = await looking;
     const looked = await runChecks([
       ['domain-exists', async () => pass(`UUID ${(await domain).uuid}`)],
@@ -68,7 +70,10 @@ export function preflightSource(deps: AgentDeps, order: OrderOf<'preflight'>): P
       ),
     );
     const seen = measuring && (await measurementsOf(measuring, link, takes, way.roundTripMs));
-    const measured = seen && { ...seen, ...(copies.length > 0 && { disks: copies }) };
+    const measured = seen && {
+      ...seen,
+      ...(writing && { disks: copies, diskWriteBytesPerSecond: await writing }),
+    };
     const forecasted = measured && forecast(measured, order.policy);
     return {
       stage: 'preflight',

@@ -1,10 +1,12 @@
 import type { OrderOf } from '../../contract/orders.ts';
 import type { ResultOf } from '../../contract/reports.ts';
+import type { CopiedDisk } from '../../contract/storage.ts';
 import { fail, type NamedCheck, pass, runChecks, shared, type Verdict } from '../checks/check.ts';
 import { checkEnslaved } from '../checks/networks.ts';
 import type { AgentDeps } from '../deps.ts';
 import { type DomainDescription, parseDomain } from '../domain-xml.ts';
 import type { Domain } from '../hypervisor.ts';
+import { keepImages } from '../storage/images.ts';
 import { eventually, mustFind, withHypervisor } from './stage.ts';
 
 /** An idle guest's vCPUs may use less CPU time in a moment than the kernel's 10 ms ticks can show. */
@@ -48,8 +50,23 @@ function verifyDestination(deps: AgentDeps, order: OrderOf<'verify'>): Promise<R
       ...(known === undefined ? [] : networks(deps, known)),
     ];
     if (guestAddress !== undefined) checks.push(['reachable', () => reachable(deps, guestAddress)]);
-    return { stage: 'verify', checks: await runChecks(checks) };
+    const looked = await runChecks(checks);
+    // Only now: until the VM is seen to be here, recovery may have to remove them.
+    const images: NamedCheck[] =
+      order.disks === undefined || looked.some(({ passed }) => !passed)
+        ? []
+        : [['images', () => keepTheImages(deps, order.migrationId, order.disks!)]];
+    return { stage: 'verify', checks: [...looked, ...(await runChecks(images))] };
   });
+}
+
+async function keepTheImages(
+  { images }: AgentDeps,
+  migrationId: string,
+  disks: readonly CopiedDisk[],
+): Promise<Verdict> {
+  await keepImages(images, migrationId, disks);
+  return pass(`the VM keeps the images made here: ${disks.map(({ path }) => path).join(', ')}`);
 }
 
 async function running(domain: Domain): Promise<Verdict> {

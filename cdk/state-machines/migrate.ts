@@ -18,6 +18,14 @@ const WATCH_ORDER_SECONDS = 5;
 
 /** The execution's name is the migration's id. */
 const MINE = { migrationId: js('$states.context.Execution.Name') };
+/**
+ * The mover itself keeps the deadline, and reports for as long as it lives; this is for one that does neither. A post-copy that has
+ * begun can't be given up: the rest of the memory takes as long as it takes.
+ */
+const CUTOVER_SECONDS = js(
+  "$admission.policy.whenNotMet = 'postcopy' ? 86400 : $admission.policy.deadlineSeconds + 300",
+);
+
 /** Of the mover, before its host or its way to AWS counts as gone. */
 const SILENCE = js('$admission.policy.silenceSeconds');
 
@@ -35,7 +43,7 @@ export function migrateDefinition(fn: MigrateParts): Definition {
   const touched = [
     {
       ErrorEquals: ['States.ALL'],
-      Assign: { failure: CAUGHT, recoverySince: js('$states.context.State.EnteredTime') },
+      Assign: { failure: CAUGHT },
       Next: 'Revoke the ticket',
     },
   ];
@@ -58,6 +66,23 @@ export function migrateDefinition(fn: MigrateParts): Definition {
     },
   });
   const CHECKS = 'Answers with its list of checks, each passed or failed with what was found.';
+
+  /** In two places, so that a move without disks to copy, which nearly every one is, passes no state more than it needs. */
+  const reserveMemory = (next: string): State =>
+    call(
+      fn.reserveMemory,
+      {
+        ...MINE,
+        destination: js('$admission.destination.hostId'),
+        memoryMiB: js('$guest.memoryMiB'),
+        freeMemoryMiB: js('$freeMemoryMiB'),
+      },
+      {
+        Comment: 'Promises the destination’s memory to this VM.',
+        Catch: untouched,
+        Next: next,
+      },
+    );
 
   return {
     Comment: 'Handoff: live-migrates one VM. Input: vm, source, destination, policy. The name is the migration id.',
@@ -118,6 +143,12 @@ export function migrateDefinition(fn: MigrateParts): Definition {
             Assign: { outcome: { status: 'FORECASTED' } },
             Next: 'Settle',
           },
+          {
+            Condition: js(
+              '$not($admission.forecastOnly) and $count($failedChecks) = 0 and $exists($forecast.plan.disks)',
+            ),
+            Next: 'Reserve memory (disks to copy)',
+          },
           { Condition: js('$not($admission.forecastOnly) and $count($failedChecks) = 0'), Next: 'Reserve memory' },
         ],
         Default: 'Preflight refused',
@@ -132,17 +163,16 @@ export function migrateDefinition(fn: MigrateParts): Definition {
         },
         Next: 'Nothing was touched',
       },
-      'Reserve memory': call(
-        fn.reserveMemory,
+      'Reserve memory': reserveMemory('Pre-copy'),
+      'Reserve memory (disks to copy)': reserveMemory('Make the images'),
+      'Make the images': stage(
+        fn.dispatch,
+        { ...MINE, stage: 'storage', role: 'destination', plan: js('$forecast.plan') },
+        { timeoutSeconds: SHORT_STAGE_SECONDS },
         {
-          ...MINE,
-          destination: js('$admission.destination.hostId'),
-          memoryMiB: js('$guest.memoryMiB'),
-          freeMemoryMiB: js('$freeMemoryMiB'),
-        },
-        {
-          Comment: 'Promises the destination’s memory to this VM.',
-          Catch: untouched,
+          Comment: 'The destination makes an empty image for each disk that only the source has.',
+          Output: js('$states.result'),
+          Catch: touched,
           Next: 'Pre-copy',
         },
       ),
@@ -192,7 +222,7 @@ export function migrateDefinition(fn: MigrateParts): Definition {
       'Cut over': stage(
         fn.dispatch,
         { ...MINE, stage: 'cutover', role: 'source' },
-        { timeoutSeconds: 900, heartbeatSeconds: SILENCE },
+        { timeoutSeconds: CUTOVER_SECONDS, heartbeatSeconds: SILENCE },
         {
           Comment:
             'Releases the brake; the ticket is committed while both sides are paused; the destination takes over.',
@@ -236,7 +266,6 @@ export function migrateDefinition(fn: MigrateParts): Definition {
         Type: 'Pass',
         Assign: {
           failure: { code: 'VerifyFailed', message: js("$join($failedChecks, '; ')") },
-          recoverySince: js('$states.context.State.EnteredTime'),
         },
         Next: 'Revoke the ticket',
       },

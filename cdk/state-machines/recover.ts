@@ -47,7 +47,6 @@ export function recoverDefinition(fn: RecoverParts): Definition {
             admission: js('$states.result.Payload'),
             failure: js('$states.result.Payload.failure'),
             results: {},
-            recoverySince: js('$states.context.State.EnteredTime'),
           },
           Retry: retry({ attempts: 100 }),
           Next: 'Was it admitted?',

@@ -10,12 +10,15 @@ export interface RecoveryParts {
 /** What Settle is told of the hosts that did not answer, and whether the migration had been settled before. */
 const FOLLOWED = "'flagged': [$decision.flagged], 'followUp': $decision.followUp";
 
+/** Not when the state was entered that failed: a copy may have been at work for hours. */
+const BEGIN = { round: 1, recoverySince: js('$states.context.State.EnteredTime') };
+
 /** How long a host may take to answer a short stage: delivery of the command (30 s at most), start, work. */
 export const SHORT_STAGE_SECONDS = 90;
 
 /**
  * Recovery and settling, as Migrate and Recover both contain them: from `Revoke the ticket`, or from `Settle` on, to the state
- * `settled`. They read the variables `admission` (the ticket's key), `failure`, `recoverySince` and `results`; `Settle` alone
+ * `settled`. They read the variables `admission` (the ticket's key), `failure` and `results`; `Settle` alone
  * reads `outcome` and `results`, and assigns `settled`.
  *
  * `execution` tells the executions of one migration apart: rounds are counted anew by each of them, and one's requests
@@ -64,7 +67,7 @@ export function recoveryStates(
         ExpressionAttributeNames: { '#state': 'state' },
         ExpressionAttributeValues: { ':revoked': { S: 'REVOKED' }, ':open': { S: 'OPEN' } },
       },
-      Assign: { round: 1 },
+      Assign: BEGIN,
       Output: js("{ 'ticket': 'REVOKED' }"),
       Retry: retry({
         errors: ['DynamoDB.ProvisionedThroughputExceededException', 'DynamoDB.InternalServerError', 'States.Timeout'],
@@ -73,7 +76,7 @@ export function recoveryStates(
       Catch: [
         {
           ErrorEquals: ['DynamoDB.ConditionalCheckFailedException'],
-          Assign: { round: 1 },
+          Assign: BEGIN,
           Output: js("{ 'ticket': 'COMMITTED' }"),
           Next: 'Inspect both hosts',
         },
@@ -105,7 +108,12 @@ export function recoveryStates(
       },
       {
         Comment: 'From the ticket and what both hosts proved, never from guesses.',
-        Assign: { decision: js('$states.result.Payload'), round: js('$round + 1') },
+        Assign: {
+          decision: js('$states.result.Payload'),
+          round: js('$round + 1'),
+          // While libvirt is seen to bring the VM together by itself, patience is not spent.
+          recoverySince: js('$states.result.Payload.goesOn ? $states.context.State.EnteredTime : $recoverySince'),
+        },
         Retry: retry({ errors: ['States.ALL'], attempts: 100 }),
         Next: 'What now?',
       },

@@ -6,8 +6,8 @@ import { allWays, type Way } from './ways.ts';
 
 const LAB = { name: 'conv', subnet: '10.91.0' };
 /**
- * A first pass of some 280 MiB takes 5 s at this rate, and the guest has to dirty three times as much a second: emulated, it does 1,000
- * MiB/s at less than a fifth of a CPU, so that neither the guest nor the machine is what is measured.
+ * A first pass of some 280 MiB takes 5 s at this rate, and the guest has to dirty three times as much a second: emulated, it can do
+ * twice that, so that neither the guest nor the machine is what is measured.
  */
 export const LINK_MIBPS = 60;
 const GUEST = { name: 'busy', memoryMiB: 512, workingSetMiB: 200, dirtyMiBps: 0 };

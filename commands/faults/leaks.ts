@@ -6,8 +6,8 @@ import type { World } from '../../test/lab/world.ts';
 type Item = Record<string, unknown>;
 
 /**
- * What a migration that has ended still holds and must not: slots, its place in the line, promised memory, the lock, an open
- * ticket. One that needs an operator must hold the lock, and nothing else.
+ * What a migration that has ended still holds and must not: slots, its turn, its place in the line, promised memory, the lock, an
+ * open ticket. One that needs an operator must hold the lock, and nothing else.
  */
 export async function leaksOf(world: World, { migrationId, vm, status }: MigrationView): Promise<string[]> {
   const { ControlTable: control, MailboxTable: mailbox } = world.aws.outputs;
@@ -16,6 +16,7 @@ export async function leaksOf(world: World, { migrationId, vm, status }: Migrati
     [
       ['outgoing slot', (host.outgoing as Set<string> | undefined)?.has(migrationId)],
       ['incoming slot', (host.incoming as Set<string> | undefined)?.has(migrationId)],
+      ['turn to switch', (host.cutovers as Set<string> | undefined)?.has(migrationId)],
       ['place in line', migrationId in (host.line as Item)],
       ['memory reservation', migrationId in (host.reservations as Item)],
     ].flatMap(([what, isHeld]) => (isHeld === true ? [`${what} on ${host.sk}`] : [])),

@@ -12,7 +12,7 @@ import type { Sight } from './witness.ts';
 export const PHASES = {
   prepare: 'Prepare has been carried out, its answer not yet read',
   copying: 'half a second into the copy',
-  held: 'the copy is held, its report on its way to AWS',
+  held: 'the copy is about to be held, its report of that on its way to AWS',
   performed: 'both copies are paused, the commit is not yet carried out',
   committed: 'the commit is carried out, its answer not yet read',
   finished: 'Finish is answered, Confirm not yet called',
@@ -55,7 +55,7 @@ export function lay(phase: Phase, { stand, to }: Field, { strike, killsTheCaller
       break;
     case 'held':
       watch(async (call, next) => {
-        if (isReport(call, '"switched":{"S":"held"}')) await once();
+        if (isReport(call, '"switched":{"S":"near"}')) await once();
         return next();
       });
       break;
@@ -108,7 +108,8 @@ export function lay(phase: Phase, { stand, to }: Field, { strike, killsTheCaller
 const isReport = (call: AwsCall, what: string): boolean =>
   keyOf(call).startsWith('REPORT#') && JSON.stringify(call.input).includes(what);
 
-const isCommit = (call: AwsCall): boolean =>
+/** The mover's write that hands the VM over. */
+export const isCommit = (call: AwsCall): boolean =>
   keyOf(call).startsWith('TICKET#') && JSON.stringify(call.input).includes('committedBy');
 
 function keyOf({ input }: AwsCall): string {

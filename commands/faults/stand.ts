@@ -10,6 +10,7 @@ import { blackhole, lift } from './links.ts';
 
 /** A call to AWS, as whoever watches for a phase sees it. */
 export interface AwsCall {
+  service: string;
   operation: string;
   input: JsonObject;
 }
@@ -46,7 +47,7 @@ export class Stand {
         await way();
         return next();
       };
-      const answer = service === 'dynamodb' ? await this.#observer({ operation, input }, late) : await late();
+      const answer = await this.#observer({ service, operation, input }, late);
       await way();
       return answer;
     });
@@ -87,7 +88,7 @@ export class Stand {
     return this.relays.get(host)!;
   }
 
-  /** Shows every call to DynamoDB to `observer` before it is made; without one, to nobody. */
+  /** Shows every call to AWS to `observer` before it is made; without one, to nobody. */
   watch(observer: Observer = SEE_NOTHING): void {
     this.#observer = observer;
     for (const relay of this.relays.values()) relay.rule();

@@ -15,6 +15,7 @@ export interface PolicyOptions {
   autoConverge: boolean;
   cutover?: Policy['cutover'];
   bandwidth?: number;
+  copyStorage?: true;
   wait?: number;
 }
 
@@ -35,18 +36,20 @@ export function withPolicy(command: Command): Command {
         cutover.unwrap().options,
       ),
     )
+    .option('--copy-storage', 'copy disks along that only the source has')
     .option('--bandwidth <MiB/s>', 'limit for the copy', whole)
     .option('--wait <seconds>', 'how long to wait for a free slot', whole);
 }
 
 export function policyOf(options: PolicyOptions): Partial<Policy> {
-  const { blackout, deadline, whenNotMet, autoConverge, cutover, bandwidth, wait } = options;
+  const { blackout, deadline, whenNotMet, autoConverge, cutover, bandwidth, copyStorage, wait } = options;
   return {
     ...(blackout !== undefined && { blackoutBudgetMs: blackout }),
     ...(deadline !== undefined && { deadlineSeconds: deadline }),
     ...(whenNotMet !== undefined && { whenNotMet }),
     ...(!autoConverge && { autoConverge }),
     ...(cutover !== undefined && { cutover }),
+    ...(copyStorage && { copyStorage }),
     ...(bandwidth !== undefined && { bandwidthMiBps: bandwidth }),
     ...(wait !== undefined && { waitInLineSeconds: wait }),
   };

@@ -14,6 +14,7 @@ export function describeForecast(view: MigrationView): string {
           `  time         ${span(forecast.totalMs, duration)}; the deadline is ${policy.deadlineSeconds} s`,
           `  blackout     ${span(forecast.blackoutMs, duration)}; the budget is ${policy.blackoutBudgetMs} ms`,
           `  bytes        ${span(forecast.bytes, bytes)}`,
+          ...(forecast.storage === undefined ? [] : [storageLine(forecast.storage)]),
           `  converges    ${CONVERGES[forecast.convergence]}`,
           `  plan         ${planLine(forecast.plan)}`,
           `  why          ${forecast.why}`,
@@ -31,6 +32,9 @@ const CONVERGES: Record<Forecast['convergence'], string> = {
   'only-post-copy': 'only by post-copy',
   not: 'not',
 };
+
+const storageLine = ({ ms, bytes: copied }: NonNullable<Forecast['storage']>): string =>
+  `  disks        copied along: ${span(ms, duration)} of the time, ${span(copied, bytes)} of the bytes`;
 
 function planLine({ method, throttle, postCopyAllowed, connections }: Plan): string {
   return [

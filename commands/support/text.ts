@@ -22,7 +22,7 @@ export function bytes(count: number): string {
   return Number(mib) < 1024 ? `${mib} MiB` : `${(count / 1024 ** 3).toFixed(1)} GiB`;
 }
 
-export function bar(progress: Progress, width = 24): string {
+export function bar(progress: Pick<Progress, 'bytesTotal' | 'bytesRemaining'>, width = 24): string {
   const copied = progress.bytesTotal === 0 ? 0 : 1 - progress.bytesRemaining / progress.bytesTotal;
   // QEMU may count more left than there is.
   const share = Math.max(0, Math.min(1, copied));
@@ -30,8 +30,12 @@ export function bar(progress: Progress, width = 24): string {
   return `[${'#'.repeat(filled)}${'.'.repeat(width - filled)}] ${Math.round(share * 100)} %`;
 }
 
-/** What a copy is doing, in one line. */
+/** What a copy is doing, in one line. Disks that are copied along come before the memory. */
 export function copyLine(progress: Progress): string {
+  const { disks, phase } = progress;
+  if (disks !== undefined && phase === 'copying-disks') {
+    return `${bar(disks)}  disks: ${bytes(disks.bytesProcessed)} copied, ${bytes(disks.bytesRemaining)} left`;
+  }
   return `${bar(progress)}  ${bytes(progress.bytesProcessed)} sent, ${bytes(progress.bytesRemaining)} left, ${bytes(progress.bytesPerSecond)}/s, ${progress.phase}`;
 }
 
@@ -59,13 +63,14 @@ export function describe(view: MigrationView): string {
     ...(forecast === undefined
       ? []
       : [
-          `  forecast    ${span(forecast.totalMs, duration)}, blackout ${span(forecast.blackoutMs, duration)}, ${forecast.plan.method}`,
+          `  forecast    ${span(forecast.totalMs, duration)}${ofWhichDisks(forecast)}, blackout ${span(forecast.blackoutMs, duration)}, ${forecast.plan.method}`,
         ]),
     ...(view.result !== undefined ? [`  took        ${tookLine(view.result)}`] : []),
     ...(view.result?.downtimeMs !== undefined
       ? [`  downtime    ${duration(view.result.downtimeMs)} (QEMU's figure)`]
       : []),
     ...blackoutLines(view),
+    ...imagesLines(view),
     ...(view.progress !== undefined && view.endedAt === undefined ? [`  copy        ${copyLine(view.progress)}`] : []),
     ...(view.failure !== undefined ? [`  failure     ${failureLine(view.failure, failed.length)}`] : []),
     ...(view.caution !== undefined ? [`  caution     ${view.caution.code}: ${view.caution.message}`] : []),
@@ -83,6 +88,17 @@ export function span({ expected, low, high }: Range, say: (value: number) => str
 
 function tookLine({ totalMs, workedMs }: NonNullable<MigrationView['result']>): string {
   return `${duration(totalMs)}${workedMs === undefined ? '' : `, of which the copy worked ${duration(workedMs)}`}`;
+}
+
+const ofWhichDisks = ({ storage }: NonNullable<MigrationView['forecast']>): string =>
+  storage === undefined ? '' : `, of which disks ${span(storage.ms, duration)}`;
+
+/** Of disks copied along, the images that stay on the source. */
+function imagesLines({ result }: MigrationView): string[] {
+  const left = result?.imagesLeft;
+  return left === undefined
+    ? []
+    : [`  images      copied along; left on ${left.host}, for you to delete: ${left.paths.join(', ')}`];
 }
 
 /** What each host saw of the guest from outside. */

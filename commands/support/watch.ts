@@ -25,7 +25,7 @@ const SAYS: Record<MigrationView['status'], string> = {
   QUEUED: 'waiting in line for a free slot',
   PREFLIGHT: 'preflight: both hosts check that the VM can move',
   PRECOPY: 'pre-copy: copying memory while the guest runs',
-  HELD: 'held: copied, waiting for the word to switch',
+  HELD: 'held: copied but for the last, waiting for its turn to switch',
   CUTOVER: 'cutover: handing the VM over',
   VERIFY: 'verify: looking at both hosts',
   RECOVERING: 'recovery: finding out where the VM is',

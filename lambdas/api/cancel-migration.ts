@@ -119,7 +119,7 @@ async function openRequests(migrationId: string): Promise<RequestItem[]> {
       ConsistentRead: true,
     }),
   );
-  const stages = ['preflight', 'precopy', 'cutover'];
+  const stages = ['preflight', 'storage', 'precopy', 'cutover'];
   return ((Items ?? []) as RequestItem[]).filter((request) => request.open && stages.includes(request.stage));
 }
 

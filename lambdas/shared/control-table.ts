@@ -109,6 +109,7 @@ export interface MigrationItem {
   checks?: Record<string, Check[]>;
   measured?: Measurements;
   forecast?: Forecast;
+  copiedDisks?: MigrationView['copiedDisks'];
   result?: MigrationView['result'];
   failure?: { code: string; message: string };
   caution?: { code: string; message: string };

@@ -26,9 +26,12 @@ export function observe(name: string, unit: 'Percent' | 'Milliseconds', value: n
   metrics.singleMetric().addMetric(name, MetricUnit[unit], value);
 }
 
-/** The middleware all functions share: logs and traces around a handler. */
+/**
+ * The middleware all functions share: logs and traces around a handler. Lambda alone ends what takes too long: an error of the
+ * middleware's own, a moment earlier, would be a second name for the same thing.
+ */
 export function lambda<E, R>(handler: (event: E, context: Context, middyObject: MiddyHandlerObject) => Promise<R>) {
-  return middy<E, R>(handler)
+  return middy<E, R>(handler, { timeoutEarlyInMillis: 0 })
     .use(captureLambdaHandler(tracer, { captureResponse: false }))
     .use(injectLambdaContext(logger));
 }

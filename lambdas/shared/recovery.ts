@@ -198,6 +198,10 @@ function handedOverForGood(from: Sight, to: Sight | 'incoming'): Decision | unde
       why: `the mover reported that the destination runs the VM, yet it is running on the source and ${to} on the destination`,
     };
   }
+  if (from === 'absent' && to === 'shutoff') {
+    const why = 'the destination ran the VM, which has ended there since; nothing of it is left on the source';
+    return { kind: 'settle', owner: 'none', why, flagged: [] };
+  }
   if (to !== 'unreachable') {
     return {
       kind: 'operator',

@@ -30,7 +30,7 @@ const ACTION_OF: Record<WriteKind | 'Get', string> = {
 export function demandsOf(operation: string, request: unknown, tables: Tables): Demand[] {
   const touching = (action: string, tableName: string, items: Item[], context: Demand['context'] = {}): Demand => {
     return {
-      action: `dynamodb:${action}`,
+      action: permission(action),
       resource: tables.arnOf(tableName),
       // Worked out for those policies only that look at it.
       get context() {
@@ -95,7 +95,19 @@ function pageDemand(operation: 'Query' | 'Scan', request: PageRequest, tables: T
 }
 
 function demand(action: string, resource: string, context: Demand['context'] = {}): Demand {
-  return { action: `dynamodb:${action}`, resource, context };
+  return { action: permission(action), resource, context };
+}
+
+/** Made once: texts that are put together anew are slow to look up. */
+const permissions = new Map<string, string>();
+
+function permission(action: string): string {
+  let made = permissions.get(action);
+  if (made === undefined) {
+    made = `dynamodb:${action}`;
+    permissions.set(action, made);
+  }
+  return made;
 }
 
 /** Absent, rather than empty, when no partition key is named, as for Scan. */

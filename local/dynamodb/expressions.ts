@@ -110,3 +110,13 @@ function copyOf<Tree>(tree: Tree): Tree {
   if (typeof tree !== 'object' || tree === null || NAME in tree) return tree;
   return Object.fromEntries(Object.entries(tree).map(([key, value]) => [key, copyOf(value)])) as Tree;
 }
+
+/** A copy of what was parsed in which attributes have other names; all else of it is shared. */
+export function renamed<Tree>(tree: Tree, names: ReadonlyMap<string, string>): Tree {
+  if (typeof tree === 'string') return (names.get(tree) ?? tree) as Tree;
+  if (Array.isArray(tree)) return tree.map((part) => renamed(part, names)) as Tree;
+  if (typeof tree !== 'object' || tree === null || NAME in tree) return tree;
+  return Object.fromEntries(
+    Object.entries(tree).map(([key, part]) => [names.get(key) ?? key, renamed(part, names)]),
+  ) as Tree;
+}

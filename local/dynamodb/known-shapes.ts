@@ -1,4 +1,5 @@
 import type { JsonObject } from '../service.ts';
+import { renamed } from './expressions.ts';
 import { type AttributeValue, typeOf } from './values.ts';
 
 /**
@@ -19,8 +20,12 @@ interface Shape {
   withParts(parts: JsonObject[]): object;
 }
 
-/** What validation adds to each part: members beginning with `_`, and KeyConditions. */
-type Parsed = readonly object[];
+/** What validation adds to a part: members beginning with `_`, and KeyConditions. */
+interface Parsed {
+  members: object;
+  /** The attributes of data that it names, which differ from request to request, by their placeholders. */
+  dataNames: ReadonlyMap<string, string>;
+}
 
 /** More shapes than any program sends; one that pastes values into expressions must not fill the memory. */
 const CACHE_LIMIT = 100_000;
@@ -31,7 +36,7 @@ let places = 0;
  * put them together to one text.
  */
 class Place {
-  parsed: Parsed | undefined;
+  parsed: readonly Parsed[] | undefined;
   /** Whether the parsed expressions would hold values. */
   readonly dependsOnValues: boolean;
   readonly #next = new Map<string, Place>();
@@ -137,16 +142,32 @@ const NO_SHAPE = new Error('no shape');
 
 /** A request as validation would have it. It shares its values with the input, which nobody may change any more. */
 export function requestLikeBefore({ place: { parsed }, parts, withParts }: Shape): object | undefined {
-  return parsed && withParts(parts.map((part, index) => Object.assign(defined(part), parsed[index])));
+  return parsed && withParts(parts.map((part, index) => Object.assign(defined(part), forPart(part, parsed[index]!))));
+}
+
+function forPart(part: JsonObject, { members, dataNames }: Parsed): object {
+  if (dataNames.size === 0) return members;
+  const names = part.ExpressionAttributeNames as Record<string, string>;
+  return renamed(members, new Map([...dataNames].map(([placeholder, name]) => [name, names[placeholder]!])));
 }
 
 /** Keeps what validation made of a request of this shape. */
 export function remember(request: object, { place, parts, validatedParts }: Shape): void {
   if (place.dependsOnValues) return;
-  place.parsed = validatedParts(request).map((part, index) =>
-    Object.fromEntries(Object.entries(part).filter(([name]) => name !== 'Keys' && parts[index]![name] === undefined)),
-  );
+  place.parsed = validatedParts(request).map((part, index) => {
+    const given = parts[index]!;
+    const added = Object.entries(part).filter(([name]) => name !== 'Keys' && given[name] === undefined);
+    const names = Object.entries((given.ExpressionAttributeNames ?? {}) as Record<string, string>);
+    return { members: Object.fromEntries(added), dataNames: new Map(names.filter(([, name]) => isData(name))) };
+  });
 }
+
+/**
+ * Whether a name is one of data, such as an identifier that is the key of a map, and not of the program's. A dash is in no keyword,
+ * and in no name that stands in an expression itself; so names of data that are not the same may be put in each other's place.
+ */
+const isData = (name: string): boolean => DATA_NAME.test(name);
+const DATA_NAME = /^[\w.]+-[\w.-]{1,200}$/;
 
 function defined(part: JsonObject): JsonObject {
   const copy: JsonObject = {};
@@ -176,10 +197,15 @@ function placeOf(part: JsonObject, from: Place): Place {
       }
       case 'ExpressionAttributeNames': {
         const names = member as Record<string, unknown>;
+        let data: string | undefined;
         for (const placeholder in names) {
           const attribute = names[placeholder];
           if (typeof attribute !== 'string') throw NO_SHAPE;
-          place = place.next(placeholder).next(attribute);
+          const ofData = isData(attribute);
+          // Two might be the same in one request and not in another.
+          if (ofData && data !== undefined) throw NO_SHAPE;
+          if (ofData) data = attribute;
+          place = place.next(placeholder).next(ofData ? OF_DATA : attribute);
         }
         place = place.next(END);
         break;
@@ -194,9 +220,11 @@ function placeOf(part: JsonObject, from: Place): Place {
 
 /** No name and no type, so that one that goes on is another than one that ends here. */
 const END = '';
+/** No name that a program has. */
+const OF_DATA = '-';
 
 /** An integer, or a decimal fraction, as its canonical form has it, of fewer digits than any limit. */
-const PLAIN_NUMBER = /^(?:0|-?[1-9]\d{0,15}|-?(?:0|[1-9]\d{0,10})\.\d{0,15}[1-9])$/;
+const PLAIN_NUMBER = /^(?:0|-?[1-9]\d{0,15}|-?(?:0|[1-9]\d{0,10})\.\d{0,25}[1-9])$/;
 /** A third of an item's greatest size, in characters: each takes at most three bytes. */
 const MOST_CHARACTERS = 130_000;
 const DEEPEST = 20;

@@ -1,7 +1,7 @@
 import type { Clock } from '../../contract/clock.ts';
 import { AwsError } from '../service.ts';
 import type { StreamViewType, Table } from './table.ts';
-import { equalItems, type Item } from './values.ts';
+import { equalItems, type Item, sizeAtMost } from './values.ts';
 import type { Plan } from './writes.ts';
 
 /** One change of one item, as an event source mapping hands it to a function. */
@@ -19,6 +19,7 @@ export type StreamRecord = {
     NewImage?: Item;
     OldImage?: Item;
     SequenceNumber: string;
+    /** At most; see `sizeAtMost`. */
     SizeBytes: number;
     StreamViewType: StreamViewType;
   };
@@ -79,7 +80,7 @@ export class Streams {
         SequenceNumber,
         // Worked out only for those who look: most records pass no filter.
         get SizeBytes() {
-          return JSON.stringify({ Keys, ...images }).length;
+          return [Keys, ...Object.values(images)].reduce((size, item) => size + sizeAtMost(item), 0);
         },
         StreamViewType: view,
       },

@@ -26,6 +26,8 @@ export interface View {
   /** Attributes of a LastEvaluatedKey: the table's key, and the index's. */
   readonly startKeyNames: readonly string[];
   readonly index?: IndexDefinition;
+  /** What it has of each item; all of it, if undefined. */
+  readonly attributes: readonly string[] | undefined;
   positionOf(item: Item): Position;
 }
 
@@ -58,15 +60,19 @@ export class Table {
       items: new Collection(),
       keySchema: definition.KeySchema,
       startKeyNames: keyNames,
+      attributes: undefined,
       positionOf: (item) => positionOf(item, definition.KeySchema, ''),
     };
     for (const index of definition.GlobalSecondaryIndexes ?? []) {
       const indexKeyNames = index.KeySchema.map((key) => key.AttributeName);
+      const startKeyNames = [...new Set([...keyNames, ...indexKeyNames])];
+      const { ProjectionType, NonKeyAttributes = [] } = index.Projection;
       this.#indexes.set(index.IndexName, {
         items: new Collection(),
         keySchema: index.KeySchema,
-        startKeyNames: [...new Set([...keyNames, ...indexKeyNames])],
+        startKeyNames,
         index,
+        attributes: ProjectionType === 'ALL' ? undefined : [...startKeyNames, ...NonKeyAttributes],
         // Items may share an index key; the table's key tells them apart.
         positionOf: (item) => {
           const { partition, sort } = this.view.positionOf(item);
@@ -114,21 +120,24 @@ export class Table {
   /** Puts one item in another's place; either may be absent. */
   replace(before: Item | undefined, after: Item | undefined): void {
     this.#replaceIn(this.view, before, after);
-    for (const view of this.#indexes.values()) this.#replaceIn(view, before, after);
+    for (const view of this.#indexes.values()) {
+      if (!sharing(before, after, view.attributes)) this.#replaceIn(view, before, after);
+    }
   }
 
   #replaceIn(view: View, before: Item | undefined, after: Item | undefined): void {
-    const from = before && holds(view, before) ? view.positionOf(before) : undefined;
     const to = after && holds(view, after) ? view.positionOf(after) : undefined;
-    if (from && (from.partition !== to?.partition || from.sort !== to.sort)) view.items.delete(from);
-    if (to) view.items.put(to, this.#projected(after!, view.index));
+    if (before && holds(view, before) && !sharing(before, after, view.startKeyNames)) {
+      const from = view.positionOf(before);
+      if (from.partition !== to?.partition || from.sort !== to.sort) view.items.delete(from);
+    }
+    if (to) view.items.put(to, view.attributes ? pick(after!, view.attributes) : after!);
   }
+}
 
-  #projected(item: Item, index: IndexDefinition | undefined): Item {
-    if (!index || index.Projection.ProjectionType === 'ALL') return item;
-    const keys = index.KeySchema.map((key) => key.AttributeName);
-    return pick(item, [...this.view.startKeyNames, ...keys, ...(index.Projection.NonKeyAttributes ?? [])]);
-  }
+/** Whether two items have these attributes in common, as an update leaves what it does not touch; `undefined` stands for all. */
+function sharing(before: Item | undefined, after: Item | undefined, names: readonly string[] | undefined): boolean {
+  return before !== undefined && after !== undefined && !!names?.every((name) => before[name] === after[name]);
 }
 
 /** An index holds only the items that have all attributes of its key. */

@@ -31,7 +31,7 @@ export class Tables {
   }
 
   arnOf(name: string): string {
-    return `arn:aws:dynamodb:${this.#home.region}:${this.#home.account}:table/${name}`;
+    return this.#tables.get(name)?.arn ?? `arn:aws:dynamodb:${this.#home.region}:${this.#home.account}:table/${name}`;
   }
 
   create(definition: TableDefinition): JsonObject {

@@ -7,6 +7,7 @@ export function authorizedCalls(services: Readonly<Record<string, Service>>): Ca
     const service = Object.hasOwn(services, name) ? services[name] : undefined;
     if (!service) throw notImplemented(`the service ${name}`);
     for (const demand of service.demands(operation, input)) authorize(caller, demand);
-    return service.call(operation, input, caller);
+    // Awaited, for a promise that is returned as it is takes two more turns.
+    return await service.call(operation, input, caller);
   };
 }

@@ -7,10 +7,11 @@ import type {
   Versions,
 } from '../../agent/hypervisor.ts';
 import type { DomainSummary } from '../../contract/facts.ts';
-import { CopyJob } from './copy-job.ts';
+import { CopyJob, CPU_USE } from './copy-job.ts';
 import type { SimulatedFleet } from './fleet.ts';
 import { guestXml, macOf } from './guest-xml.ts';
 import { type CallName, type Copy, refusal, type SimulatedHost, silence } from './host.ts';
+import { PostCopy } from './post-copy.ts';
 import type { SimulatedProcess } from './process.ts';
 
 const MIGRATION_PORT = 49_152;
@@ -42,6 +43,8 @@ export class SimulatedConnection implements MigrationTarget {
   readonly #endClient: () => void;
   readonly #endDaemon: () => void;
   readonly #jobs = new Set<() => void>();
+  /** Ends each call whose answer is still to come. */
+  readonly #unanswered = new Set<() => void>();
   #clientOpen = true;
   #daemonOpen = true;
 
@@ -84,7 +87,7 @@ export class SimulatedConnection implements MigrationTarget {
   }
 
   versions(): Promise<Versions> {
-    return this.call('find', async () => ({ libvirt: 11_003_000, qemu: 10_000_002 }));
+    return this.call('find', async () => ({ libvirt: this.fleet.libvirtVersion, qemu: 10_000_002 }));
   }
 
   hostUuid(): Promise<string> {
@@ -130,9 +133,18 @@ export class SimulatedConnection implements MigrationTarget {
     });
   }
 
-  prepare({ name, xml }: MigrationOptions & HandshakeInput): Promise<{ cookie: Buffer; uri: string }> {
+  prepare({ name, xml, resume }: MigrationOptions & HandshakeInput): Promise<{ cookie: Buffer; uri: string }> {
     return this.call('prepare', async () => {
       const here = this.host.copies.get(name);
+      if (resume === true) {
+        if (!this.fleet.resumes) {
+          this.fleet.onDaemonCrash(this.host.spec.hostId);
+          this.host.restartDaemon();
+          throw silence('the daemon has ended');
+        }
+        if (here?.state !== 'postcopy-failed') throw refusal('QEMU reports migration is still running');
+        return { cookie: NO_COOKIE, uri: `tcp:${this.host.spec.address}:${MIGRATION_PORT}` };
+      }
       if (here !== undefined && here.state !== 'shutoff') throw refusal(`domain '${name}' is already active`);
       const sent = this.fleet.hosts().find(({ copies }) => {
         const copy = copies.get(name);
@@ -151,10 +163,17 @@ export class SimulatedConnection implements MigrationTarget {
   finish({ name, cancelled }: MigrationOptions & { cancelled: boolean }): Promise<{ cookie: Buffer }> {
     return this.call('finish', async () => {
       const copy = this.host.copies.get(name);
-      if (copy?.state !== 'incoming') throw refusal(`migration of domain ${name} is not in progress`);
+      const half = copy?.state === 'postcopy-running' || copy?.state === 'postcopy-failed';
+      if (copy === undefined || (copy.state !== 'incoming' && !half)) {
+        throw refusal(`migration of domain ${name} is not in progress`);
+      }
       if (cancelled) {
         this.host.remove(name);
         throw refusal('migration successfully aborted', 76);
+      }
+      if (copy.postCopy !== undefined) {
+        await copy.postCopy.finish();
+        return { cookie: NO_COOKIE };
       }
       // From here on the daemon goes through with it, whatever becomes of its client.
       delete copy.preparedBy;
@@ -187,12 +206,17 @@ export class SimulatedConnection implements MigrationTarget {
         await this.#reach();
       }
     });
-    answer.catch(() => {});
-    const lost = this.closed.then(() => {
-      throw silence(`the connection to ${this.uri} was lost`);
+    return new Promise((resolve, reject) => {
+      const lost = () => reject(silence(`the connection to ${this.uri} was lost`));
+      const ending =
+        <V>(settle: (value: V) => void) =>
+        (value: V) => {
+          this.#unanswered.delete(lost);
+          settle(value);
+        };
+      this.#unanswered.add(lost);
+      answer.then(ending(resolve), ending(reject));
     });
-    lost.catch(() => {});
-    return Promise.race([answer, lost]);
   }
 
   async #reach(): Promise<void> {
@@ -204,6 +228,7 @@ export class SimulatedConnection implements MigrationTarget {
     this.#clientOpen = false;
     this.#endClient();
     this.#ended.resolve();
+    for (const lost of this.#unanswered) lost();
   }
 
   /** What libvirt does when a client goes: whatever it had not finished falls to a safe state. */
@@ -212,7 +237,9 @@ export class SimulatedConnection implements MigrationTarget {
     this.#daemonOpen = false;
     this.#endDaemon();
     for (const [name, copy] of this.host.copies) {
-      if (copy.preparedBy === this) this.host.remove(name);
+      if (copy.preparedBy !== this) continue;
+      if (copy.postCopy !== undefined) this.fleet.onHalfLost(name);
+      this.host.remove(name);
     }
     for (const drop of this.#jobs) drop();
   }
@@ -222,6 +249,10 @@ export class SimulatedConnection implements MigrationTarget {
     const drop = () => {
       // A Confirm under way is gone through with.
       if (copy.confirming) return;
+      if (copy.postCopy !== undefined) {
+        copy.postCopy.leave();
+        return;
+      }
       // After Perform only Confirm could say how it went: the copy stays paused, without a job.
       if (!copy.performed) copy.outgoing?.end(silence(`the client's connection was lost`));
       delete copy.outgoing;
@@ -250,7 +281,7 @@ class SimulatedDomain implements Domain {
   }
 
   async state() {
-    return this.#call('find', async () => {
+    return this.#call(this.#look('find'), async () => {
       const copy = this.#connection.host.copies.get(this.name);
       return copy === undefined
         ? { state: 'absent' as const, detail: 'no such domain' }
@@ -267,8 +298,12 @@ class SimulatedDomain implements Domain {
   }
 
   job(): Promise<JobStats | undefined> {
-    return this.#with('job', async (copy) => {
-      if (copy.state !== 'incoming') return copy.outgoing?.stats();
+    return this.#with(this.#look('job'), async (copy) => {
+      const receives =
+        copy.state === 'incoming' ||
+        copy.state === 'postcopy-running' ||
+        (copy.state === 'postcopy-failed' && copy.outgoing === undefined);
+      if (!receives) return copy.state === 'shutoff' ? undefined : copy.outgoing?.stats();
       return {
         operation: 'migration-in',
         elapsedMs: 0,
@@ -289,7 +324,7 @@ class SimulatedDomain implements Domain {
   cpuTimeNs() {
     return this.#with('find', async ({ state, runningSince, guest }) => {
       const ran = state === 'running' ? this.#connection.fleet.clock.now() - runningSince : 0;
-      return BigInt(Math.round(ran * guest.vcpus)) * 100_000n;
+      return BigInt(Math.round(ran * guest.vcpus * CPU_USE * 1_000_000));
     });
   }
 
@@ -335,8 +370,14 @@ class SimulatedDomain implements Domain {
     return this.#with('find', async () => ['vda']);
   }
 
+  /** Its disk is not in a file of the host's. */
+  diskSizes() {
+    return this.#with('find', async () => []);
+  }
+
   resume() {
     return this.#with('resume', async (copy) => {
+      if (copy.postCopy !== undefined) throw refusal('cannot acquire state change lock');
       this.#connection.host.change(copy, 'running', 'running (unpaused)');
     });
   }
@@ -351,8 +392,13 @@ class SimulatedDomain implements Domain {
     return this.#with('destroy', async () => this.#connection.host.remove(this.name));
   }
 
-  begin() {
+  begin({ resume }: MigrationOptions) {
     return this.#with('begin', async (copy) => {
+      if (resume === true) {
+        if (copy.state !== 'postcopy-failed') throw refusal('the domain is not in a failed post-copy');
+        if (copy.postCopy?.broken !== true) throw refusal('QEMU reports migration is still running');
+        return { cookie: NO_COOKIE, xml: guestXml(copy.guest) };
+      }
       if (copy.state !== 'running') throw refusal('domain is not running');
       if (copy.outgoing !== undefined) throw refusal('another migration job is already running for the domain');
       const { clock } = this.#connection.fleet;
@@ -363,13 +409,22 @@ class SimulatedDomain implements Domain {
     });
   }
 
-  perform({ uri }: { uri: string }) {
+  perform({ uri, resume, throttle }: MigrationOptions & { uri: string }) {
     return this.#with('perform', async (copy) => {
       const { fleet } = this.#connection;
+      if (resume === true) {
+        const half = fleet.at(/^tcp:(.*):\d+$/.exec(uri)?.[1] ?? '')?.copies.get(this.name);
+        if (copy.postCopy?.broken !== true || half?.postCopy !== copy.postCopy || half.state !== 'postcopy-failed') {
+          throw refusal('unable to connect to the destination');
+        }
+        copy.postCopy.resume();
+        this.#connection.owns(copy);
+        return { cookie: NO_COOKIE };
+      }
       mustHaveJob(copy);
       const target = fleet.at(/^tcp:(.*):\d+$/.exec(uri)?.[1] ?? '');
       // Statistics and time count from here; Begin's job is only a lock.
-      const job = new CopyJob(fleet.clock, copy.guest, this.#connection.host.spec.linkMiBps);
+      const job = new CopyJob(fleet.clock, copy.guest, this.#connection.host.spec.linkMiBps, throttle);
       copy.outgoing = job;
       const here = this.#connection.host;
       const broken = () => job.end(refusal('unable to write to the migration stream: Broken pipe'));
@@ -387,7 +442,11 @@ class SimulatedDomain implements Domain {
         fleet.network.onSilence(...ends, () => STREAM_GIVES_UP_MS, broken),
       ];
       try {
-        await job.run();
+        if ((await job.run()) === 'post-copy') {
+          copy.performed = true;
+          new PostCopy(fleet, { host: here, copy }, { host: target, copy: received }, job.rest);
+          return { cookie: NO_COOKIE };
+        }
         // A QEMU that died has ended its job.
         here.change(copy, 'migrating-paused', 'paused (migrating)');
         copy.performed = true;
@@ -399,7 +458,7 @@ class SimulatedDomain implements Domain {
         throw error;
       } finally {
         for (const end of forget) end();
-        delete received.stream;
+        if (copy.postCopy === undefined) delete received.stream;
       }
     });
   }
@@ -409,6 +468,10 @@ class SimulatedDomain implements Domain {
       if (!copy.performed) throw refusal('no migration is waiting to be confirmed');
       const { host } = this.#connection;
       const { restarts } = host;
+      if (copy.postCopy !== undefined) {
+        if (cancelled) return copy.postCopy.leave();
+        await copy.postCopy.confirmed();
+      }
       copy.confirming = true;
       await this.#connection.fleet.clock.sleep(CONFIRM_MS);
       delete copy.confirming;
@@ -429,21 +492,27 @@ class SimulatedDomain implements Domain {
     return this.#with('job', async (copy) => mustHaveJob(copy).limitSpeed(mibps));
   }
 
-  /** Not simulated: it is refused, as by a QEMU without it, and the copy goes on. */
   startPostCopy(): Promise<void> {
-    return this.#with('job', async () => {
-      throw refusal('post-copy is not simulated');
+    return this.#with('startPostCopy', async (copy) => {
+      if (copy.postCopy !== undefined || copy.performed) throw refusal('the domain is not being migrated');
+      mustHaveJob(copy).startPostCopy();
     });
   }
 
   abortJob() {
-    return this.#with('abortJob', async (copy) =>
-      mustHaveJob(copy).end(refusal('operation aborted: migration out: canceled by client')),
-    );
+    return this.#with('abortJob', async (copy) => {
+      if (copy.postCopy !== undefined) throw refusal('cannot abort migration in post-copy mode');
+      mustHaveJob(copy).end(refusal('operation aborted: migration out: canceled by client'));
+    });
   }
 
   #call<T>(name: CallName, action: () => Promise<T>): Promise<T> {
     return this.#connection.call(name, action);
+  }
+
+  /** What a look counts as: most are at whole VMs, and a fault that is for a post-copy would seldom find one. */
+  #look(name: CallName): CallName {
+    return this.#connection.host.copies.get(this.name)?.postCopy === undefined ? name : 'rest';
   }
 
   #with<T>(name: CallName, action: (copy: Copy) => Promise<T>): Promise<T> {

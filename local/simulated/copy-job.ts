@@ -1,4 +1,5 @@
-import type { JobStats } from '../../agent/hypervisor.ts';
+import { MAX_THROTTLE, TOO_DIRTY, TOO_DIRTY_PASSES, writesLeft } from '../../agent/convergence/throttle.ts';
+import type { JobStats, MigrationOptions } from '../../agent/hypervisor.ts';
 import { Pace } from '../../agent/mover/pace.ts';
 import type { Clock } from '../../contract/clock.ts';
 
@@ -18,9 +19,13 @@ export interface Load {
   workingSetMiB: number;
 }
 
+/** What a guest needs of its vCPUs. */
+export const CPU_USE = 0.1;
+
 /**
  * SIMULATED: QEMU's pre-copy as a sum. A pass sends what is left at the speed allowed; what the guest has written meanwhile (at
  * its rate, at most its working set) is the next pass. The guest is paused when the rest fits into the downtime limit.
+ * With auto-converge the guest is slowed when passes were too dirty, and more when they still are.
  */
 export class CopyJob {
   readonly #clock: Clock;
@@ -38,8 +43,13 @@ export class CopyJob {
   #stalled = false;
   #ended: Error | undefined;
   #downtimeMs: number | undefined;
+  #postCopy = false;
+  readonly #throttle: MigrationOptions['throttle'];
+  #throttlePercent = 0;
+  #passBytes: number;
+  #tooDirty = 0;
 
-  constructor(clock: Clock, load: Load, linkMiBps: number) {
+  constructor(clock: Clock, load: Load, linkMiBps: number, throttle?: MigrationOptions['throttle']) {
     this.#clock = clock;
     this.#pace = new Pace(clock);
     this.#load = load;
@@ -47,26 +57,52 @@ export class CopyJob {
     this.#begunAt = clock.now();
     this.#at = clock.now();
     this.#remaining = load.memoryMiB * MIB;
+    this.#passBytes = this.#remaining;
+    this.#throttle = throttle;
   }
 
-  /** Resolves when the guest is paused and everything is sent; rejects with the reason when the job is ended before. */
-  async run(): Promise<void> {
+  /**
+   * Resolves when the guest is paused and everything is sent, but for a post-copy's rest; rejects with the reason when the job is
+   * ended before.
+   */
+  async run(): Promise<'all' | 'post-copy'> {
     for (;;) {
       this.#advance();
       if (this.#ended !== undefined) throw this.#ended;
+      if (this.#postCopy) return 'post-copy';
       if (this.#stalled) {
         await this.#pace.sleep(STALLED_LOOK_MS);
         continue;
       }
       const rest = this.#remaining + this.#dirty;
       if (this.#remaining === 0 || rest <= this.#threshold()) {
-        if (rest <= this.#threshold()) return this.#switch(rest);
+        if (rest <= this.#threshold()) {
+          await this.#switch(rest);
+          return 'all';
+        }
+        this.#slow();
         this.#remaining = this.#dirty;
+        this.#passBytes = this.#dirty;
         this.#dirty = 0;
         this.#iteration += 1;
       }
       await this.#pace.sleep(Math.max(1, Math.ceil((this.#remaining / this.#rate()) * 1_000)));
     }
+  }
+
+  /** The guest stops, and what is not there yet is sent afterwards. A copy that is about to end by itself does. */
+  startPostCopy(): void {
+    this.#advance();
+    if (this.#downtimeMs !== undefined) return;
+    this.#postCopy = true;
+    this.#remaining = Math.min(this.#load.memoryMiB * MIB, this.#remaining + this.#dirty);
+    this.#dirty = 0;
+    this.#pace.wake();
+  }
+
+  /** What a post-copy has left to send, and how fast it goes. */
+  get rest(): { bytes: number; mibps: number } {
+    return { bytes: this.#remaining, mibps: this.#linkMiBps };
   }
 
   end(reason: Error): void {
@@ -101,8 +137,9 @@ export class CopyJob {
       bytesProcessed: Math.round(this.#processed),
       bytesRemaining: Math.round(this.#remaining),
       bytesPerSecond: this.#downtimeMs === undefined && !this.#stalled ? this.#rate() : 0,
-      dirtyBytesPerSecond: this.#load.dirtyMiBps * MIB,
+      dirtyBytesPerSecond: this.#dirtyRate(),
       iteration: this.#iteration,
+      throttlePercent: this.#throttlePercent,
       ...(this.#downtimeMs !== undefined && { downtimeMs: this.#downtimeMs }),
     };
   }
@@ -125,8 +162,22 @@ export class CopyJob {
     const moved = this.#stalled ? 0 : Math.min(this.#remaining, this.#rate() * seconds);
     this.#remaining -= moved;
     this.#processed += moved;
-    const { dirtyMiBps, workingSetMiB } = this.#load;
-    this.#dirty = Math.min(workingSetMiB * MIB, this.#dirty + dirtyMiBps * MIB * seconds);
+    this.#dirty = Math.min(this.#load.workingSetMiB * MIB, this.#dirty + this.#dirtyRate() * seconds);
+  }
+
+  #dirtyRate(): number {
+    return this.#load.dirtyMiBps * writesLeft(this.#throttlePercent, CPU_USE) * MIB;
+  }
+
+  /** At the end of a pass. */
+  #slow(): void {
+    if (this.#throttle === undefined) return;
+    this.#tooDirty = this.#dirty > this.#passBytes * TOO_DIRTY ? this.#tooDirty + 1 : 0;
+    if (this.#tooDirty < TOO_DIRTY_PASSES) return;
+    this.#tooDirty = 0;
+    const { initialPercent, incrementPercent } = this.#throttle;
+    const more = this.#throttlePercent === 0 ? initialPercent : this.#throttlePercent + incrementPercent;
+    this.#throttlePercent = Math.min(more, MAX_THROTTLE);
   }
 
   #rate(): number {

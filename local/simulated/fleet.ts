@@ -6,6 +6,8 @@ import { SimulatedNetwork } from './network.ts';
 import type { SimulatedProcess } from './process.ts';
 
 const CONNECT_PATIENCE_MS = 5_000;
+/** A guest that fetches the rest of its memory runs meanwhile. */
+const RUNNING: readonly string[] = ['running', 'postcopy-running'];
 
 /**
  * SIMULATED: hosts, guests and their migrations, without libvirt or QEMU, on any clock. It behaves as libvirt was seen to:
@@ -20,6 +22,12 @@ export class SimulatedFleet {
   readonly random: () => number;
   /** Called right after every change of a VM's copies. */
   onChange: (vm: string) => void = () => {};
+  /** Called when libvirt throws a half of a VM away that was prepared for a client that is gone: the other cannot go on. */
+  onHalfLost: (vm: string) => void = () => {};
+  /** Called when a daemon ends from what it was asked. */
+  onDaemonCrash: (hostId: string) => void = () => {};
+  /** As libvirt counts. A daemon of 11.3 ends when it is to resume a post-copy. */
+  libvirtVersion = 11_005_000;
   /** Names of files on the storage that all hosts share. */
   readonly sharedFiles = new Set<string>();
   readonly #hosts = new Map<string, SimulatedHost>();
@@ -30,6 +38,11 @@ export class SimulatedFleet {
     this.clock = clock;
     this.random = random;
     this.network = new SimulatedNetwork(clock);
+  }
+
+  /** Whether a broken post-copy can be resumed. */
+  get resumes(): boolean {
+    return Math.floor(this.libvirtVersion / 1_000) !== 11_003;
   }
 
   addHost(spec: Partial<HostSpec> & { hostId: string }): SimulatedHost {
@@ -89,7 +102,7 @@ export class SimulatedFleet {
   answersAt(address: string): boolean {
     return this.hosts().some(({ copies }) =>
       [...copies.values()].some(
-        ({ guest, state, unheard }) => guest.address === address && state === 'running' && unheard !== true,
+        ({ guest, state, unheard }) => guest.address === address && RUNNING.includes(state) && unheard !== true,
       ),
     );
   }

@@ -2,6 +2,7 @@ import { HypervisorError, type JobStats } from '../../agent/hypervisor.ts';
 import type { Clock } from '../../contract/clock.ts';
 import type { CopyState } from '../../contract/facts.ts';
 import type { CopyJob, Load } from './copy-job.ts';
+import type { PostCopy } from './post-copy.ts';
 
 /** SIMULATED: a VM. */
 export interface Guest extends Load {
@@ -29,6 +30,8 @@ export interface Copy {
   preparedBy?: object;
   /** Breaks the stream that an incoming copy receives. */
   stream?: () => void;
+  /** The post-copy that it is a half of, or was. */
+  postCopy?: PostCopy;
   lastJob?: JobStats;
   /** How much of its memory the guest changes is being looked at, or was. */
   writingLook?: { seconds: number; endsAt: number };
@@ -59,6 +62,9 @@ export type CallName =
   | 'confirm'
   | 'job'
   | 'abortJob'
+  | 'startPostCopy'
+  /** Looking at a half of a post-copy. */
+  | 'rest'
   | 'resume'
   | 'destroy';
 
@@ -174,6 +180,7 @@ export class SimulatedHost {
       this.remove(copy.guest.name);
     } else {
       this.change(copy, 'shutoff', detail);
+      copy.stream?.();
     }
   }
 

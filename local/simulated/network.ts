@@ -14,7 +14,7 @@ export class SimulatedNetwork {
   }
 
   isUp(a: string, b: string): boolean {
-    return !this.#cuts.has(wayOf(a, b));
+    return this.#cuts.size === 0 || !this.#cuts.has(wayOf(a, b));
   }
 
   cut(a: string, b: string): void {
@@ -35,7 +35,7 @@ export class SimulatedNetwork {
 
   /** Resolves as soon as the way is not cut. */
   async whenUp(a: string, b: string): Promise<void> {
-    for (;;) {
+    while (this.#cuts.size > 0) {
       const cut = this.#cuts.get(wayOf(a, b));
       if (cut === undefined) return;
       await cut.promise;

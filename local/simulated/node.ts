@@ -8,6 +8,7 @@ import type { Clock } from '../../contract/clock.ts';
 import type { NodeExecutor, NodeOutput } from '../ssm/node.ts';
 import { simulatedFacts } from './facts.ts';
 import type { SimulatedFleet } from './fleet.ts';
+import { SimulatedImages } from './images.ts';
 import { SimulatedMovers } from './movers.ts';
 import { SimulatedProcess, type WatchBoundaries } from './process.ts';
 
@@ -104,6 +105,7 @@ function surroundingsOf(
     },
     mailbox: alter.mailbox?.(mailbox) ?? mailbox,
     facts: simulatedFacts(fleet, hostId),
+    images: new SimulatedImages(),
   };
   const movers = new SimulatedMovers({ ...own, hostId, log, ...(watch && { watch }) });
   const altered = alter.movers?.(movers) ?? movers;

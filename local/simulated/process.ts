@@ -84,6 +84,7 @@ export class SimulatedProcess {
       readOrder: (id) => this.call('readOrder', () => mailbox.readOrder(id)),
       claim: (id) => this.call('claim', () => mailbox.claim(id)),
       report: (report) => this.call('report', () => mailbox.report(report)),
+      ended: (id) => this.call('ended', () => mailbox.ended(id)),
       readTicket: (id) => this.call('readTicket', () => mailbox.readTicket(id)),
       commit: (id, mover) => this.call('commit', () => mailbox.commit(id, mover)),
     };

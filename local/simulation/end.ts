@@ -34,17 +34,23 @@ export async function tellUnsettled(aws: EmbeddedAws, say: (what: string) => voi
   }
 }
 
-/** When all is quiet: what must hold then. Returns how many migrations ended in which way. */
-export async function lookAtEnd({ aws, fleet, ledger, routes, away, check }: End): Promise<Record<string, number>> {
+/** How many migrations ended in which way, and how many of those that went over to post-copy. */
+export interface Outcomes {
+  outcomes: Record<string, number>;
+  postCopies: Record<string, number>;
+}
+
+/** When all is quiet: what must hold then. */
+export async function lookAtEnd({ aws, fleet, ledger, routes, away, check }: End): Promise<Outcomes> {
   const control = await scan(aws, String(aws.outputs.ControlTable));
   const records = control.filter(({ entity }) => entity?.S === 'MIGRATION');
   const statusOf = new Map(records.map((record) => [text(record, 'migrationId'), text(record, 'status')]));
-  const outcomes: Record<string, number> = {};
-  for (const migrationId of new Set([...routes.keys(), ...statusOf.keys()])) {
-    const status = statusOf.get(migrationId) ?? 'REFUSED';
-    outcomes[status] = (outcomes[status] ?? 0) + 1;
-  }
-  if (!check) return outcomes;
+  const statuses = (of: Iterable<string>) => countEach([...of].map((id) => statusOf.get(id) ?? 'REFUSED'));
+  const ended: Outcomes = {
+    outcomes: statuses(new Set([...routes.keys(), ...statusOf.keys()])),
+    postCopies: statuses(ledger.postCopied),
+  };
+  if (!check) return ended;
 
   for (const held of [
     ...heldIn(control, statusOf),
@@ -59,8 +65,17 @@ export async function lookAtEnd({ aws, fleet, ledger, routes, away, check }: End
   // Recovery has settled without a host that did not answer, and says so: what is left there is put right when it is back.
   const flags = control.filter(({ pk }) => pk?.S === 'FLAGS');
   const flagged = new Set(flags.filter((flag) => away(text(flag, 'hostId'))).map((flag) => text(flag, 'vm')));
+  for (const flag of flags) {
+    const [hostId, vm] = [text(flag, 'hostId'), text(flag, 'vm')];
+    if (away(hostId) || ledger.harmed.has(vm) || waiting.has(vm)) continue;
+    ledger.violated('flagged hosts are followed up', `what is left of ${vm} on ${hostId} was not put right`);
+  }
   const vms = new Set(fleet.hosts().flatMap(({ copies }) => [...copies.keys()]));
   for (const vm of vms) {
+    const halves = fleet.hosts().filter(({ copies }) => copies.get(vm)?.state.startsWith('postcopy-'));
+    if (halves.length > 0 && !waiting.has(vm) && !flags.some((flag) => text(flag, 'vm') === vm)) {
+      ledger.violated('no half of a VM is forgotten', `${vm} is in halves, and nobody is told`);
+    }
     if (ledger.harmed.has(vm) || waiting.has(vm)) continue;
     const running = fleet.hosts().filter(({ copies }) => copies.get(vm)?.state === 'running');
     const seen = fleet.hosts().flatMap(({ copies, spec }) => {
@@ -75,7 +90,13 @@ export async function lookAtEnd({ aws, fleet, ledger, routes, away, check }: End
     records.filter((record) => !waiting.has(text(record, 'vm'))),
     { fleet, ledger },
   );
-  return outcomes;
+  return ended;
+}
+
+function countEach(values: readonly string[]): Record<string, number> {
+  const counts: Record<string, number> = {};
+  for (const value of values) counts[value] = (counts[value] ?? 0) + 1;
+  return counts;
 }
 
 /** A destination that runs although its ticket was revoked: nothing recovery could decide would be right. */
@@ -122,8 +143,8 @@ function* heldIn(control: readonly Item[], statusOf: ReadonlyMap<string, string>
   for (const item of control) {
     const name = text(item, 'sk');
     if (item.pk?.S === 'HOSTS') {
-      for (const side of ['outgoing', 'incoming']) {
-        for (const id of (item[side]?.SS ?? []) as string[]) yield `${id} holds an ${side} slot of ${name}`;
+      for (const slots of ['outgoing', 'incoming', 'cutovers']) {
+        for (const id of (item[slots]?.SS ?? []) as string[]) yield `${id} is in the ${slots} slots of ${name}`;
       }
       for (const id of Object.keys((item.line?.M ?? {}) as object)) yield `${id} stands in the line of ${name}`;
       for (const id of Object.keys((item.reservations?.M ?? {}) as object)) yield `${id} holds memory of ${name}`;

@@ -32,6 +32,7 @@ export const FAULT_KINDS = {
   'mover-killed': 'a mover is killed between any two steps',
   'libvirtd-restarted': "a host's libvirt daemon is restarted",
   'qemu-killed': "a VM's QEMU, or a copy of it, is killed",
+  'postcopy-broken': 'the stream of a post-copy breaks',
   'host-crashed': 'a host loses power: its VMs, movers and agents are gone, and it is away for a while or for good',
   partition: 'AWS, the source and the destination: two of them do not reach each other, for a while or for good',
   cancel: 'a person cancels a migration',
@@ -49,6 +50,7 @@ const FUNCTION_CALLS = {
   'reserve-memory': 2,
   relay: 40,
   recover: 1,
+  'take-turn': 6,
   settle: 8,
   unlock: 1,
   'watch-commands': 0.5,
@@ -60,6 +62,8 @@ const MOVER_STEPS = {
   'mover:begin': 1,
   'mover:prepare': 1,
   'mover:perform': 1,
+  'mover:startPostCopy': 0.2,
+  'mover:rest': 3,
   'mover:finish': 1,
   'mover:confirm': 1,
   'mover:commit': 1,
@@ -76,12 +80,15 @@ const AGENT_STEPS = {
   'agent:report': 6,
   'agent:resume': 0.2,
   'agent:destroy': 0.2,
+  'agent:rest': 0.5,
 };
 /** At the daemon: the call has come, or is done and not answered yet. */
 const DAEMON_STEPS = {
   'daemon:begin': 1,
   'daemon:prepare': 1,
   'daemon:perform': 1,
+  'daemon:startPostCopy': 0.2,
+  'daemon:rest': 3,
   'daemon:finish': 1,
   'daemon:confirm': 1,
 };
@@ -121,6 +128,8 @@ const SHAPES: Record<FaultKind, Omit<Dish, 'kind'>> = {
   'mover-killed': { points: { ...MOVER_STEPS, ...DAEMON_STEPS } },
   'libvirtd-restarted': { points: { ...MOVER_STEPS, ...DAEMON_STEPS, ...AGENT_STEPS } },
   'qemu-killed': { points: { ...MOVER_STEPS, ...DAEMON_STEPS, ...AGENT_STEPS } },
+  // Where none is under way nothing happens.
+  'postcopy-broken': { points: { 'daemon:startPostCopy': 0.2, 'daemon:finish': 1, 'daemon:rest': 3 } },
   'host-crashed': {
     points: { ...MOVER_STEPS, ...DAEMON_STEPS, ...AGENT_STEPS },
     ms: [1_000, HOUR],
@@ -135,6 +144,9 @@ const SHAPES: Record<FaultKind, Omit<Dish, 'kind'>> = {
   'forged-report': { moment: 'before', points: COMMANDS, ms: [1_000, HOUR] },
   'execution-stopped': { points: MACHINE_CALLS },
 };
+
+/** Kinds that last, for good unless said otherwise. */
+export const LASTING: readonly FaultKind[] = ALL_KINDS.filter((kind) => SHAPES[kind].forGood !== undefined);
 
 export const menuOf = (kinds: readonly FaultKind[]): Dish[] => kinds.map((kind) => ({ kind, ...SHAPES[kind] }));
 

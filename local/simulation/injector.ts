@@ -58,7 +58,7 @@ export class Injector {
   /** Around every call of AWS. */
   async call(call: Call, next: () => Promise<JsonObject>): Promise<JsonObject> {
     const point = pointOf(call);
-    if (point === undefined) return next();
+    if (point === undefined) return await next();
     if (point === 'stream') return this.#deliver(next);
     const { fleet } = this.#options;
     const hostId = this.#hostOf(call);
@@ -173,6 +173,13 @@ export class Injector {
         harm(vm);
         fleet.host(either).killQemu(vm);
         return;
+      case 'postcopy-broken': {
+        const stream = fleet.host(source).copies.get(vm)?.postCopy;
+        if (stream === undefined || stream.broken) return;
+        injected(fault, `of ${vm}, ${at}`);
+        stream.break();
+        return;
+      }
       case 'host-crashed':
         if (!fleet.host(either).reachable) return;
         injected(fault, `${either}, ${at}`);
@@ -201,8 +208,10 @@ export class Injector {
   #crash(hostId: string, ms: number | undefined): void {
     const { fleet, hosts, harm } = this.#options;
     const host = fleet.host(hostId);
-    // A copy that is still received is not the VM: that one must not be lost with it.
-    for (const [vm, { state }] of host.copies) if (state !== 'incoming' && state !== 'shutoff') harm(vm);
+    // A copy that is still received is not the VM: that one must not be lost with it. In a post-copy it is half of it.
+    for (const [vm, { state, postCopy }] of host.copies) {
+      if (state === 'incoming' ? postCopy !== undefined : state !== 'shutoff') harm(vm);
+    }
     hosts.get(hostId)!.node.killAll();
     host.losePower();
     this.#offline(hostId, ms);

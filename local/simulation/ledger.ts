@@ -24,6 +24,12 @@ export interface RecordSeen {
 /** What changes something on a host. */
 const ACTS: readonly string[] = ['begin', 'prepare', 'perform', 'finish', 'confirm'];
 
+/** Of a broken post-copy the destination's half is the one that ran, and still does as far as it can. */
+const RUNNING: readonly string[] = ['running', 'postcopy-running'];
+
+/** Recovery looks more often than this. */
+const CALM_MS = 10 * 60_000;
+
 const migrationOf = (requestId: string): string => requestId.slice(0, requestId.indexOf('.'));
 
 type Attributes = Record<string, Record<string, Json>>;
@@ -38,6 +44,12 @@ export class Ledger {
   readonly records = new Map<string, RecordSeen>();
   /** VMs whose QEMU, or a copy of it, was killed: they may be gone. */
   readonly harmed = new Set<string>();
+  /** Migrations whose guest went over before all of its memory. */
+  readonly postCopied = new Set<string>();
+  /** Those of them that have lost a half. */
+  readonly #halved = new Set<string>();
+  /** Until when faults last: from then on everything answers that still exists. */
+  troubledUntil = 0;
   readonly #locks = new Map<string, string>();
   /** The host each VM last ran on. */
   readonly #homes = new Map<string, string>();
@@ -73,12 +85,19 @@ export class Ledger {
   vmChanged(vm: string): void {
     const copies = this.#fleet.hosts().flatMap((host) => {
       const copy = host.copies.get(vm);
-      return copy === undefined ? [] : [{ host: host.spec.hostId, state: copy.state }];
+      return copy === undefined
+        ? []
+        : [{ host: host.spec.hostId, state: copy.state, half: copy.postCopy?.whole === false }];
     });
-    const running = copies.filter(({ state }) => state === 'running').map(({ host }) => host);
+    const running = copies.filter(({ state }) => RUNNING.includes(state)).map(({ host }) => host);
     this.#say(`${vm}: ${copies.map(({ host, state }) => `${state} on ${host}`).join(', ') || 'nowhere'}`);
     if (running.length > 1) this.violated('one running copy', `${vm} runs on ${running.join(' and ')}`);
-    const alive = copies.some(({ state }) => state === 'running' || state === 'migrating-paused');
+    const migrationId = this.#locks.get(vm) ?? vm;
+    if (copies.some(({ state }) => state === 'postcopy-paused')) this.postCopied.add(migrationId);
+    // Half of a VM is one only together with the other half.
+    const halves = copies.filter(({ state }) => state === 'incoming' || state.startsWith('postcopy-')).length;
+    const alive = halves > 1 || copies.some(({ state }) => state === 'running' || state === 'migrating-paused');
+    if (!alive && copies.some(({ half }) => half)) this.#halved.add(migrationId);
     if (!alive && !this.harmed.has(vm)) {
       this.violated('no VM is lost', `${vm} is left without a copy that runs or could be resumed`);
     }
@@ -98,6 +117,13 @@ export class Ledger {
       (record) =>
         record.vm === vm && record.destination === host && this.tickets.get(record.migrationId) === 'COMMITTED',
     );
+  }
+
+  /** A VM in the hands of an operator, who is asked only for what nothing else can settle. */
+  #mustNeedOperator({ migrationId, vm }: RecordSeen): void {
+    const mended = this.#fleet.resumes || !this.postCopied.has(migrationId);
+    if (this.harmed.has(vm) || !mended || this.#fleet.clock.now() - this.troubledUntil < CALM_MS) return;
+    this.violated('no VM is left to an operator without need', `${migrationId} of ${vm} could have been settled`);
   }
 
   /** Told of every run of the agent that was not killed. */
@@ -136,21 +162,38 @@ export class Ledger {
     this.#expiresAt.set(String(order.requestId?.S), Date.parse(String(order.expiresAt?.S)));
   }
 
-  /** Reads again what a call that was made may have changed. */
-  async observe({ service, operation, input, caller }: Call): Promise<void> {
-    if (service !== 'dynamodb' || !WRITES.includes(operation)) return;
+  /** Reads again what a call that was made may have changed; undefined when there is nothing to read. */
+  observe({ service, operation, input, caller }: Call): Promise<void> | undefined {
+    if (service !== 'dynamodb' || !WRITES.includes(operation)) return undefined;
     if (operation === 'PutItem') this.#orderGiven(input);
     if (operation === 'UpdateItem' && caller.userId.includes(':mi-')) {
       this.#agentWrote(String((input.Key as Attributes).sk?.S), input.ExpressionAttributeValues as Attributes);
     }
     if (operation === 'UpdateItem') this.#checkMaintenance(input);
-    for (const { table, key, text } of touched(input)) {
-      const sk = key.sk?.S;
-      if (typeof sk !== 'string') continue;
-      if (sk.startsWith('TICKET#')) await this.#readTicket(table, key, sk.slice('TICKET#'.length));
-      else if (sk === 'LOCK') await this.#readLock(table, key);
-      // Progress does not concern the outcome.
-      else if (sk === 'RECORD' && (text.includes('endedAt') || this.#hasEnded(key))) await this.#readRecord(table, key);
+    const changed = writesOf(input).filter((write) => this.#matters(write));
+    return changed.length > 0 ? this.#readAgain(changed) : undefined;
+  }
+
+  #matters(write: JsonObject): boolean {
+    const key = keyOf(write);
+    const sk = key.sk?.S;
+    if (typeof sk !== 'string' || key.pk === undefined) return false;
+    // Progress does not concern the outcome.
+    if (sk === 'RECORD') return mayEnd(write) || this.#hasEnded(key);
+    if (key.pk.S === 'HOSTS') return takes(write);
+    return sk === 'LOCK' || sk.startsWith('TICKET#');
+  }
+
+  async #readAgain(writes: readonly JsonObject[]): Promise<void> {
+    for (const write of writes) {
+      const table = String(write.TableName);
+      const { pk, sk } = keyOf(write);
+      const key = { pk: pk!, sk: sk! };
+      const name = String(key.sk.S);
+      if (key.pk.S === 'HOSTS') await this.#readHost(table, key);
+      else if (name === 'RECORD') await this.#readRecord(table, key);
+      else if (name === 'LOCK') await this.#readLock(table, key);
+      else await this.#readTicket(table, key, name.slice('TICKET#'.length));
     }
   }
 
@@ -193,6 +236,17 @@ export class Ledger {
     }
   }
 
+  async #readHost(table: string, key: Attributes): Promise<void> {
+    const host = await this.#read(table, key);
+    const limits = host?.limits?.M as unknown as Attributes | undefined;
+    for (const slots of ['outgoing', 'incoming', 'cutovers']) {
+      const taken = ((host?.[slots]?.SS ?? []) as string[]).length;
+      const limit = Number(limits?.[slots]?.N);
+      if (taken > limit)
+        this.violated('limits are kept', `${taken} of ${limit} ${slots} slots of ${key.sk?.S} are taken`);
+    }
+  }
+
   #hasEnded(key: Attributes): boolean {
     return this.records.get(String(key.pk?.S).slice('MIGRATION#'.length))?.endedAt !== undefined;
   }
@@ -213,6 +267,10 @@ export class Ledger {
     };
     const before = this.records.get(seen.migrationId);
     this.records.set(seen.migrationId, seen);
+    if (seen.status === 'NEEDS_OPERATOR' && before?.status !== 'NEEDS_OPERATOR') this.#mustNeedOperator(seen);
+    if (seen.status === 'SUCCEEDED' && this.#halved.has(seen.migrationId)) {
+      this.violated('records say where VMs are', `${seen.migrationId} SUCCEEDED, though half of ${seen.vm} was lost`);
+    }
     if (endedAt !== undefined && before?.endedAt === undefined) {
       this.#say(`${seen.migrationId} ended ${seen.status}${runsOn === undefined ? '' : `, ${seen.vm} on ${runsOn}`}`);
     }
@@ -223,20 +281,18 @@ export class Ledger {
   }
 }
 
-interface Touched {
-  table: string;
-  key: Attributes;
-  text: string;
-}
-
 const WRITES: readonly string[] = ['PutItem', 'UpdateItem', 'DeleteItem', 'TransactWriteItems'];
 
-function touched({ TransactItems, ...single }: JsonObject): Touched[] {
-  const writes = (TransactItems as JsonObject[] | undefined)?.flatMap((item) => Object.values(item)) ?? [single];
-  return (writes as JsonObject[]).flatMap((write) => {
-    const { pk, sk } = (write.Key ?? write.Item) as Attributes;
-    if (pk === undefined || sk === undefined) return [];
-    const text = write.Item !== undefined ? 'endedAt' : Object.values(write.ExpressionAttributeNames ?? {}).join();
-    return [{ table: String(write.TableName), key: { pk, sk }, text: `${text} ${write.UpdateExpression ?? ''}` }];
-  });
+function writesOf(input: JsonObject): JsonObject[] {
+  const { TransactItems: items } = input as { TransactItems?: Record<string, JsonObject>[] };
+  return items === undefined ? [input] : items.flatMap((item) => Object.values(item));
 }
+
+const keyOf = (write: JsonObject): Attributes => (write.Key ?? write.Item) as Attributes;
+
+function mayEnd({ Item, ExpressionAttributeNames: names, UpdateExpression: update = '' }: JsonObject): boolean {
+  return Item !== undefined || `${Object.values(names ?? {}).join()} ${update}`.includes('endedAt');
+}
+
+/** Whether a host's slots are taken. */
+const takes = ({ UpdateExpression: update }: JsonObject): boolean => String(update).includes('ADD ');

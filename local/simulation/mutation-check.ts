@@ -22,9 +22,8 @@ export interface MutationCheck extends Omit<WorldOptions, 'seed' | 'plan' | 'mut
 /** Switches off one safety measure after the other. A simulation that does not notice proves nothing about that measure. */
 export async function checkMutations({ first, worlds, only, after, ...world }: MutationCheck): Promise<Verdict[]> {
   const verdicts: Verdict[] = [];
-  for (const { name: measure, off, provoke: menu, vms, in: hooks } of MUTATIONS) {
+  for (const { name: measure, off, provoke: menu, world: own = {}, in: hooks } of MUTATIONS) {
     if (only !== undefined && !only.includes(measure)) continue;
-    const own = vms === undefined ? {} : { vms };
     const verdict: Verdict = { measure, off, worlds: 0 };
     for (let seed = first; seed < first + worlds && verdict.seed === undefined; seed++) {
       verdict.worlds += 1;

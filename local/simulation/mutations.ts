@@ -1,8 +1,11 @@
-import type { MigrationTarget } from '../../agent/hypervisor.ts';
+import type { Domain, MigrationTarget } from '../../agent/hypervisor.ts';
+import { BRAKE_SPEED_MIBPS } from '../../agent/mover/brake.ts';
 import type { JsonObject } from '../service.ts';
+import { refusal } from '../simulated/host.ts';
 import type { Alterations } from '../simulated/node.ts';
 import { type Call, pointOf } from './aws-faults.ts';
 import type { Dish } from './faults.ts';
+import type { WorldOptions } from './world.ts';
 
 /** A safety measure, switched off from outside: what a simulation that is worth anything finds out. */
 export interface Mutation {
@@ -11,8 +14,8 @@ export interface Mutation {
   off: string;
   /** The faults it is there for. */
   provoke: readonly Dish[];
-  /** Where it matters how many VMs there are to migrate. */
-  vms?: number;
+  /** Where it matters what the worlds are like. */
+  world?: Pick<WorldOptions, 'vms' | 'apartMs' | 'linkMiBps'>;
   /** What takes its place in one world. */
   in(): Hooks;
 }
@@ -33,6 +36,14 @@ const CANCELLED_AT_COMMIT: Dish[] = [
 /** A write of settle's that lands only after the function was given up and called again. */
 const SLOW_SETTLE: Dish[] = [
   { kind: 'aws-delay', points: { settle: 8, unlock: 1 }, ms: [MINUTE / 2, 2 * MINUTE], moment: 'before' },
+];
+
+const POST_COPY_BREAKS: Dish = { kind: 'postcopy-broken', points: { 'daemon:finish': 1, 'daemon:rest': 3 } };
+/** A host is away while a migration of its is settled, and comes back. */
+const AWAY_FOR_A_WHILE: Dish[] = [
+  { kind: 'mover-killed', points: { 'daemon:finish': 1, 'mover:finish': 1, 'mover:commit': 1 } },
+  { kind: 'node-offline', points: { 'mover:finish': 1, 'mover:commit': 1, 'mover:job': 12 }, ms: [2 * MINUTE, HOUR] },
+  { kind: 'partition', points: { 'mover:finish': 1, 'mover:commit': 1 }, ms: [2 * MINUTE, HOUR] },
 ];
 
 export const MUTATIONS: readonly Mutation[] = [
@@ -95,7 +106,11 @@ export const MUTATIONS: readonly Mutation[] = [
       { kind: 'stream-delay', points: { stream: 20 }, ms: [MINUTE, 3 * MINUTE], moment: 'before' },
       { kind: 'aws-delay', points: { relay: 40 }, ms: [MINUTE, 3 * MINUTE], moment: 'before' },
       { kind: 'partition', points: { 'daemon:finish': 1 }, ms: [1_000, MINUTE] },
+      // Of the source and AWS: it is asked as soon as that is over, and a long copy is still at work then.
+      { kind: 'partition', points: { 'mover:perform': 1 }, ms: [MINUTE / 4, MINUTE], moment: 'before', choice: 0.5 },
     ],
+    // A mover that is asked for is at work for long enough to be met.
+    world: { linkMiBps: 60 },
     in: () => ({
       agent: { movers: (movers) => ({ ...delegate(movers), fence: async () => 'killed' }) },
     }),
@@ -158,7 +173,7 @@ export const MUTATIONS: readonly Mutation[] = [
     name: 'lock-release',
     off: 'the lock is released whoever holds it',
     provoke: SLOW_SETTLE,
-    vms: 2,
+    world: { vms: 2 },
     in: () => ({
       call: (call, next) => {
         if (pointOf(call) === 'unlock') holdAlways(call.input);
@@ -172,10 +187,110 @@ export const MUTATIONS: readonly Mutation[] = [
     provoke: [],
     in: () => ({
       call: (call, next) => {
-        for (const item of (call.input.TransactItems ?? []) as JsonObject[]) {
-          const put = item.Put as JsonObject | undefined;
-          if ((put?.Item as { sk?: { S?: string } } | undefined)?.sk?.S === 'LOCK') holdAlways(put!);
-        }
+        if (pointOf(call) === 'admit') lockAlways(call);
+        return next();
+      },
+    }),
+  },
+  {
+    name: 'post-copy-commit',
+    off: 'a post-copy begins before its commit',
+    // The source and AWS.
+    provoke: [{ kind: 'partition', points: { 'mover:commit': 1 }, ms: [5_000, MINUTE], moment: 'before', choice: 0.5 }],
+    in: () => ({
+      agent: { connection: withDomains(begunBeforeItsCommit) },
+    }),
+  },
+  {
+    name: 'post-copy-halves',
+    off: 'a half of a VM that runs counts as the whole one',
+    provoke: [POST_COPY_BREAKS, { kind: 'mover-killed', points: { 'daemon:rest': 3 } }],
+    in: () => ({
+      agent: { connection: withDomains(wholeWhereItRuns) },
+    }),
+  },
+  {
+    name: 'post-copy-resume',
+    off: 'a post-copy that broke is not resumed',
+    provoke: [POST_COPY_BREAKS],
+    in: () => ({
+      agent: {
+        connection: (connection) =>
+          altered(connection, {
+            prepare: async (options) => {
+              if (options.resume === true) throw refusal('not now');
+              return connection.prepare(options);
+            },
+          }),
+      },
+    }),
+  },
+  {
+    name: 'post-copy-version',
+    off: 'a post-copy is resumed on a libvirt that ends from it',
+    provoke: [POST_COPY_BREAKS],
+    in: () => ({
+      agent: {
+        connection: (connection) =>
+          altered(connection, { versions: async () => ({ ...(await connection.versions()), libvirt: 99_000_000 }) }),
+      },
+    }),
+  },
+  {
+    name: 'follow-up',
+    off: 'a flagged host is not followed up when it is back',
+    provoke: AWAY_FOR_A_WHILE,
+    in: () => ({
+      call: (call, next) => (pointOf(call) === 'sweep' && asksForFlags(call) ? next().then(nothingFound) : undefined),
+    }),
+  },
+  {
+    name: 'follow-up-lock',
+    off: "a follow-up takes the VM's lock although another migration holds it",
+    provoke: [
+      ...AWAY_FOR_A_WHILE,
+      { kind: 'aws-delay', points: { 'take-over': 0.4 }, ms: [MINUTE / 6, MINUTE], moment: 'before' },
+      { kind: 'aws-delay', points: { sweep: 2 }, ms: [MINUTE / 6, MINUTE], moment: 'before' },
+    ],
+    world: { vms: 1, apartMs: MINUTE },
+    in: () => ({
+      call: (call, next) => {
+        if (pointOf(call) === 'take-over') lockAlways(call);
+        return next();
+      },
+    }),
+  },
+  {
+    name: 'flag-taken-away',
+    off: 'the flag of an older migration stays when a newer one begins its copy',
+    provoke: AWAY_FOR_A_WHILE,
+    world: { vms: 2, apartMs: 2 * MINUTE },
+    in: () => ({
+      call: (call, next) => {
+        const items = call.input.TransactItems as JsonObject[] | undefined;
+        if (pointOf(call) === 'dispatch' && items !== undefined) call.input.TransactItems = items.filter(notOfFlags);
+        return next();
+      },
+    }),
+  },
+  {
+    name: 'slots',
+    off: 'a migration is admitted although the slots of its hosts are taken',
+    provoke: [{ kind: 'aws-delay', points: { admit: 4 }, ms: [1_000, MINUTE / 2], moment: 'before' }],
+    in: () => ({
+      call: (call, next) => {
+        if (pointOf(call) === 'admit') for (const write of updatesIn(call.input)) holdAlways(write);
+        return next();
+      },
+    }),
+  },
+  {
+    name: 'turns',
+    off: 'a VM switches although it is not its turn',
+    provoke: [],
+    in: () => ({
+      call: (call, next) => {
+        if (pointOf(call) === 'take-turn') for (const write of updatesIn(call.input)) holdAlways(write);
         return next();
       },
     }),
@@ -184,7 +299,7 @@ export const MUTATIONS: readonly Mutation[] = [
     name: 'first-outcome',
     off: 'a second outcome overwrites the first',
     provoke: SLOW_SETTLE,
-    vms: 2,
+    world: { vms: 2 },
     in: () => ({
       call: (call, next) => {
         if (pointOf(call) === 'settle' && String(call.input.ConditionExpression).includes('endedAt')) {
@@ -200,6 +315,22 @@ export const MUTATIONS: readonly Mutation[] = [
 function holdAlways(write: JsonObject): void {
   write.ConditionExpression = `attribute_exists(pk) OR attribute_not_exists(pk) OR (${write.ConditionExpression})`;
 }
+
+/** Whoever holds a VM's lock. */
+function lockAlways({ input }: Call): void {
+  for (const item of (input.TransactItems ?? []) as JsonObject[]) {
+    const put = item.Put as JsonObject | undefined;
+    if ((put?.Item as { sk?: { S?: string } } | undefined)?.sk?.S === 'LOCK') holdAlways(put!);
+  }
+}
+
+const asksForFlags = ({ operation, input }: Call): boolean =>
+  operation === 'Query' && JSON.stringify(input.ExpressionAttributeValues).includes('"FLAGS"');
+
+const nothingFound = (answer: JsonObject): JsonObject => ({ ...answer, Items: [], Count: 0 });
+
+const notOfFlags = ({ Delete: write }: JsonObject): boolean =>
+  ((write as JsonObject | undefined)?.Key as { pk?: { S?: string } } | undefined)?.pk?.S !== 'FLAGS';
 
 const isTicket = ({ Key }: JsonObject): boolean =>
   String((Key as { sk?: { S?: string } } | undefined)?.sk?.S).startsWith('TICKET#');
@@ -285,3 +416,47 @@ function goneAfterLostFinish(): (connection: MigrationTarget) => MigrationTarget
       },
     });
 }
+
+function altered<T extends object>(of: T, change: Partial<T>): T {
+  return new Proxy(of, {
+    get(target, name) {
+      const value = (Reflect.get(change, name) ?? Reflect.get(target, name, target)) as unknown;
+      return typeof value === 'function' ? value.bind(target) : value;
+    },
+  });
+}
+
+const withDomains =
+  (change: (domain: Domain) => Partial<Domain>) =>
+  (connection: MigrationTarget): MigrationTarget =>
+    altered(connection, {
+      find: async (vm) => {
+        const domain = await connection.find(vm);
+        return domain && altered(domain, change(domain));
+      },
+    });
+
+/** QEMU is told as soon as the copy is let go, and so before the mover commits. */
+function begunBeforeItsCommit(domain: Domain): Partial<Domain> {
+  let possible = false;
+  let braked = false;
+  return {
+    begin: (options) => {
+      possible = options.postCopy === true;
+      return domain.begin(options);
+    },
+    setMaxSpeedMiBps: async (mibps) => {
+      await domain.setMaxSpeedMiBps(mibps);
+      if (mibps === BRAKE_SPEED_MIBPS) braked = true;
+      else if (possible && braked) await domain.startPostCopy();
+    },
+  };
+}
+
+const wholeWhereItRuns = (domain: Domain): Partial<Domain> => ({
+  state: async () => {
+    const seen = await domain.state();
+    const half = seen.state.startsWith('postcopy-') && seen.detail.startsWith('running');
+    return half ? { ...seen, state: 'running' } : seen;
+  },
+});

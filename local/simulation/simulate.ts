@@ -25,6 +25,8 @@ export interface Totals {
   faults: Partial<Record<FaultKind, number>>;
   /** Migrations by their final status; `REFUSED` left no record, because the VM was busy. */
   outcomes: Record<string, number>;
+  /** Those that went over to post-copy, by their final status. */
+  postCopies: Record<string, number>;
   violations: Finding[];
   /** Of this process's CPU time: machines are shared. */
   migrationsPerSecond: number;
@@ -32,7 +34,15 @@ export interface Totals {
 
 /** Runs one world for each seed. A world that breaks a promise is run again with fewer faults, until none can be left out. */
 export async function simulate({ seeds, goOn, after, ...world }: Batch): Promise<Totals> {
-  const totals: Totals = { seeds: 0, migrations: 0, faults: {}, outcomes: {}, violations: [], migrationsPerSecond: 0 };
+  const totals: Totals = {
+    seeds: 0,
+    migrations: 0,
+    faults: {},
+    outcomes: {},
+    postCopies: {},
+    violations: [],
+    migrationsPerSecond: 0,
+  };
   let spent = 0;
   for (const seed of seeds) {
     if (!goOn()) break;
@@ -44,8 +54,10 @@ export async function simulate({ seeds, goOn, after, ...world }: Batch): Promise
     totals.migrations += Object.values(result.outcomes).reduce((sum, count) => sum + count, 0);
     totals.migrationsPerSecond = Math.round((totals.migrations / spent) * 10) / 10;
     for (const { kind } of result.injected) totals.faults[kind] = (totals.faults[kind] ?? 0) + 1;
-    for (const [status, count] of Object.entries(result.outcomes)) {
-      totals.outcomes[status] = (totals.outcomes[status] ?? 0) + count;
+    for (const each of ['outcomes', 'postCopies'] as const) {
+      for (const [status, count] of Object.entries(result[each])) {
+        totals[each][status] = (totals[each][status] ?? 0) + count;
+      }
     }
     const [first] = result.violations;
     if (first !== undefined) totals.violations.push({ seed, ...first, faults: await fewestFaults(world, result) });

@@ -6,7 +6,7 @@ import { type Assembly, readAssembly } from '../template/assembly.ts';
 import { VirtualClock } from '../virtual-clock.ts';
 import { lookAtEnd, tellUnsettled } from './end.ts';
 import { scheduleEvacuations } from './evacuations.ts';
-import { type Dish, type Fault, planFaults } from './faults.ts';
+import { type Dish, type Fault, LASTING, planFaults } from './faults.ts';
 import { Injector, type Route } from './injector.ts';
 import { Ledger, type Violation } from './ledger.ts';
 import type { Hooks } from './mutations.ts';
@@ -19,6 +19,10 @@ export interface WorldOptions {
   hosts: number;
   /** How many VMs there are to migrate; fewer than migrations unless told otherwise, so that some are wanted twice. */
   vms?: number;
+  /** How far apart migrations begin on average, in ms; the seed says unless told otherwise. */
+  apartMs?: number;
+  /** The speed of every link, in MiB/s; the seed says unless told otherwise. */
+  linkMiBps?: number;
   /** How many times a host is to be emptied; none unless told otherwise. */
   evacuations?: number;
   /** Which faults there may be; the seed says which there are. */
@@ -37,6 +41,8 @@ export interface WorldResult {
   injected: Fault[];
   /** Migrations by their status at the end. */
   outcomes: Record<string, number>;
+  /** Migrations that went over to post-copy, by their status at the end. */
+  postCopies: Record<string, number>;
   violations: Violation[];
   /** What happened, one line each, with the seconds since the beginning. */
   timeline: string[];
@@ -70,6 +76,12 @@ export async function runWorld(options: WorldOptions): Promise<WorldResult> {
   const fleet = new SimulatedFleet(clock, hypervisors);
   const ledger = new Ledger(fleet, say);
   fleet.onChange = (vm) => ledger.vmChanged(vm);
+  // The one moment in which libvirt itself loses a VM: post-copy has begun, and Finish has not reached the destination when its
+  // client is gone.
+  fleet.onHalfLost = (vm) => ledger.harmed.add(vm);
+  fleet.onDaemonCrash = (hostId) => ledger.violated('no daemon is crashed', `that of ${hostId} was`);
+  // In some, agents do not resume a post-copy, since the destination's daemon would end from it.
+  if (workload!() < 0.2) fleet.libvirtVersion = 11_003_000;
   const aws = await startEmbeddedAws({
     assembly: assemblyIn(options.assembly),
     clock,
@@ -92,6 +104,8 @@ export async function runWorld(options: WorldOptions): Promise<WorldResult> {
       harm: (vm) => ledger.harmed.add(vm),
       injected: (fault, what) => {
         injected.push(fault);
+        const lastsMs = fault.ms ?? (LASTING.includes(fault.kind) ? Number.POSITIVE_INFINITY : 0);
+        ledger.troubledUntil = Math.max(ledger.troubledUntil, clock.now() + lastsMs);
         say(`FAULT ${fault.kind}: ${what}${fault.ms === undefined ? '' : `, ${fault.ms} ms`}`);
       },
     });
@@ -103,7 +117,8 @@ export async function runWorld(options: WorldOptions): Promise<WorldResult> {
           if (error.name === 'ValidationException') ledger.violated(VALID_CALLS, `${call.operation}: ${error.message}`);
           throw error;
         });
-        await ledger.observe(call);
+        const seen = ledger.observe(call);
+        if (seen !== undefined) await seen;
         return answer;
       };
       return injector.call(call, made);
@@ -129,7 +144,7 @@ export async function runWorld(options: WorldOptions): Promise<WorldResult> {
     const stuck = await running(aws);
     if (!broken() && stuck > 0) ledger.violated('every migration ends', `${stuck} executions still run after a day`);
     await clock.runUntilIdle(clock.now() + (plan.length > 0 ? AFTERMATH : 10 * MINUTE), broken);
-    const outcomes = await lookAtEnd({
+    const ended = await lookAtEnd({
       aws,
       fleet,
       ledger,
@@ -139,7 +154,7 @@ export async function runWorld(options: WorldOptions): Promise<WorldResult> {
     });
     if (broken()) await tellUnsettled(aws, say);
     const virtualSeconds = Math.round((clock.now() - began) / 1_000);
-    return { seed, migrations, plan, injected, outcomes, violations: ledger.violations, timeline, virtualSeconds };
+    return { seed, migrations, plan, injected, ...ended, violations: ledger.violations, timeline, virtualSeconds };
   } finally {
     aws.intercept(undefined);
     await aws.stop();
@@ -179,12 +194,13 @@ async function addHosts({
   hosts,
   injector,
   ledger,
-  options: { hosts: count, mutation },
+  options: { hosts: count, linkMiBps, mutation },
   random,
 }: Parts & { hosts: Map<string, ManagedHost>; injector: Injector }): Promise<void> {
   for (let number = 1; number <= count; number++) {
     const hostId = `kvm${number}`;
-    fleet.addHost({ hostId, linkMiBps: between(random, 100, 2_500) });
+    const drawn = between(random, 100, 2_500);
+    fleet.addHost({ hostId, linkMiBps: linkMiBps ?? drawn });
     const host = manage(aws, fleet, hostId, {
       watch: (boundary) => {
         injector.step(boundary);
@@ -212,18 +228,28 @@ function scheduleMigrations({
   aws,
   fleet,
   ledger,
-  options: { migrations, hosts, vms: count = Math.ceil(migrations * 0.6) },
+  options: { migrations, hosts, vms: count = Math.ceil(migrations * 0.6), apartMs: apart },
   routes,
   say,
   random,
 }: Parts & { routes: Map<string, Route>; say(what: string): void }): { done(): boolean } {
   const vms = Array.from({ length: count }, (_, index) => `vm${index + 1}`);
+  const hungry = new Set<string>();
+  // Far apart, a VM is wanted again when what an earlier migration has left is being put right.
+  const drawn = random() < 0.25 ? 2 * MINUTE : 15_000;
+  const apartMs = apart ?? drawn;
   for (const [index, name] of vms.entries()) {
     const memoryMiB = 2 ** between(random, 7, 14);
     const workingSetMiB = Math.min(between(random, 1, 512), memoryMiB / 2);
     // An idle guest converges although it is held, and switches by itself.
     const dirtyMiBps = random() < 0.3 ? 0 : between(random, 0, 200);
     const guest = { name, memoryMiB, dirtyMiBps, workingSetMiB, persistent: random() < 0.8 };
+    // Some write faster than any link here carries: they need post-copy, or to be slowed.
+    if (random() < 0.35) {
+      hungry.add(name);
+      Object.assign(guest, { memoryMiB: Math.max(2_048, memoryMiB), dirtyMiBps: 4_000 });
+      guest.workingSetMiB = Math.floor(guest.memoryMiB * 0.8);
+    }
     // Every second one answers, so that it is looked at while it moves; some of these must be announced again.
     const seen = index % 2 === 0 && { address: `10.128.${index >> 8}.${index & 255}`, unannounced: index % 8 === 0 };
     fleet.addGuest(`kvm${between(random, 1, hosts)}`, { ...guest, ...seen });
@@ -231,8 +257,9 @@ function scheduleMigrations({
   let left = migrations;
   for (let number = 1; number <= migrations; number++) {
     const vm = vms[between(random, 0, vms.length - 1)]!;
-    const [at, hop] = [between(random, 0, migrations * 15_000), between(random, 1, hosts - 1)];
+    const [at, hop] = [between(random, 0, migrations * apartMs), between(random, 1, hosts - 1)];
     const policy = { silenceSeconds: [10, 30, 60][between(random, 0, 2)]!, deadlineSeconds: between(random, 60, 900) };
+    if (hungry.has(vm) || random() < 0.2) Object.assign(policy, { whenNotMet: 'postcopy' });
     const start = async () => {
       await fleet.clock.sleep(at);
       const source = ledger.homeOf(vm)!;

@@ -3,7 +3,7 @@ import { dirname } from 'node:path';
 import { buildAgent } from '../../agent/build.ts';
 import { synthesize } from '../../cdk/synthesize.ts';
 import { type Access, ApiClient } from '../../commands/support/api-client.ts';
-import { systemClock } from '../../contract/clock.ts';
+import { type Clock, systemClock } from '../../contract/clock.ts';
 import { type EmbeddedAws, startEmbeddedAws } from '../../local/aws.ts';
 import { credentialsFile, installAgent, type Lab } from './hosts/lab.ts';
 import { exec } from './hosts/node.ts';
@@ -19,14 +19,17 @@ export interface World {
   stop(): Promise<void>;
 }
 
-/** Starts the embedded AWS from the synthesized template, installs the agent on the lab's hosts and registers them. */
-export async function startWorld(lab: Lab): Promise<World> {
+/**
+ * Starts the embedded AWS from the synthesized template, installs the agent on the lab's hosts and registers them. `clock` is AWS's;
+ * the hosts have the machine's.
+ */
+export async function startWorld(lab: Lab, { clock = systemClock }: { clock?: Clock } = {}): Promise<World> {
   const [assembly, bundle] = await Promise.all([synthesize(), buildAgent()]);
   await installAgent(lab, bundle);
   const machine = addressOf(lab, 'machine');
   const aws = await startEmbeddedAws({
     assembly,
-    clock: systemClock,
+    clock,
     listen: { hosts: ['127.0.0.1', machine], port: 0 },
     ...(process.env.HANDOFF_LOG_LEVEL !== undefined && { logLevel: process.env.HANDOFF_LOG_LEVEL as 'INFO' }),
   });

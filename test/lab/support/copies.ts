@@ -72,6 +72,8 @@ export async function copyAlone(lab: Lab, wish: CopyWish): Promise<CopyOutcome> 
         outcome.releasedAt = outcome.looks.length;
         onReleased?.();
       },
+      announceMs: 0,
+      onNear: () => {},
       onHeld: (hold) => {
         outcome.hold = hold;
         void clock.sleep(holdMs).then(() => copy.release(policy.blackoutBudgetMs));

@@ -1,17 +1,18 @@
 import { afterAll, beforeAll } from 'vitest';
+import type { Clock } from '../../../contract/clock.ts';
 import { startWorld, type World } from '../world.ts';
 import { describeWithLab } from './lab.ts';
 
 /** A group of tests with a lab of their own whose hosts are managed by an embedded AWS. */
 export function describeWithWorld(
   name: string,
-  options: { name: string; subnet: string },
+  { clock, ...options }: { name: string; subnet: string; clock?: Clock },
   tests: (world: () => World) => void,
 ): void {
   describeWithLab(name, options, (lab) => {
     let world: World | undefined;
     beforeAll(async () => {
-      world = await startWorld(lab());
+      world = await startWorld(lab(), { ...(clock && { clock }) });
     });
     afterAll(() => world?.stop());
     tests(() => {

@@ -90,7 +90,20 @@ it.each([
     [{ kind: 'unsupported', what: 'a disk served over unix' }],
   ],
 ])('knows %s', (_, xml, sources) => {
-  expect(parseDomain(around(xml)).disks).toEqual([{ target: 'vda', sources }]);
+  expect(parseDomain(around(xml)).disks).toMatchObject([{ target: 'vda', sources }]);
+});
+
+it.each([
+  [
+    "<disk type='file'><driver name='qemu' type='qcow2'/><source file='/a'/><target dev='vda'/></disk>",
+    { format: 'qcow2', readonly: false, encrypted: false },
+  ],
+  [
+    "<disk type='file'><source file='/a'><encryption format='luks'/></source><target dev='vda'/><readonly/></disk>",
+    { format: undefined, readonly: true, encrypted: true },
+  ],
+])('knows what decides whether %s can be copied', (xml, expected) => {
+  expect(parseDomain(around(xml)).disks).toMatchObject([expected]);
 });
 
 it.each([

@@ -4,7 +4,7 @@ import { clientConfiguration } from '../../../local/client-configuration.ts';
 import { createDynamoDb } from '../../../local/dynamodb/service.ts';
 import { inProcessTransport } from '../../../local/endpoint/in-process.ts';
 import { createWire } from '../../../local/endpoint/wire.ts';
-import type { JsonObject } from '../../../local/service.ts';
+import { AwsError, type JsonObject } from '../../../local/service.ts';
 import { VirtualClock } from '../../../local/virtual-clock.ts';
 import { admin } from '../dynamodb/fixture.ts';
 
@@ -29,8 +29,13 @@ export async function mailboxTable(clock = new VirtualClock()) {
     },
     admin,
   );
-  /** What happens to calls: `lost` never reach the table, `unanswered` do, and their answers never come back. */
-  const wireState: { fault: (operation: string) => 'none' | 'lost' | 'unanswered' } = { fault: () => 'none' };
+  /**
+   * What happens to calls: `lost` never reach the table, `unanswered` do, and their answers never come back; nor do those of
+   * `denied`, in whose place comes an error that the client tries again after.
+   */
+  const wireState: { fault: (operation: string) => 'none' | 'lost' | 'unanswered' | 'denied' } = {
+    fault: () => 'none',
+  };
   const handle = createWire({
     account: '123456789012',
     callerForAccessKey: () => admin,
@@ -41,17 +46,17 @@ export async function mailboxTable(clock = new VirtualClock()) {
       const answer = db.call(operation, input, caller);
       if (fault === 'none') return answer;
       await answer.catch(() => {});
+      if (fault === 'denied') throw new AwsError('InternalServerError', 'It was made all the same.', 500);
       return new Promise<JsonObject>(() => {});
     },
   });
-  const client = DynamoDBDocumentClient.from(
-    new DynamoDBClient(
-      clientConfiguration({
-        region: 'eu-central-1',
-        credentials: { accessKeyId: 'local', secretAccessKey: 'local' },
-        requestHandler: inProcessTransport(handle, () => undefined),
-      }),
-    ),
-  );
-  return { clock, client, wire: wireState };
+  const configuration = clientConfiguration({
+    region: 'eu-central-1',
+    credentials: { accessKeyId: 'local', secretAccessKey: 'local' },
+    requestHandler: inProcessTransport(handle, () => undefined),
+  });
+  const client = DynamoDBDocumentClient.from(new DynamoDBClient(configuration));
+  /** As on a host: it tries again by itself, in real time. */
+  const retrying = DynamoDBDocumentClient.from(new DynamoDBClient({ ...configuration, maxAttempts: 3 }));
+  return { clock, client, retrying, wire: wireState };
 }

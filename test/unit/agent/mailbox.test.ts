@@ -35,6 +35,17 @@ describe('an order', () => {
     expect(await get(orderKey(HOST, REQUEST))).toMatchObject({ claimedAt: '2026-01-01T00:00:00.000Z' });
     expect(await mailbox.claim('web01-5f2c.precopy.source.2')).toBe(false);
   });
+
+  it('is claimed although the answer to the first try is lost, and by nobody else', async () => {
+    await put({ ...orderKey(HOST, REQUEST), order: {} });
+    const { retrying, client, clock, wire } = table;
+    const onHost = dynamoMailbox({ client: retrying, commitClient: client, table: TABLE, mailbox: HOST, clock });
+    let tries = 0;
+    wire.fault = (operation) => (operation === 'UpdateItem' && ++tries === 1 ? 'denied' : 'none');
+    expect(await onHost.claim(REQUEST)).toBe(true);
+    expect(tries).toBe(2);
+    expect(await mailbox.claim(REQUEST)).toBe(false);
+  });
 });
 
 describe('a report', () => {

@@ -14,7 +14,7 @@ beforeEach(async () => {
 afterEach(() => rm(directory, { recursive: true }));
 
 describe('the control socket', () => {
-  const status: MoverStatus = { migrationId: 'web01-5f2c', moverId: 'm', phase: 'held', held: true };
+  const status: MoverStatus = { migrationId: 'web01-5f2c', moverId: 'm', phase: 'held' };
   const heard: unknown[] = [];
   const mover = {
     status: () => status,
@@ -75,7 +75,7 @@ describe('a mover process', () => {
       `import { runMoverProcess } from ${at('process.ts')};
        const [, , , requestId] = process.argv;
        const migrationId = requestId.split('.')[0];
-       const status = () => ({ migrationId, moverId: process.env.MARK, phase: 'held', held: true });
+       const status = () => ({ migrationId, moverId: process.env.MARK, phase: 'held' });
        const mover = { status, cutover() {}, cancel: () => true, run: () => new Promise((resolve) => setTimeout(resolve, 60_000)) };
        await runMoverProcess(mover, migrationId, ${JSON.stringify(directory)});`,
     );

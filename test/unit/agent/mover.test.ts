@@ -324,6 +324,75 @@ describe('the handover', () => {
   });
 });
 
+describe('announcing the hold', () => {
+  const ANNOUNCE_MS = 3_000;
+
+  /** A world whose mover has said that the hold is near. */
+  async function near(guest: ConstructorParameters<typeof World>[0] = { memoryMiB: 8_192 }): Promise<World> {
+    const world = new World(guest);
+    await world.movers.start(world.order('precopy', { announceMs: ANNOUNCE_MS }));
+    await world.until(() => final(world, 'precopy') !== undefined);
+    expect(final(world, 'precopy')).toMatchObject({ kind: 'succeeded', result: { switched: 'near' } });
+    return world;
+  }
+  const phases = (world: World) =>
+    world.mailbox.written.flatMap((report) => (report.kind === 'progress' ? [report.progress.phase] : []));
+
+  it('lets the copy through without a hold when the cutover comes in time', async () => {
+    const world = await near();
+    const since = world.clock.now();
+    await world.movers.cutover(MIGRATION, cutoverRequest);
+    await world.until(() => final(world, 'cutover') !== undefined);
+
+    expect(world.clock.now() - since).toBeLessThan(ANNOUNCE_MS + 1_000);
+    expect(phases(world)).not.toContain('held');
+    const { result } = final(world, 'cutover') as { result: Record<string, unknown> };
+    expect(result).not.toHaveProperty('guaranteedHoldSeconds');
+    expect(world.at('destination')).toBe('running (migrated)');
+  });
+
+  it('holds when it does not, and tells the cutover that comes later for how long it could', async () => {
+    const world = await near();
+    await world.clock.advance(30_000);
+    expect([world.at('source'), world.at('destination')]).toEqual(['running (booted)', 'paused (migrating)']);
+    await cutOver(world);
+
+    expect(final(world, 'cutover')).toMatchObject({ result: { guaranteedHoldSeconds: expect.any(Number) } });
+    expect(world.at('destination')).toBe('running (migrated)');
+  });
+
+  it('holds while AWS does not say that the ticket is open', async () => {
+    const world = await near();
+    world.mailbox.awsAway = true;
+    await world.movers.cutover(MIGRATION, cutoverRequest);
+    await world.clock.advance(30_000);
+    expect(world.at('source')).toBe('running (booted)');
+    world.mailbox.awsAway = false;
+    await world.until(() => final(world, 'cutover') !== undefined);
+
+    expect(final(world, 'cutover')).toMatchObject({ result: { guaranteedHoldSeconds: expect.any(Number) } });
+    expect(world.at('destination')).toBe('running (migrated)');
+  });
+
+  it('ends when the ticket is revoked, before the guest is touched', async () => {
+    const world = await near();
+    world.mailbox.ticket = 'REVOKED';
+    await cutOver(world);
+
+    expect(final(world, 'cutover')).toEqual(failed('TicketRevoked'));
+    expect([world.at('source'), world.at('destination')]).toEqual(['running (migration canceled)', 'absent']);
+  });
+
+  it('keeps an end that comes before the cutover for it', async () => {
+    const world = await near();
+    world.destination.becomeUnreachable();
+    await world.until(() => world.at('source') === 'running (migration canceled)');
+    await cutOver(world);
+
+    expect(final(world, 'cutover')).toEqual(failed('CopyFailed'));
+  });
+});
+
 describe('holding', () => {
   it('goes on while AWS is away, and hands over when it is back', async () => {
     const world = await held();

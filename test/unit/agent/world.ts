@@ -8,6 +8,7 @@ import { Report } from '../../../contract/reports.ts';
 import { CONTRACT_VERSION } from '../../../contract/version.ts';
 import { simulatedFacts } from '../../../local/simulated/facts.ts';
 import { SimulatedFleet } from '../../../local/simulated/fleet.ts';
+import { SimulatedImages } from '../../../local/simulated/images.ts';
 import { SimulatedMovers } from '../../../local/simulated/movers.ts';
 import { VirtualClock } from '../../../local/virtual-clock.ts';
 
@@ -48,6 +49,11 @@ export class MemoryMailbox implements Mailbox {
     return true;
   }
 
+  async ended(requestId: string): Promise<boolean> {
+    this.#mustAnswer();
+    return (this.reports.get(requestId)?.kind ?? 'progress') !== 'progress';
+  }
+
   async readTicket(): Promise<TicketState | undefined> {
     this.#mustAnswer();
     return this.ticket;
@@ -76,6 +82,7 @@ export class World {
   readonly source = this.fleet.addHost({ hostId: 'kvm-a' });
   readonly destination = this.fleet.addHost({ hostId: 'kvm-b' });
   readonly mailbox = new MemoryMailbox();
+  readonly images = { source: new SimulatedImages(), destination: new SimulatedImages() };
   readonly logged: string[] = [];
   readonly movers: SimulatedMovers;
   readonly #destinationMovers: SimulatedMovers;
@@ -103,6 +110,7 @@ export class World {
       policy: Policy.parse({}),
       plan: { method: 'plain', postCopyAllowed: false, connections: 1 },
       reservedMiB: 0,
+      announceMs: 0,
     };
     return {
       version: CONTRACT_VERSION,
@@ -151,6 +159,7 @@ export class World {
       mailbox: this.mailbox,
       localUri: 'qemu:///system',
       facts: simulatedFacts(this.fleet, hostId),
+      images: this.images[hostId === 'kvm-a' ? 'source' : 'destination'],
       connect: (uri: string) => this.fleet.connect(hostId, uri),
     };
   }

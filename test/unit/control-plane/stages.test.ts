@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { reportKey, ticketKey } from '../../../contract/mailbox.ts';
 import { requestIdOf } from '../../../contract/names.ts';
 import { CONTRACT_VERSION } from '../../../contract/version.ts';
+import type { JsonObject } from '../../../local/service.ts';
 import type { NodeExecutor } from '../../../local/ssm/node.ts';
 import { type ControlPlane, eachWithControlPlane } from './fleet.ts';
 
@@ -117,6 +118,44 @@ describe('an order', () => {
     const view = await plane().ended(id);
     expect(view).toMatchObject({ status: 'SUCCEEDED', runsOn: 'kvm-b' });
     expect(view.timeline.filter(({ what }) => what === 'precopy done')).toHaveLength(1);
+  });
+});
+
+describe('a stage that is asked for again', () => {
+  const plane = eachWithControlPlane(withGuest);
+
+  /** Calls `dispatch` as it was called for a stage of this migration; its answer, as text. */
+  async function again(calls: readonly JsonObject[], stage: string): Promise<string> {
+    const call = calls.find(({ Payload }) => String(Payload).includes(`"stage":"${stage}"`));
+    return String((await plane().aws.callAws('lambda', 'Invoke', call!, plane().aws.adminCaller)).Payload);
+  }
+
+  it('after it was answered is not ordered again, and not at all once the migration has ended', async () => {
+    const calls: JsonObject[] = [];
+    plane().aws.intercept(({ operation, input }, next) => {
+      if (operation === 'Invoke') calls.push(input);
+      return next();
+    });
+    const id = await plane().migrate('web');
+    const before = await plane().ended(id);
+    const made = calls.length;
+    expect(await again(calls, 'verify')).toContain('"alreadyAnswered":true');
+    expect(await again(calls, 'precopy')).toContain('"errorType":"Cancelled"');
+    await plane().clock.advance(60_000);
+    expect(calls).toHaveLength(made + 2);
+    expect(await plane().show(id)).toEqual(before);
+  });
+
+  it('while it is under way is carried out once', async () => {
+    const sent: string[] = [];
+    plane().aws.intercept(async ({ operation, input }, next) => {
+      if (operation === 'SendCommand') sent.push(...((input.Parameters as JsonObject).requestId as string[]));
+      if (operation === 'Invoke' && String(input.Payload).includes('"stage":"precopy"')) await next();
+      return next();
+    });
+    const id = await plane().migrate('web');
+    expect(await plane().ended(id)).toMatchObject({ status: 'SUCCEEDED' });
+    expect(sent.filter((requestId) => requestId.includes('.precopy.'))).toHaveLength(2);
   });
 });
 

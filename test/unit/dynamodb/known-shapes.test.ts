@@ -28,6 +28,14 @@ const update = (values: Record<string, unknown>) => (TableName: string) => ({
   ExpressionAttributeNames: { '#a': 'a', '#b': 'b', '#c': 'c' },
   ExpressionAttributeValues: values as JsonObject,
 });
+const nested = (one: string, other: string) => (TableName: string) => ({
+  TableName,
+  Key: key('p', 's'),
+  UpdateExpression: 'SET line.#one = :v, line.#other = :v REMOVE places.#one',
+  ConditionExpression: 'attribute_exists(line.#one) AND attribute_not_exists(#other)',
+  ExpressionAttributeNames: { '#one': one, '#other': other },
+  ExpressionAttributeValues: { ':v': { S: 'x' } },
+});
 const between = (low: string, high: string) => (TableName: string) => ({
   TableName,
   KeyConditionExpression: 'pk = :p AND sk BETWEEN :low AND :high',
@@ -53,6 +61,7 @@ const PAIRS: [what: string, operation: string, first: Request, second: Request][
   ['another type', 'PutItem', put({ S: 'a' }), put({ L: [{ M: { n: { N: '0.5' } } }] })],
   ['a number to be made canonical', 'PutItem', put({ N: '1' }), put({ N: '01.50' })],
   ['a number in scientific notation', 'PutItem', put({ N: '1' }), put({ N: '1e3' })],
+  ['a fraction as long as any of a double', 'PutItem', put({ N: '1' }), put({ N: '0.09999999999999999' })],
   ['a number that is none', 'PutItem', put({ N: '1' }), put({ N: 'one' })],
   ['a number too great', 'PutItem', put({ N: '1' }), put({ N: '1e200' })],
   ['a number that is no text', 'PutItem', put({ N: '1' }), put({ N: 1 })],
@@ -83,6 +92,11 @@ const PAIRS: [what: string, operation: string, first: Request, second: Request][
     update({ ':a': { S: 'x' }, ':b': { N: '1' }, ':c': { N: '1' } }),
   ],
   ['an operand too few', 'UpdateItem', update({ ':a': { S: 'x' }, ':b': { N: '1' } }), update({ ':a': { S: 'x' } })],
+  ['another name of data', 'UpdateItem', nested('vm-1', 'state'), nested('vm-22', 'state')],
+  ['a name of data in place of one of the program', 'UpdateItem', nested('vm', 'state'), nested('vm-1', 'state')],
+  ['a name of data elsewhere', 'UpdateItem', nested('vm-1', 'state'), nested('state', 'vm-1')],
+  ['two names of data that are the same', 'UpdateItem', nested('vm-1', 'vm-2'), nested('vm-1', 'vm-1')],
+  ['a name that is none', 'UpdateItem', nested('vm-1', 'state'), nested('', 'state')],
   ['bounds the wrong way round', 'Query', between('a', 'b'), between('b', 'a')],
   ['a transaction with another value', 'TransactWriteItems', transact('1'), transact('2')],
   ['a transaction with an invalid value', 'TransactWriteItems', transact('1'), transact('one')],
@@ -125,5 +139,20 @@ describe('a request like one that was validated before', () => {
       expect(Items).toEqual([{ ...key('own', String(sk)), n: { N: n } }]);
     }
     expect((await item('own', '0'))?.n).toEqual({ N: '5' });
+  });
+
+  it('is carried out with its own names', async () => {
+    const { things, item } = fixture();
+    await things('PutItem', { Item: { ...key('own', 'names'), line: { M: {} } } });
+    for (const id of ['vm-1', 'vm-2']) {
+      await things('UpdateItem', {
+        Key: key('own', 'names'),
+        UpdateExpression: 'SET line.#id = :v',
+        ConditionExpression: 'attribute_not_exists(line.#id)',
+        ExpressionAttributeNames: { '#id': id },
+        ExpressionAttributeValues: { ':v': { S: id } },
+      });
+    }
+    expect((await item('own', 'names'))?.line).toEqual({ M: { 'vm-1': { S: 'vm-1' }, 'vm-2': { S: 'vm-2' } } });
   });
 });

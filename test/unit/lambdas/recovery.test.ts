@@ -83,9 +83,12 @@ describe('when the mover reported that the destination runs the VM', () => {
     // It has run there: what the source kept is older than the disks.
     ['COMMITTED', 'migrating-paused', 'absent', 'operator'],
     ['COMMITTED', 'migrating-paused', 'shutoff', 'operator'],
+    ['COMMITTED', 'unreachable', 'shutoff', 'operator'],
     ['COMMITTED', 'absent', 'absent', 'operator'],
     ['COMMITTED', 'running', 'absent', 'operator'],
     ['COMMITTED', 'running', 'unreachable', 'operator'],
+    // It has ended there, and there is no older copy that anybody could start instead.
+    ['COMMITTED', 'absent', 'shutoff', 'settle none'],
     // It stands against nothing that is seen.
     ['COMMITTED', 'migrating-paused', 'running', 'act source remove-paused-copy'],
     ['COMMITTED', 'migrating-paused', 'incoming', 'wait'],

@@ -50,4 +50,16 @@ describe('VirtualClock', () => {
     await clock.runUntilIdle();
     expect(clock.now()).toBe(0);
   });
+
+  it('wakes all that wait for one signal, and none that has slept its time', async () => {
+    const clock = new VirtualClock(0);
+    const controller = new AbortController();
+    const woke: string[] = [];
+    for (const ms of [5, 50, 500]) clock.sleep(ms, controller.signal).then(() => woke.push(`${ms} at ${clock.now()}`));
+    await clock.advanceTo(10);
+    expect([woke, clock.pending]).toEqual([['5 at 5'], 2]);
+    controller.abort();
+    await clock.settle();
+    expect([woke, clock.pending]).toEqual([['5 at 5', '50 at 10', '500 at 10'], 0]);
+  });
 });

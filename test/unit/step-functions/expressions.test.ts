@@ -66,6 +66,26 @@ describe('evaluation', () => {
     expect(outcome.cause).toContain("executing the state 'A' (entered at the event id #2)");
   });
 
+  it.each<[string, Json]>([
+    ['$states.input.object', { list: [[1]], nothing: null }],
+    ['$states.input.object.list', [[1]]],
+    ['$states.input.object.nothing', null],
+    ['$states.input.list.x', [1, 2]],
+    ['$states.input.single.x', 1],
+    ['$states.input.list', [{ x: 1 }, { x: 2 }, {}]],
+  ])('follows a path: %s', async (expression, found) => {
+    const input = { object: { list: [[1]], nothing: null }, list: [{ x: 1 }, { x: 2 }, {}], single: [{ x: 1 }] };
+    expect(await evaluate(expression, input)).toMatchObject({ status: 'SUCCEEDED', output: found });
+  });
+
+  it.each(['$states.input.object.toString', '$states.input.text.length', '$states.input.nothing.x'])(
+    'finds nothing at %s',
+    async (expression) => {
+      const outcome = await evaluate(expression, { object: {}, text: 'a', nothing: null });
+      expect(outcome).toMatchObject({ status: 'FAILED', error: 'States.QueryEvaluationError' });
+    },
+  );
+
   it('is noted in the history, with the place', async () => {
     const outcome = await kit.run({ A: { Type: 'Pass', Output: { a: ['{% $states.input.x %}'] }, End: true } });
     expect((await kit.history(outcome.arn)).find(({ type }) => type === 'EvaluationFailed')).toMatchObject({

@@ -46,7 +46,7 @@ describe('what is chosen', () => {
     ],
     ['three times too fast', 3, {}, 'auto-converge', 'only-slowed'],
     ['slow, with no time for it', 0.8, { deadlineSeconds: 12 }, 'plain', 'only-post-copy'],
-    ['not even time for the first pass', 0, { deadlineSeconds: 5 }, 'plain', 'not'],
+    ['not even time for two passes', 0.2, { deadlineSeconds: 5 }, 'plain', 'not'],
   ])('%s (%f of the link, %o): %s, %s', (_, ratio, policy, method, convergence) => {
     const { plan, convergence: found } = forecast(guest(ratio), Policy.parse(policy));
     expect([plan.method, found]).toEqual([method, convergence]);

@@ -1,0 +1,19 @@
+import { HandoffError } from '../../contract/errors.ts';
+import type { OrderOf } from '../../contract/orders.ts';
+import type { ResultOf } from '../../contract/reports.ts';
+import type { AgentDeps } from '../deps.ts';
+import { makeImages, removeImages } from '../storage/images.ts';
+
+/**
+ * Makes the images that the copy is written to. It is over before the order's time is, or leaves nothing: whoever waited for it may
+ * have looked for images by then, and will not look again.
+ */
+export async function storage(
+  { images, clock }: Pick<AgentDeps, 'images' | 'clock'>,
+  { migrationId, disks, expiresAt }: OrderOf<'storage'>,
+): Promise<ResultOf<'storage'>> {
+  const made = await makeImages(images, migrationId, disks);
+  if (clock.now() <= Date.parse(expiresAt)) return { stage: 'storage', made };
+  await removeImages(images, migrationId, disks);
+  throw new HandoffError('OrderExpired', `the images were made only after ${expiresAt}, and are removed again`);
+}
