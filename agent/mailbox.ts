@@ -9,8 +9,11 @@ import type { Report } from '../contract/reports.ts';
 export interface Mailbox {
   /** The order as it is stored, not yet validated; undefined when there is none. */
   readOrder(requestId: string): Promise<unknown>;
-  /** True for exactly one caller. SSM may deliver a command twice; only the one that claims its order may carry it out. */
-  claim(requestId: string): Promise<boolean>;
+  /**
+   * The order, for exactly one caller; undefined for every other, and when there is none. SSM may deliver a command twice; only the
+   * one that claims its order may carry it out.
+   */
+  claim(requestId: string): Promise<{ order: unknown } | undefined>;
   /** False when the report came too late: a newer or a final one is there already. */
   report(report: Report): Promise<boolean>;
   /** Whether the request has its last report. */
@@ -52,10 +55,10 @@ export function dynamoMailbox({ client, commitClient, table, mailbox, clock }: M
       return (await get(orderKey(mailbox, requestId)))?.order;
     },
 
-    claim(requestId) {
+    async claim(requestId) {
       // Of this one call: when the answer to its first try is lost, the client's next one must not take it for another's.
       const claimant = randomUUID();
-      return unlessConditionFails(
+      const claimed = await unlessConditionFails(
         client.send(
           new UpdateCommand({
             TableName: table,
@@ -63,9 +66,11 @@ export function dynamoMailbox({ client, commitClient, table, mailbox, clock }: M
             UpdateExpression: 'SET claimedAt = :now, claimedBy = :me',
             ConditionExpression: 'attribute_exists(pk) AND (attribute_not_exists(claimedAt) OR claimedBy = :me)',
             ExpressionAttributeValues: { ':now': now(), ':me': claimant },
+            ReturnValues: 'ALL_NEW',
           }),
         ),
       );
+      return claimed && { order: claimed.Attributes?.order };
     },
 
     async ended(requestId) {
@@ -73,8 +78,8 @@ export function dynamoMailbox({ client, commitClient, table, mailbox, clock }: M
       return kind !== undefined && kind !== 'progress';
     },
 
-    report(report) {
-      return unlessConditionFails(
+    async report(report) {
+      const written = await unlessConditionFails(
         client.send(
           new UpdateCommand({
             TableName: table,
@@ -92,6 +97,7 @@ export function dynamoMailbox({ client, commitClient, table, mailbox, clock }: M
           }),
         ),
       );
+      return written !== undefined;
     },
 
     async readTicket(migrationId) {
@@ -129,12 +135,11 @@ function isOurs({ Item }: ConditionalCheckFailedException, moverId: string): boo
   return Item?.state?.S === 'COMMITTED' && Item.committedBy?.S === moverId;
 }
 
-async function unlessConditionFails(write: Promise<unknown>): Promise<boolean> {
+async function unlessConditionFails<T>(write: Promise<T>): Promise<T | undefined> {
   try {
-    await write;
-    return true;
+    return await write;
   } catch (error) {
-    if (error instanceof ConditionalCheckFailedException) return false;
+    if (error instanceof ConditionalCheckFailedException) return undefined;
     throw error;
   }
 }

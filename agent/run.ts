@@ -28,15 +28,16 @@ export type RunOutcome = 'reported' | 'mover-reports' | 'claimed-before';
  */
 export async function runRequest(requestId: string, deps: AgentDeps): Promise<RunOutcome> {
   const identity = identityOf(requestId);
-  const raw = await reachingAws(deps.mailbox.readOrder(requestId));
-  if (raw === undefined) throw new ExitError(EXIT.noOrder, `there is no order ${requestId} in this host's mailbox`);
-
   // Claimed before it is judged: a second delivery, late perhaps, must not speak for an order that is being carried out.
-  if (!(await reachingAws(deps.mailbox.claim(requestId)))) return 'claimed-before';
+  const claimed = await reachingAws(deps.mailbox.claim(requestId));
+  if (claimed === undefined) {
+    if ((await reachingAws(deps.mailbox.readOrder(requestId))) !== undefined) return 'claimed-before';
+    throw new ExitError(EXIT.noOrder, `there is no order ${requestId} in this host's mailbox`);
+  }
 
   let outcome: { result: StageResult } | { failure: FailureReport };
   try {
-    const order = parseOrder(raw, identity);
+    const order = parseOrder(claimed.order, identity);
     mustBeForNowAndHere(order, deps);
     const result = await runStage(deps, order);
     if (result === 'mover-reports') return 'mover-reports';

@@ -129,11 +129,10 @@ async function show(request: RequestItem, report: Report): Promise<void> {
   await addEvent(migrationId, `${request.stage} done`, { host: hostId, role, result: report.result });
   if (report.result.stage === 'precopy') {
     const { guest, switched } = report.result;
-    await set(migrationId, {
-      ...(guest !== undefined && { guest }),
-      // It is by the time its turn comes; where that is at once, so is the cutover's own status.
-      ...(switched === 'near' && { status: 'HELD' satisfies MigrationStatus }),
-    });
+    // It is by the time its turn comes; where that is at once, so is the cutover's own status. The progress that says that it is held
+    // may never come: a last report takes the place of one that still waits to be written.
+    const held = switched !== 'early' && { status: 'HELD' satisfies MigrationStatus };
+    if (held || guest !== undefined) await set(migrationId, { ...held, ...(guest !== undefined && { guest }) });
   }
   if (report.result.stage === 'watch') {
     const { blackout } = report.result;

@@ -2,6 +2,15 @@ import { HandoffError } from '../../contract/errors.ts';
 import type { CopiedDisk } from '../../contract/storage.ts';
 import { messageOf } from '../stages/stage.ts';
 
+/**
+ * The images that a migration makes on the destination. libvirt does not make them outside of storage pools, and with them in our
+ * hands we know which files are ours, whatever happens to whoever made them.
+ *
+ * An image is made under the migration's own name, its mark, beside where it belongs, and then linked to its path: link(2) fails
+ * where a file is, so that none is ever overwritten. Both names are of one file until the migration is over. Then the mark goes, and
+ * with it, when the VM is not here, the file at the path; but only if that is still the one that bears the mark.
+ */
+
 /** What making disk images needs of a host's file systems. */
 export interface ImageFiles {
   /** Makes an empty image of that size; one that is there already is made anew. */
@@ -18,14 +27,6 @@ export interface ImageFiles {
   mustMakeImages(): Promise<void>;
 }
 
-/**
- * The images that a migration makes on the destination. libvirt does not make them outside of storage pools, and with them in our
- * hands we know which files are ours, whatever happens to whoever made them.
- *
- * An image is made under the migration's own name, its mark, beside where it belongs, and then linked to its path: link(2) fails
- * where a file is, so that none is ever overwritten. Both names are of one file until the migration is over. Then the mark goes, and
- * with it, when the VM is not here, the file at the path; but only if that is still the one that bears the mark.
- */
 type Disk = Pick<CopiedDisk, 'target' | 'path'>;
 
 export function markOf(migrationId: string, { target, path }: Disk): string {

@@ -215,6 +215,8 @@ export class SimulatedConnection implements MigrationTarget {
           settle(value);
         };
       this.#unanswered.add(lost);
+      // A fault may have ended the connection as the call was made.
+      if (!this.#clientOpen) lost();
       answer.then(ending(resolve), ending(reject));
     });
   }

@@ -73,7 +73,7 @@ const MOVER_STEPS = {
   'mover:readTicket': 2,
 };
 const AGENT_STEPS = {
-  'agent:readOrder': 6,
+  'agent:readOrder': 1,
   'agent:claim': 6,
   'agent:connect': 6,
   'agent:find': 20,

@@ -92,6 +92,7 @@ export class Ledger {
     const running = copies.filter(({ state }) => RUNNING.includes(state)).map(({ host }) => host);
     this.#say(`${vm}: ${copies.map(({ host, state }) => `${state} on ${host}`).join(', ') || 'nowhere'}`);
     if (running.length > 1) this.violated('one running copy', `${vm} runs on ${running.join(' and ')}`);
+    this.#mustHaveRoom(vm);
     const migrationId = this.#locks.get(vm) ?? vm;
     if (copies.some(({ state }) => state === 'postcopy-paused')) this.postCopied.add(migrationId);
     // Half of a VM is one only together with the other half.
@@ -109,6 +110,21 @@ export class Ledger {
     const untold = this.harmed.has(vm) && !this.#fleet.host(at).copies.get(vm)!.guest.persistent;
     if (home !== undefined && !untold && !this.#mayRunAt(vm, at)) {
       this.violated('runs only after the commit', `${vm} was started on ${at} without a committed ticket`);
+    }
+  }
+
+  /** Whoever lets a VM in must have found room for it; what has begun on a host is its own affair. */
+  #mustHaveRoom(vm: string): void {
+    for (const { copies, spec } of this.#fleet.hosts()) {
+      if (copies.get(vm)?.state !== 'incoming') continue;
+      const there = [...copies.values()].filter(({ state }) => state !== 'shutoff');
+      const used = there.reduce((sum, { guest }) => sum + guest.memoryMiB, 0);
+      if (used > spec.memoryMiB) {
+        this.violated(
+          'memory is promised once',
+          `${vm} comes to ${spec.hostId}, which lacks ${used - spec.memoryMiB} MiB`,
+        );
+      }
     }
   }
 

@@ -15,7 +15,7 @@ export interface Mutation {
   /** The faults it is there for. */
   provoke: readonly Dish[];
   /** Where it matters what the worlds are like. */
-  world?: Pick<WorldOptions, 'vms' | 'apartMs' | 'linkMiBps'>;
+  world?: Pick<WorldOptions, 'vms' | 'apartMs' | 'linkMiBps' | 'memoryMiB'>;
   /** What takes its place in one world. */
   in(): Hooks;
 }
@@ -120,7 +120,12 @@ export const MUTATIONS: readonly Mutation[] = [
     off: 'an order is carried out as often as it is delivered',
     provoke: [{ kind: 'command-twice', points: { command: 6 }, ms: [1, MINUTE], moment: 'before' }],
     in: () => ({
-      agent: { mailbox: (mailbox) => ({ ...mailbox, claim: async () => true }) },
+      agent: {
+        mailbox: (mailbox) => ({
+          ...mailbox,
+          claim: async (id) => (await mailbox.claim(id)) ?? { order: await mailbox.readOrder(id) },
+        }),
+      },
     }),
   },
   {
@@ -250,7 +255,6 @@ export const MUTATIONS: readonly Mutation[] = [
     provoke: [
       ...AWAY_FOR_A_WHILE,
       { kind: 'aws-delay', points: { 'take-over': 0.4 }, ms: [MINUTE / 6, MINUTE], moment: 'before' },
-      { kind: 'aws-delay', points: { sweep: 2 }, ms: [MINUTE / 6, MINUTE], moment: 'before' },
     ],
     world: { vms: 1, apartMs: MINUTE },
     in: () => ({
@@ -291,6 +295,18 @@ export const MUTATIONS: readonly Mutation[] = [
     in: () => ({
       call: (call, next) => {
         if (pointOf(call) === 'take-turn') for (const write of updatesIn(call.input)) holdAlways(write);
+        return next();
+      },
+    }),
+  },
+  {
+    name: 'memory',
+    off: 'memory is promised from what somebody else may have been promised since',
+    provoke: [{ kind: 'aws-delay', points: { 'reserve-memory': 2 }, ms: [2_000, 10_000], moment: 'before' }],
+    world: { vms: 8, memoryMiB: 16_896, apartMs: 500 },
+    in: () => ({
+      call: (call, next) => {
+        if (pointOf(call) === 'reserve-memory' && call.operation === 'UpdateItem') holdAlways(call.input);
         return next();
       },
     }),

@@ -23,6 +23,8 @@ export interface WorldOptions {
   apartMs?: number;
   /** The speed of every link, in MiB/s; the seed says unless told otherwise. */
   linkMiBps?: number;
+  /** The memory of every host; more than enough unless told otherwise. */
+  memoryMiB?: number;
   /** How many times a host is to be emptied; none unless told otherwise. */
   evacuations?: number;
   /** Which faults there may be; the seed says which there are. */
@@ -194,13 +196,13 @@ async function addHosts({
   hosts,
   injector,
   ledger,
-  options: { hosts: count, linkMiBps, mutation },
+  options: { hosts: count, linkMiBps, memoryMiB, mutation },
   random,
 }: Parts & { hosts: Map<string, ManagedHost>; injector: Injector }): Promise<void> {
   for (let number = 1; number <= count; number++) {
     const hostId = `kvm${number}`;
     const drawn = between(random, 100, 2_500);
-    fleet.addHost({ hostId, linkMiBps: linkMiBps ?? drawn });
+    fleet.addHost({ hostId, linkMiBps: linkMiBps ?? drawn, ...(memoryMiB !== undefined && { memoryMiB }) });
     const host = manage(aws, fleet, hostId, {
       watch: (boundary) => {
         injector.step(boundary);

@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { open, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Procedure } from '../../agent/libvirt/protocol.ts';
 import { follow, getMigration } from '../../commands/support/watch.ts';
@@ -19,6 +20,7 @@ import type { World } from './world.ts';
 const MIB = 1_048_576;
 const PAGE = 4_096;
 const DISK_MIB = 200;
+const HELD_MS = 3_000;
 /** Where the guest's own ring of ticks does not come in the time of these tests. */
 const FILLED_FROM_MIB = 100;
 
@@ -110,9 +112,23 @@ describeWithWorld('copying disks along', { name: 'nbdt', subnet: '10.95.1' }, (i
   it('moves the guest with its disk; every byte of it comes along, those written on the way too', async () => {
     const before = await guestStatus(address);
     const seen: Progress[] = [];
-    const migrationId = await request(world, { ...move, policy: { ...policy, bandwidthMiBps: 60 } });
-    const view = await follow(world.api, migrationId, ({ progress }) => progress && seen.push(progress), 100);
+    // Held for a while: the brake is for the memory, and what the guest writes then is copied as ever.
+    const held = { ...policy, bandwidthMiBps: 60, cutover: 'on-order' } as const;
+    const migrationId = await request(world, { ...move, policy: held });
+    let ordered: Promise<unknown> | undefined;
+    const view = await follow(
+      world.api,
+      migrationId,
+      ({ progress, status }) => {
+        if (progress) seen.push(progress);
+        if (status === 'HELD')
+          ordered ??= sleep(HELD_MS).then(() => world.api.call('POST', `/migrations/${migrationId}/cutover`));
+      },
+      100,
+    );
+    await ordered;
     expect(view.status, JSON.stringify(view.failure)).toBe('SUCCEEDED');
+    expect(view.result?.switched).toBe('held');
     expect(view.result?.imagesLeft).toEqual({ host: 'kvm1', paths: ['/var/lib/libvirt/web.raw'] });
     expect(view.forecast?.storage?.bytes.expected).toBeGreaterThanOrEqual((DISK_MIB - FILLED_FROM_MIB) * MIB);
     expect(seen.map(({ phase }) => phase)).toContain('copying-disks');

@@ -114,9 +114,7 @@ function plain(value: unknown, source: string): Json {
   if (typeof value === 'number' && Number.isFinite(value)) return value;
   if (Array.isArray(value)) return value.map((item) => plain(item, source));
   if (typeof value === 'object' && !('_jsonata_lambda' in value) && !('_jsonata_function' in value)) {
-    const copy: Record<string, Json> = {};
-    for (const [key, item] of Object.entries(value)) copy[key] = plain(item, source);
-    return copy;
+    return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, plain(item, source)]));
   }
   throw new Error('returned something that is not JSON, such as a function.');
 }

@@ -65,12 +65,13 @@ export async function fill(template: Template, scope: Scope): Promise<Json> {
       }
     case 'list': {
       const items: Json[] = [];
-      for (const item of template.items) items.push(await fill(item, scope));
+      for (const item of template.items) items.push(item.kind === 'constant' ? item.value : await fill(item, scope));
       return items;
     }
     case 'object': {
       const entries: [string, Json][] = [];
-      for (const [key, item] of template.entries) entries.push([key, await fill(item, scope)]);
+      for (const [key, item] of template.entries)
+        entries.push([key, item.kind === 'constant' ? item.value : await fill(item, scope)]);
       return Object.fromEntries(entries);
     }
   }

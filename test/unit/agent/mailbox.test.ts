@@ -31,9 +31,9 @@ describe('an order', () => {
 
   it('can be claimed once, and only when it is there', async () => {
     await put({ ...orderKey(HOST, REQUEST), order: {} });
-    expect(await Promise.all([mailbox.claim(REQUEST), mailbox.claim(REQUEST)])).toEqual([true, false]);
+    expect(await Promise.all([mailbox.claim(REQUEST), mailbox.claim(REQUEST)])).toEqual([{ order: {} }, undefined]);
     expect(await get(orderKey(HOST, REQUEST))).toMatchObject({ claimedAt: '2026-01-01T00:00:00.000Z' });
-    expect(await mailbox.claim('web01-5f2c.precopy.source.2')).toBe(false);
+    expect(await mailbox.claim('web01-5f2c.precopy.source.2')).toBeUndefined();
   });
 
   it('is claimed although the answer to the first try is lost, and by nobody else', async () => {
@@ -42,9 +42,9 @@ describe('an order', () => {
     const onHost = dynamoMailbox({ client: retrying, commitClient: client, table: TABLE, mailbox: HOST, clock });
     let tries = 0;
     wire.fault = (operation) => (operation === 'UpdateItem' && ++tries === 1 ? 'denied' : 'none');
-    expect(await onHost.claim(REQUEST)).toBe(true);
+    expect(await onHost.claim(REQUEST)).toEqual({ order: {} });
     expect(tries).toBe(2);
-    expect(await mailbox.claim(REQUEST)).toBe(false);
+    expect(await mailbox.claim(REQUEST)).toBeUndefined();
   });
 });
 

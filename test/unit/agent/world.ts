@@ -32,12 +32,12 @@ export class MemoryMailbox implements Mailbox {
     return this.orders.get(requestId)?.order;
   }
 
-  async claim(requestId: string): Promise<boolean> {
+  async claim(requestId: string): Promise<{ order: unknown } | undefined> {
     this.#mustAnswer();
     const item = this.orders.get(requestId);
-    if (item === undefined || item.claimed) return false;
+    if (item === undefined || item.claimed) return undefined;
     item.claimed = true;
-    return true;
+    return { order: item.order };
   }
 
   async report(report: Report): Promise<boolean> {

@@ -64,6 +64,13 @@ it('says what a copy is doing in one line', () => {
   expect(line).toBe('[##################......] 75 %  75.0 MiB sent, 25.0 MiB left, 10.0 MiB/s, copying');
 });
 
+it('says what the copy of disks is at, while it is only that', () => {
+  const disks = { bytesTotal: 100 * MIB, bytesProcessed: 75 * MIB, bytesRemaining: 25 * MIB };
+  const line = copyLine(progress({ phase: 'copying-disks', bytesTotal: 0, bytesRemaining: 0, disks }));
+  expect(line).toBe('[##################......] 75 %  disks: 75.0 MiB copied, 25.0 MiB left');
+  expect(copyLine(progress({ disks }))).toMatch(/ 0 % {2}0 KiB sent, 100.0 MiB left, 0 KiB\/s, copying$/);
+});
+
 it('aligns the columns of a table, and leaves no blanks at the ends of lines', () => {
   const rows = [
     ['HOST', 'STATE', 'OUT'],
@@ -91,6 +98,13 @@ describe('a migration, for a person', () => {
     ...more,
   });
   const lines = (more: Partial<MigrationView>) => describeMigration(view(more)).split('\n');
+
+  it('tells where images are left after disks were copied along', () => {
+    const imagesLeft = { host: 'kvm1', paths: ['/a/vda.qcow2', '/a/vdb.raw'] };
+    expect(lines({ result: { totalMs: 4_400, imagesLeft } })).toContain(
+      '  images      copied along; left on kvm1, for you to delete: /a/vda.qcow2, /a/vdb.raw',
+    );
+  });
 
   it('tells where the VM is, what it cost and what went wrong on the way', () => {
     expect(

@@ -52,6 +52,17 @@ describe('cutovers', () => {
     expect(await plane().ended(id)).toMatchObject({ status: 'SUCCEEDED' });
   });
 
+  it('wait for the word also where the last report is the first to say that the copy is held', async () => {
+    plane().aws.intercept(async ({ operation, input, caller }, next) => {
+      const progress = operation === 'UpdateItem' && JSON.stringify(input).includes('"phase":{"S":"held"}');
+      return progress && caller.userId.includes(':mi-') ? {} : next();
+    });
+    const id = await plane().migrate('one', ON_ORDER);
+    await plane().reaches(id, 'HELD');
+    await order(id);
+    expect(await plane().ended(id)).toMatchObject({ status: 'SUCCEEDED', result: { switched: 'held' } });
+  });
+
   it('that wait for the word can be cancelled, and are over when no word comes', async () => {
     const [one, two] = await Promise.all([plane().migrate('one', ON_ORDER), plane().migrate('two', ON_ORDER)]);
     await plane().reaches(one, 'HELD');
