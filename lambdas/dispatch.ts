@@ -258,7 +258,7 @@ async function store(
   }));
   const refused = await transact([put, ...(status === undefined ? [] : [begin]), ...unflags]);
   // Only a repetition that comes much too late finds it ended.
-  if (refused.length > 0) throw new HandoffError('Cancelled', 'Cancelled on request.');
+  if (refused.length > 0) throw new HandoffError('Cancelled', 'Cancelled on request, or ended already.');
 }
 
 async function finalReport(mailbox: string, requestId: string): Promise<Report | undefined> {

@@ -255,6 +255,7 @@ export const MUTATIONS: readonly Mutation[] = [
     provoke: [
       ...AWAY_FOR_A_WHILE,
       { kind: 'aws-delay', points: { 'take-over': 0.4 }, ms: [MINUTE / 6, MINUTE], moment: 'before' },
+      { kind: 'aws-delay', points: { sweep: 2 }, ms: [MINUTE / 6, MINUTE], moment: 'before' },
     ],
     world: { vms: 1, apartMs: MINUTE },
     in: () => ({
@@ -302,8 +303,8 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     name: 'memory',
     off: 'memory is promised from what somebody else may have been promised since',
-    provoke: [{ kind: 'aws-delay', points: { 'reserve-memory': 2 }, ms: [2_000, 10_000], moment: 'before' }],
-    world: { vms: 8, memoryMiB: 16_896, apartMs: 500 },
+    provoke: [{ kind: 'aws-delay', points: { 'reserve-memory': 2 }, ms: [500, 8_000], moment: 'before' }],
+    world: { vms: 8, memoryMiB: 18_432, apartMs: 1_000 },
     in: () => ({
       call: (call, next) => {
         if (pointOf(call) === 'reserve-memory' && call.operation === 'UpdateItem') holdAlways(call.input);
