@@ -134,7 +134,7 @@ export const MUTATIONS: readonly Mutation[] = [
     provoke: [{ kind: 'command-late', points: { command: 6 }, ms: [MINUTE, HOUR], moment: 'before' }],
     in: () => ({
       call: (call, next) => {
-        if (pointOf(call) !== 'host' || call.operation !== 'GetItem') return undefined;
+        if (pointOf(call) !== 'host' || call.operation !== 'UpdateItem') return undefined;
         return next().then(neverExpires);
       },
     }),
