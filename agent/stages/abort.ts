@@ -36,12 +36,13 @@ const ACTS: Record<Exclude<AbortOrderAction, ImageAction>, Act> = {
   },
   'remove-paused-copy': {
     // `shutoff`: an earlier attempt got as far as ending the copy.
-    from: ['migrating-paused', 'postcopy-failed', 'shutoff'],
+    from: ['migrating-paused', 'postcopy-paused', 'postcopy-failed', 'shutoff'],
     done: ['absent'],
     does: 'removed',
     despiteJob: ['postcopy-failed'],
     async carryOut(domain, deps, order) {
-      if ((await domain.state()).state === 'postcopy-failed') await mustBeWhole(deps, order);
+      const { state } = await domain.state();
+      if (state === 'postcopy-paused' || state === 'postcopy-failed') await mustBeWhole(deps, order);
       const persistent = await domain.persistent();
       if ((await domain.state()).state !== 'shutoff') await domain.destroy();
       if (persistent) await domain.undefine();

@@ -57,7 +57,9 @@ export function decideRecovery({ ticket, source, destination, started, word }: R
   const from = source === 'unreachable' ? 'unreachable' : source.state;
   const to = destination === 'unreachable' ? 'unreachable' : destination.state;
   // First, because libvirt keeps the job of a source's half for as long as that half is there.
-  if (isHalf(from) || isHalf(to)) return twoHalves(ticket, from, to);
+  if (isHalf(from) || isHalf(to)) {
+    return twoHalves(ticket, from, to, source !== 'unreachable' && source.jobActive);
+  }
   if (source !== 'unreachable' && source.jobActive) {
     return { kind: 'wait', why: 'libvirt still has a migration job on the source' };
   }
@@ -94,6 +96,7 @@ function twoHalves(
   ticket: RecoveryInput['ticket'],
   from: CopyState | 'unreachable',
   to: CopyState | 'unreachable',
+  jobActive: boolean,
 ): Decision {
   if (ticket === 'REVOKED' || from === 'postcopy-running' || to === 'postcopy-paused' || from === 'running') {
     const why = `a post-copy shows the source ${from} and the destination ${to}, which the protocol rules out`;
@@ -101,8 +104,9 @@ function twoHalves(
   }
   switch (to) {
     case 'running':
-      // Its own mover, or libvirt, may be about to take it away.
-      if (from === 'postcopy-paused') return { kind: 'wait', why: 'the post-copy is being wound up on the source' };
+      // libvirt may be about to take it away; one that was restarted meanwhile leaves it as it is.
+      if (from === 'postcopy-paused' && jobActive)
+        return { kind: 'wait', why: 'the post-copy is being wound up on the source' };
       return {
         kind: 'act',
         role: 'source',

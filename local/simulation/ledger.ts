@@ -19,6 +19,8 @@ export interface RecordSeen {
   status: string;
   runsOn?: string;
   endedAt?: string;
+  /** Of one that failed. */
+  why?: string;
 }
 
 /** What changes something on a host. */
@@ -136,10 +138,13 @@ export class Ledger {
   }
 
   /** A VM in the hands of an operator, who is asked only for what nothing else can settle. */
-  #mustNeedOperator({ migrationId, vm }: RecordSeen): void {
+  #mustNeedOperator({ migrationId, vm, why }: RecordSeen): void {
     const mended = this.#fleet.resumes || !this.postCopied.has(migrationId);
     if (this.harmed.has(vm) || !mended || this.#fleet.clock.now() - this.troubledUntil < CALM_MS) return;
-    this.violated('no VM is left to an operator without need', `${migrationId} of ${vm} could have been settled`);
+    this.violated(
+      'no VM is left to an operator without need',
+      `${migrationId} of ${vm} could have been settled: ${why}`,
+    );
   }
 
   /** Told of every run of the agent that was not killed. */
@@ -271,7 +276,11 @@ export class Ledger {
     const item = await this.#read(table, key);
     if (item === undefined) return;
     const text = (name: string) => item[name]?.S as string | undefined;
-    const [runsOn, endedAt] = [text('runsOn'), text('endedAt')];
+    const [runsOn, endedAt, why] = [
+      text('runsOn'),
+      text('endedAt'),
+      /"message":\{"S":"([^"]*)/.exec(JSON.stringify(item.failure ?? ''))?.[1],
+    ];
     const seen: RecordSeen = {
       migrationId: text('migrationId')!,
       vm: text('vm')!,
@@ -280,6 +289,7 @@ export class Ledger {
       status: text('status')!,
       ...(runsOn !== undefined && { runsOn }),
       ...(endedAt !== undefined && { endedAt }),
+      ...(why !== undefined && { why }),
     };
     const before = this.records.get(seen.migrationId);
     this.records.set(seen.migrationId, seen);

@@ -233,6 +233,19 @@ describe('without its mover, a post-copy', () => {
     expect(await abort(world, 'remove-paused-copy')).toMatchObject({ kind: 'succeeded' });
     expect(states(world)).toEqual(['absent', 'running (migrated)']);
   });
+
+  it('leaves one as it was when libvirtd is restarted in the middle of Confirm, and that may go too', async () => {
+    const world = await inPostCopy();
+    world.source.faults.set('confirm', (proceed) => {
+      void world.until(() => world.source.copies.get(VM)?.confirming === true).then(() => world.source.restartDaemon());
+      return proceed();
+    });
+    await ended(world);
+    await world.clock.advance(3_000);
+    expect(states(world)).toEqual(['paused (post-copy)', 'running (migrated)']);
+    expect(await abort(world, 'remove-paused-copy')).toMatchObject({ kind: 'succeeded' });
+    expect(states(world)).toEqual(['absent', 'running (migrated)']);
+  });
 });
 
 describe('what is due', () => {

@@ -60,10 +60,16 @@ describe('who owns the VM', () => {
     ['COMMITTED', 'postcopy-failed', 'absent', 'operator'],
     ['COMMITTED', 'absent', 'postcopy-failed', 'operator'],
     ['COMMITTED', 'postcopy-failed', 'running', 'act source remove-paused-copy'],
+    ['COMMITTED', 'postcopy-paused', 'running', 'act source remove-paused-copy'],
     ['REVOKED', 'postcopy-failed', 'postcopy-failed', 'operator'],
   ] as const)('%s, source %s, destination %s: %s', (ticket, source, destination, expected) => {
     const decision = decideRecovery({ ticket, source: sight(source), destination: sight(destination) });
     expect(inWords(decision)).toBe(expected);
+  });
+
+  it('waits while libvirt winds up a post-copy on the source', () => {
+    const source = see('postcopy-paused', true);
+    expect(decideRecovery({ ticket: 'COMMITTED', source, destination: see('running') }).kind).toBe('wait');
   });
 
   it('waits while libvirt is still at work on the source', () => {
