@@ -74,6 +74,8 @@ export const handler = lambda(async (event: unknown) => {
   }
   await learnLink(final);
   await tellTheWorld(final);
+  // Like the event at least once: an alarm hangs on it, so it must not be lost with the answer to the write above.
+  count('MigrationEnded', { status: final.status });
   return settlement(final);
 });
 
@@ -185,7 +187,6 @@ async function writeOutcome(input: Input, record: MigrationItem): Promise<Migrat
     ...(flags.length > 0 && { flagged: flags.map(({ hostId }) => hostId) }),
     ...said,
   });
-  count('MigrationEnded', { status });
   if (status === 'SUCCEEDED') observeMiss(final);
   if (flags.length > 0) count('HostFlagged', { why: 'silent' });
   return final;
