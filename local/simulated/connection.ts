@@ -416,6 +416,8 @@ class SimulatedDomain implements Domain {
       const { fleet } = this.#connection;
       if (resume === true) {
         const half = fleet.at(/^tcp:(.*):\d+$/.exec(uri)?.[1] ?? '')?.copies.get(this.name);
+        // Its QEMU may have died since Begin.
+        if (copy.state !== 'postcopy-failed') throw refusal('domain is not running');
         if (copy.postCopy?.broken !== true || half?.postCopy !== copy.postCopy || half.state !== 'postcopy-failed') {
           throw refusal('unable to connect to the destination');
         }
