@@ -28,6 +28,7 @@ export const NEEDS: readonly Need[] = [
   },
   { packageName: 'libvirt-clients', what: 'virsh', shown: { program: 'virsh' } },
   { packageName: 'iproute2', what: 'ip and tc: bridges, cables, slow links', shown: { program: 'tc' } },
+  { packageName: 'iptables', what: 'ebtables: a bridge that hears nothing', shown: { program: 'ebtables' } },
   { packageName: 'iputils-ping', what: 'ping, which measures blackouts', shown: { program: 'ping' } },
   { packageName: 'gcc', what: "the compiler of the guest's program", shown: { program: 'gcc' } },
   { packageName: 'libc6-dev', what: 'the C library to link it with', shown: { file: '/usr/include/stdio.h' } },
