@@ -153,7 +153,6 @@ async function set(
   { evenEnded = false }: { evenEnded?: boolean } = {},
 ): Promise<void> {
   const paths = Object.keys(values);
-  if (paths.length === 0) return;
   const names = new Set(paths.flatMap((path) => path.split('.')));
   const nameOf = (path: string) =>
     path

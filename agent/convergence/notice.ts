@@ -1,3 +1,4 @@
+import { MIB } from '../../contract/units.ts';
 import type { Pass } from './passes.ts';
 
 /** Something the guest or QEMU did on the way, worth an event of its own. */
@@ -9,7 +10,7 @@ export interface Notice {
 /** A dirty rate this many times as high or low as the last one told of is another one. */
 const CHANGED = 1.5;
 /** Below this, nothing depends on it: 10 % of a link of 1 Gbit/s. */
-const QUIET_BYTES_PER_SECOND = 12 * 1_048_576;
+const QUIET_BYTES_PER_SECOND = 12 * MIB;
 
 /** What to tell of the newest of the passes since the release; nothing twice, so it is to be asked once a pass. */
 export function noticesOf(passes: readonly Pass[]): Notice[] {

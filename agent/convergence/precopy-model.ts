@@ -1,3 +1,4 @@
+import { MIB } from '../../contract/units.ts';
 import { firstLimitMs, mostLimitMs, nextLimitMs, STALLED_PASSES, STALLED_SHRINK } from './limit.ts';
 import { MAX_THROTTLE, PERIOD_SECONDS, sleepMs, TOO_DIRTY, TOO_DIRTY_PASSES, writesLeft } from './throttle.ts';
 
@@ -35,7 +36,7 @@ export interface Course {
 }
 
 /** At which QEMU finds that pages are zero, with no need to send them. */
-const ZERO_PAGES_PER_SECOND = 4 * 1024 * 1_048_576;
+const ZERO_PAGES_PER_SECOND = 4 * 1024 * MIB;
 /** A hold until somebody says the word. The guest writes meanwhile; with this time it has usually written all it ever writes. */
 const HELD_MS = 60_000;
 /** Beyond, no copy of a machine this is for gets any smaller. */

@@ -1,6 +1,7 @@
 import type { FailureCode } from '../../contract/errors.ts';
 import type { Plan } from '../../contract/forecast.ts';
 import type { Policy } from '../../contract/policy.ts';
+import { MIB } from '../../contract/units.ts';
 import type { JobStats } from '../hypervisor.ts';
 import { FELT_THROTTLE, mostLimitMs, nextLimitMs, STALLED_PASSES, STALLED_SHRINK } from './limit.ts';
 import { bandwidthOf, type Pass } from './passes.ts';
@@ -42,7 +43,7 @@ export interface Why {
 
 const WAIT: Move = { kind: 'wait' };
 /** The last of a pass, on any link worth migrating over a matter of milliseconds: post-copy need not wait for it. */
-const PASS_IS_OVER_BYTES = 1_048_576;
+const PASS_IS_OVER_BYTES = MIB;
 /** Nothing is lost by waiting before giving up, and what makes the guest dirty more may pass: as long as KubeVirt's detector waits. */
 const GIVE_UP_MS = 40_000;
 /** More than a pass needs, since the next one may be a little larger. */

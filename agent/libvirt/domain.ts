@@ -1,4 +1,5 @@
 import type { CopyState } from '../../contract/facts.ts';
+import { MIB } from '../../contract/units.ts';
 import {
   type DiskSize,
   type Domain,
@@ -133,7 +134,7 @@ export class LibvirtDomain implements Domain {
   async dirtyBytesPerSecond(): Promise<number | undefined> {
     const values = await this.#stats(STATS.dirtyRate);
     if (numberIn(values, 'dirtyrate.calc_status') !== DIRTY_RATE_MEASURED) return undefined;
-    return (numberIn(values, 'dirtyrate.megabytes_per_second') ?? 0) * 1_048_576;
+    return (numberIn(values, 'dirtyrate.megabytes_per_second') ?? 0) * MIB;
   }
 
   diskErrors(): Promise<string[]> {

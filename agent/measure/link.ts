@@ -1,4 +1,5 @@
 import type { KnownLink, Measurements } from '../../contract/forecast.ts';
+import { mib } from '../../contract/units.ts';
 import { fail, pass, type Verdict } from '../checks/check.ts';
 import { LINK_TEST_PORT, type LinkResult } from './link-test.ts';
 
@@ -25,5 +26,5 @@ export function checkLink(link: Link | { why: string }): Verdict {
   }
   const { linkBytesPerSecond, linkSource, linkAgeSeconds } = link;
   const how = linkSource === 'measured' ? 'measured now' : `as it was ${Math.round(linkAgeSeconds / 60)} min ago`;
-  return pass(`${Math.round(linkBytesPerSecond / 1_048_576)} MiB/s, ${how}`);
+  return pass(`${mib(linkBytesPerSecond)}/s, ${how}`);
 }

@@ -1,12 +1,11 @@
 import type { Measurements } from '../../contract/forecast.ts';
+import { MIB, mib } from '../../contract/units.ts';
 import { pass, type Verdict } from '../checks/check.ts';
 import type { AgentDeps } from '../deps.ts';
 import type { DomainDescription } from '../domain-xml.ts';
 import type { Domain } from '../hypervisor.ts';
 import type { Link } from './link.ts';
 import { measureWriting } from './writing.ts';
-
-const MIB = 1_048_576;
 
 export type GuestMeasurements = Omit<Measurements, keyof Link | 'roundTripMs' | 'takesSwitchRate'>;
 
@@ -26,7 +25,6 @@ export async function measureGuest(
 }
 
 export function checkWriting({ dirtyBytesPerSecond, workingSetBytes, cpuUse }: GuestMeasurements): Verdict {
-  const mib = (bytes: number) => `${Math.round(bytes / MIB)} MiB`;
   return pass(
     `writes ${mib(dirtyBytesPerSecond)}/s over ${mib(workingSetBytes)}, uses ${Math.round(cpuUse * 100)} % of its CPU`,
   );

@@ -1,3 +1,4 @@
+import { MIB } from '../../contract/units.ts';
 import type { JobStats } from '../hypervisor.ts';
 
 /**
@@ -7,8 +8,6 @@ import type { JobStats } from '../hypervisor.ts';
  *
  * It is a car's braking distance: what passes before the brake bites (speed times reaction time), plus the room wanted.
  */
-
-const MIB = 1_048_576;
 
 /** QEMU takes no lower speed. */
 export const BRAKE_SPEED_MIBPS = 1;

@@ -11,7 +11,6 @@ import type { Mover, MoverStatus } from './mover.ts';
  */
 const Request = z.discriminatedUnion('command', [
   z.strictObject({ command: z.literal('cutover'), requestId: z.string(), budgetMs: z.int().min(1) }),
-  z.strictObject({ command: z.literal('cancel') }),
   z.strictObject({ command: z.literal('status') }),
 ]);
 export type ControlRequest = z.infer<typeof Request>;
@@ -22,10 +21,7 @@ const ANSWER_TIMEOUT_MS = 5_000;
 /** No socket, nobody behind it, or a mover that died while it was asked. */
 const GONE = ['ENOENT', 'ECONNREFUSED', 'ECONNRESET', 'EPIPE'];
 
-export async function listenForControl(
-  path: string,
-  mover: Pick<Mover, 'cutover' | 'cancel' | 'status'>,
-): Promise<Server> {
+export async function listenForControl(path: string, mover: Pick<Mover, 'cutover' | 'status'>): Promise<Server> {
   await mkdir(dirname(path), { recursive: true, mode: 0o700 });
   // A socket that a killed mover left behind.
   await rm(path, { force: true });
@@ -38,12 +34,12 @@ export async function listenForControl(
   return server;
 }
 
-function serve(socket: Socket, mover: Pick<Mover, 'cutover' | 'cancel' | 'status'>): void {
+function serve(socket: Socket, mover: Pick<Mover, 'cutover' | 'status'>): void {
   socket.on('error', () => {});
   linesOf(socket).on('line', (line) => socket.write(`${JSON.stringify(answer(line, mover))}\n`));
 }
 
-function answer(line: string, mover: Pick<Mover, 'cutover' | 'cancel' | 'status'>): ControlAnswer {
+function answer(line: string, mover: Pick<Mover, 'cutover' | 'status'>): ControlAnswer {
   let request: ControlRequest;
   try {
     request = Request.parse(JSON.parse(line));
@@ -51,9 +47,6 @@ function answer(line: string, mover: Pick<Mover, 'cutover' | 'cancel' | 'status'
     return { ok: false, error: `not a request: ${line.slice(0, 200)}` };
   }
   if (request.command === 'cutover') mover.cutover(request);
-  if (request.command === 'cancel' && !mover.cancel()) {
-    return { ok: false, error: 'the handover is committed, or over; it can no longer be cancelled' };
-  }
   return { ok: true, ...mover.status() };
 }
 

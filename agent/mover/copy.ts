@@ -68,8 +68,9 @@ const ABORT_RETRY_MS = 500;
  * Drives one copy while libvirt's Perform is under way: brakes it before it converges, holds it, lets it go at the cutover, and
  * then steers it (agent/convergence/steer.ts) until the guest switches.
  *
- * Where the release comes before the brake, there is no hold. Held is always the first pass, before anything slows the guest: QEMU's auto-converge takes no pass for too dirty before the first
- * has ended, so a hold costs the guest nothing. All settings are made during the job, since libvirt forgets those made before.
+ * Where the release comes before the brake, there is no hold. Held is always the first pass, before anything slows the guest:
+ * QEMU's auto-converge takes no pass for too dirty before the first has ended, so a hold costs the guest nothing. All settings are
+ * made during the job, since libvirt forgets those made before.
  *
  * Perform's end is not awaited here, and nothing here is awaited by the handover: when Perform returns, `stop()` ends the
  * driving at whatever it was waiting for.

@@ -3,6 +3,7 @@ import { HandoffError } from '../../contract/errors.ts';
 import type { Progress } from '../../contract/facts.ts';
 import type { GuestAddress } from '../../contract/forecast.ts';
 import type { OrderOf } from '../../contract/orders.ts';
+import { MIB } from '../../contract/units.ts';
 import type { AgentDeps, CutoverRequest } from '../deps.ts';
 import { failureOf } from '../failure.ts';
 import { type Domain, HypervisorError, type JobStats, type MigrationTarget } from '../hypervisor.ts';
@@ -39,7 +40,7 @@ const REST_EVERY_MS = 1_000;
  * A copy with no more left than this may be over in a moment, a very idle guest's without being asked: from here on the guest is
  * looked at. Bytes, and seconds at the copy's speed.
  */
-const NEAR_END = { bytes: 512 * 1_048_576, seconds: 2 };
+const NEAR_END = { bytes: 512 * MIB, seconds: 2 };
 /** The cutover's order usually follows the hold within a second or two; a long hold is not looked at. */
 const LOOK_AT_HOLD_MS = 10_000;
 
@@ -75,7 +76,7 @@ export class Mover {
     return { migrationId: this.#order.migrationId, moverId: this.id, phase: this.#phase };
   }
 
-  /** Accepts the cutover. It is carried out as soon as the copy is held; if all is over by now, it is told how it ended. */
+  /** Accepts the cutover. It is carried out as soon as the copy is held, or before it comes to that; if all is over by now, it is told how it ended. */
   cutover({ requestId, budgetMs }: CutoverRequest): void {
     this.#reports.cutover(requestId);
     this.#cutoverCame.resolve();
@@ -86,7 +87,7 @@ export class Mover {
     this.#reports.progress(this.#phase, this.#copy?.job);
   }
 
-  /** True when the handover can still be called off, and then it is. */
+  /** On SIGTERM, where a revoked ticket is not waited for. True when the handover can still be called off, and then it is. */
   cancel(): boolean {
     if (this.#reports.ended || this.#handover?.deciding === true) return false;
     this.#cancelled ??= new HandoffError('Cancelled', 'cancelled on request');

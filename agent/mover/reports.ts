@@ -28,8 +28,9 @@ export type End =
 const PATIENCE_MS = 30 * 60_000;
 
 /**
- * Whom the mover tells what: the pre-copy request hears of everything until the copy is held, or about to be (or of an early end), the cutover
- * request of everything after it. Between the two nobody listens, so an end that comes then is kept for the cutover order.
+ * Whom the mover tells what: the pre-copy request hears of everything until the copy is held, or about to be (or of an early
+ * end), the cutover request of everything after it. Between the two nobody listens, so an end that comes then is kept for the
+ * cutover order.
  */
 export class MoverReports {
   readonly #mailbox: Mailbox;
@@ -96,8 +97,10 @@ export class MoverReports {
 
   /** Told with the cutover's outcome where the pre-copy request had its answer before. */
   hold(hold: Hold & { guest?: GuestAddress }): void {
-    this.#hold = hold;
-    if (this.#announced) return;
+    if (this.#announced) {
+      this.#hold = hold;
+      return;
+    }
     this.#announced = true;
     this.#write(this.#precopy, { result: { stage: 'precopy', switched: 'held', ...hold } });
   }

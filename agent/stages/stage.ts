@@ -1,10 +1,6 @@
 import { HandoffError } from '../../contract/errors.ts';
-import type { Order } from '../../contract/orders.ts';
 import type { AgentDeps } from '../deps.ts';
 import type { Domain, MigrationTarget } from '../hypervisor.ts';
-
-/** The orders that are about one VM and its two hosts. */
-export type VmOrder = Exclude<Order, { stage: 'inspect' }>;
 
 /** Opens a connection for the time of `use`. Throws HypervisorUnreachable when that libvirt does not answer. */
 export async function withHypervisor<T>(

@@ -1,4 +1,6 @@
+import { dirname } from 'node:path/posix';
 import type { CopiedDisk } from '../../contract/storage.ts';
+import { mib } from '../../contract/units.ts';
 import { fail, type NamedCheck, pass, type Verdict } from '../checks/check.ts';
 import { isNetworkFileSystem } from '../checks/disks.ts';
 import type { AgentDeps } from '../deps.ts';
@@ -14,8 +16,6 @@ export interface LocalDisk {
   copied: CopiedDisk | { refused: Verdict };
 }
 
-const directoryOf = (path: string): string => path.slice(0, path.lastIndexOf('/')) || '/';
-
 /**
  * The disks that the policy has copied along, of those given: in files on a file system of this host alone, or, on the destination,
  * where there is not even a directory yet. `domain` is the guest on the source, which knows how large they are.
@@ -30,7 +30,7 @@ export async function localDisks(
     const [source] = disk.sources;
     if (source?.kind !== 'file') continue;
     // What can't be looked at is not copied, and fails the check that it is shared.
-    const type = await facts.fileSystemType(directoryOf(source.path)).catch(() => 'nfs');
+    const type = await facts.fileSystemType(dirname(source.path)).catch(() => 'nfs');
     if (type === undefined || !isNetworkFileSystem(type)) local.push(disk);
   }
   if (local.length === 0) return [];
@@ -91,7 +91,7 @@ export function destinationDiskChecks(
       `disk:${disk.target}`,
       async () => {
         if ('refused' in copied) return copied.refused;
-        const directory = directoryOf(copied.path);
+        const directory = dirname(copied.path);
         if ((await facts.fileSystemType(directory)) === undefined) {
           return fail(`there is no ${directory} here for the copy of the disk`, 'make the directory on this host');
         }
@@ -111,7 +111,7 @@ export function destinationDiskChecks(
       return fail(`no images can be made here: ${messageOf(error)}`, 'install qemu-img (package qemu-utils)');
     }
     const there = await Promise.allSettled(
-      copies.map(async (disk) => ({ disk, room: await images.room(directoryOf(disk.path)) })),
+      copies.map(async (disk) => ({ disk, room: await images.room(dirname(disk.path)) })),
     );
     // A directory that is not there has failed the disk's own check.
     return checkRoom(there.flatMap((each) => (each.status === 'fulfilled' ? [each.value] : [])));
@@ -120,5 +120,4 @@ export function destinationDiskChecks(
 }
 
 const words = ({ path, format, capacityBytes, allocatedBytes }: CopiedDisk): string =>
-  `${path} (${format}, ${mib(capacityBytes)}, of which ${mib(allocatedBytes)} in use)`;
-const mib = (bytes: number): string => `${Math.ceil(bytes / 1_048_576)} MiB`;
+  `${path} (${format}, ${mib(capacityBytes, Math.ceil)}, of which ${mib(allocatedBytes, Math.ceil)} in use)`;

@@ -1,8 +1,7 @@
 import type { Forecast, Measurements } from '../../contract/forecast.ts';
 import type { Policy } from '../../contract/policy.ts';
+import { MIB } from '../../contract/units.ts';
 import { neededBytes } from './room.ts';
-
-const MIB = 1_048_576;
 
 /** Until libvirt sees that the copies of all disks are there, and begins with the memory: seen on the lab's hosts. */
 const OVERHEAD_MS = 150;

@@ -1,3 +1,4 @@
+import { dirname, join } from 'node:path/posix';
 import { HandoffError } from '../../contract/errors.ts';
 import type { CopiedDisk } from '../../contract/storage.ts';
 import { messageOf } from '../stages/stage.ts';
@@ -30,7 +31,7 @@ export interface ImageFiles {
 type Disk = Pick<CopiedDisk, 'target' | 'path'>;
 
 export function markOf(migrationId: string, { target, path }: Disk): string {
-  return `${path.slice(0, path.lastIndexOf('/'))}/.handoff-${migrationId}.${target}`;
+  return join(dirname(path), `.handoff-${migrationId}.${target}`);
 }
 
 /** May be begun again wherever it was left. When one can't be made, none is left. */

@@ -1,7 +1,6 @@
 import type { CopiedDisk } from '../../contract/storage.ts';
+import { mib } from '../../contract/units.ts';
 import { fail, pass, type Verdict } from '../checks/check.ts';
-
-const MIB = 1_048_576;
 
 /**
  * What an image will take on the destination. The holes of a raw image are written there as zeros (seen with QEMU 10.0.2); those of
@@ -22,11 +21,12 @@ export function checkRoom(
   }));
   const short = byFileSystem.find(({ needed, available }) => needed > available);
   const found = byFileSystem
-    .map(({ targets, needed, available }) => `${targets}: ${mib(needed)} needed, ${mib(available)} free`)
+    .map(
+      ({ targets, needed, available }) =>
+        `${targets}: ${mib(needed, Math.ceil)} needed, ${mib(available, Math.floor)} free`,
+    )
     .join('; ');
   return short === undefined
     ? pass(found)
-    : fail(found, `free ${mib(short.needed - short.available)} there, or choose another destination`);
+    : fail(found, `free ${mib(short.needed - short.available, Math.ceil)} there, or choose another destination`);
 }
-
-const mib = (bytes: number): string => `${Math.ceil(bytes / MIB)} MiB`;

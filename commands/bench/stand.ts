@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import { MIB } from '../../contract/units.ts';
 import { startEvents } from '../../test/lab/clients/domain-events.ts';
 import { startPing } from '../../test/lab/clients/ping-probe.ts';
 import { startRequests } from '../../test/lab/clients/requests.ts';
@@ -174,7 +175,7 @@ export class BenchStand {
   async requireWholeSetIntact(): Promise<void> {
     const { workingSetMiB } = this.#required().options;
     const before = await this.requireIntact();
-    const set = workingSetMiB * 1024 * 1024;
+    const set = workingSetMiB * MIB;
     while ((await this.requireIntact()).checkedBytes - before.checkedBytes < set) await sleep(500);
   }
 

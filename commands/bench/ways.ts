@@ -8,7 +8,7 @@ import { virshMove } from './virsh-move.ts';
 /** Nobody is waited for longer. */
 export const LIMIT_SECONDS = 120;
 
-export const OUTCOMES = ['moved', 'not in time', 'gave up', 'refused'] as const;
+const OUTCOMES = ['moved', 'not in time', 'gave up', 'refused'] as const;
 /** `not in time`: aborted when the time was over; `gave up`: by itself, before; `refused`: before the first byte. */
 export type Outcome = (typeof OUTCOMES)[number];
 
@@ -37,7 +37,7 @@ export interface Way {
 
 export const HANDOFF = 'handoff';
 export const HANDOFF_POSTCOPY = 'handoff-postcopy';
-export const HANDOFF_EXCEED = 'handoff-exceed';
+const HANDOFF_EXCEED = 'handoff-exceed';
 
 /** In the order they are tried in at each rate. */
 export function allWays(memoryGiB: number): Way[] {

@@ -7,6 +7,7 @@ import type {
   Versions,
 } from '../../agent/hypervisor.ts';
 import type { DomainSummary } from '../../contract/facts.ts';
+import { MIB } from '../../contract/units.ts';
 import { CopyJob, CPU_USE } from './copy-job.ts';
 import type { SimulatedFleet } from './fleet.ts';
 import { guestXml, macOf } from './guest-xml.ts';
@@ -15,7 +16,6 @@ import { PostCopy } from './post-copy.ts';
 import type { SimulatedProcess } from './process.ts';
 
 const MIGRATION_PORT = 49_152;
-const MIB = 1_048_576;
 const NO_COOKIE = Buffer.alloc(0);
 /** One call to a daemon on the same network. */
 const CALL_MS = 1;

@@ -2,8 +2,8 @@ import { MAX_THROTTLE, TOO_DIRTY, TOO_DIRTY_PASSES, writesLeft } from '../../age
 import type { JobStats, MigrationOptions } from '../../agent/hypervisor.ts';
 import { Pace } from '../../agent/mover/pace.ts';
 import type { Clock } from '../../contract/clock.ts';
+import { MIB } from '../../contract/units.ts';
 
-const MIB = 1_048_576;
 /** What QEMU needs to stop, hand over and start, however little is left to copy. */
 const SWITCH_MS = 20;
 /** libvirt's own downtime limit, before anybody sets another. */

@@ -1,9 +1,9 @@
 import type { HostFacts } from '../../agent/host/facts.ts';
+import { MIB } from '../../contract/units.ts';
 import type { SimulatedFleet } from './fleet.ts';
 import { simulatedProbe } from './probe.ts';
 
 const ROUND_TRIP_MS = 0.2;
-const MIB = 1_048_576;
 
 /** SIMULATED: what a host of the fleet finds out about itself. All hosts have br0 and one shared file system. */
 export function simulatedFacts(fleet: SimulatedFleet, hostId: string): HostFacts {

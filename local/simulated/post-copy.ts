@@ -1,9 +1,9 @@
 import { Pace } from '../../agent/mover/pace.ts';
 import type { Clock } from '../../contract/clock.ts';
+import { MIB } from '../../contract/units.ts';
 import { type Copy, refusal, type SimulatedHost } from './host.ts';
 import type { SimulatedNetwork } from './network.ts';
 
-const MIB = 1_048_576;
 /** Starting the guest's CPUs on the destination. */
 const FINISH_MS = 20;
 /** A stream that nothing passes through is given up. */

@@ -276,11 +276,8 @@ export class Ledger {
     const item = await this.#read(table, key);
     if (item === undefined) return;
     const text = (name: string) => item[name]?.S as string | undefined;
-    const [runsOn, endedAt, why] = [
-      text('runsOn'),
-      text('endedAt'),
-      /"message":\{"S":"([^"]*)/.exec(JSON.stringify(item.failure ?? ''))?.[1],
-    ];
+    const [runsOn, endedAt] = [text('runsOn'), text('endedAt')];
+    const why = (item.failure?.M as unknown as Attributes | undefined)?.message?.S as string | undefined;
     const seen: RecordSeen = {
       migrationId: text('migrationId')!,
       vm: text('vm')!,

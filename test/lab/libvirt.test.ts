@@ -1,7 +1,9 @@
 /** The wire client against real libvirt daemons and a real guest, with virsh as the second opinion. */
+
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { Domain, HypervisorError, JobStats, MigrationTarget } from '../../agent/hypervisor.ts';
 import { connectLibvirt, type LibvirtOptions } from '../../agent/libvirt/connect.ts';
+import { MIB } from '../../contract/units.ts';
 import { destroyGuest, type GuestStatus, guestStatus, startGuest } from './guest/guests.ts';
 import { run } from './hosts/command.ts';
 import { signalLibvirtd } from './hosts/libvirtd.ts';
@@ -10,7 +12,6 @@ import { until } from './hosts/until.ts';
 import { type Relay, relayTo } from './libvirt-relay.ts';
 import { describeWithLab } from './support/lab.ts';
 
-const MIB = 1024 * 1024;
 const guest = { name: 'lv-a', address: '10.79.0.101', memoryMiB: 256, workingSetMiB: 64, dirtyMiBps: 20 };
 const vm = { name: guest.name, persistent: true };
 

@@ -3,12 +3,14 @@
  *
  * With HANDOFF_RECORD set, all cases run and what libvirt said on the way is written to test/fixtures/copies, for the replay test.
  */
+
 import { mkdir, writeFile } from 'node:fs/promises';
 import { afterEach, beforeAll, beforeEach, expect, it } from 'vitest';
 import { forecast } from '../../agent/convergence/forecast.ts';
 import { connectLibvirt } from '../../agent/libvirt/connect.ts';
 import type { Plan } from '../../contract/forecast.ts';
 import { Policy } from '../../contract/policy.ts';
+import { MIB } from '../../contract/units.ts';
 import { recordingOf } from '../unit/agent/convergence/recording.ts';
 import { destroyGuest, type GuestStatus, guestStatus, setDirtyRate, startGuest } from './guest/guests.ts';
 import { MigrationLink } from './hosts/migration-link.ts';
@@ -17,7 +19,6 @@ import { until } from './hosts/until.ts';
 import { type CopyOutcome, copyAlone } from './support/copies.ts';
 import { describeWithLab } from './support/lab.ts';
 
-const MIB = 1_048_576;
 const LINK_MIBPS = 60;
 const guest = { name: 'steered', address: '10.88.0.101', memoryMiB: 512, workingSetMiB: 200, dirtyMiBps: 0 };
 /** What the guest can dirty with all of its CPU (guest.c). */

@@ -7,6 +7,7 @@ import type { Procedure } from '../../agent/libvirt/protocol.ts';
 import { follow, getMigration } from '../../commands/support/watch.ts';
 import type { MigrationView } from '../../contract/api.ts';
 import type { Progress } from '../../contract/facts.ts';
+import { MIB } from '../../contract/units.ts';
 import { guestStatus, startGuest } from './guest/guests.ts';
 import type { Lab } from './hosts/lab.ts';
 import { exec, execText } from './hosts/node.ts';
@@ -17,7 +18,6 @@ import { ended, migrate, request, stateOn } from './support/moves.ts';
 import { describeWithWorld } from './support/world.ts';
 import type { World } from './world.ts';
 
-const MIB = 1_048_576;
 const PAGE = 4_096;
 const DISK_MIB = 200;
 const HELD_MS = 3_000;

@@ -8,8 +8,7 @@ import {
   nextLookMs,
   shrinkRate,
 } from '../../../agent/mover/brake.ts';
-
-const MIB = 1_048_576;
+import { MIB } from '../../../contract/units.ts';
 
 function job(given: Partial<Record<'total' | 'remaining' | 'rate' | 'elapsedMs' | 'iteration', number>>): JobStats {
   const { total = 4_096, remaining = total, rate = 1_000, elapsedMs = 1_000, iteration = 1 } = given;

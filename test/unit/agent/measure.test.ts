@@ -7,10 +7,10 @@ import { receiveLinkTest, sendLinkTest } from '../../../agent/measure/link-test.
 import { measureGuest } from '../../../agent/measure/measure.ts';
 import { residentOf } from '../../../agent/measure/memory.ts';
 import { measureWriting, writingOf } from '../../../agent/measure/writing.ts';
+import { MIB } from '../../../contract/units.ts';
 import { refusal } from '../../../local/simulated/host.ts';
 import { VM, World } from './world.ts';
 
-const MIB = 1_048_576;
 const mib = (bytes: number) => Math.round(bytes / MIB);
 
 describe('rate and working set, in MiB', () => {

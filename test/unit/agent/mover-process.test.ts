@@ -19,7 +19,6 @@ describe('the control socket', () => {
   const mover = {
     status: () => status,
     cutover: (request: unknown) => void heard.push(request),
-    cancel: () => false,
   };
   const path = () => join(directory, 'deeper/web01.sock');
 
@@ -29,10 +28,6 @@ describe('the control socket', () => {
       expect(await askMover(path(), { command: 'status' })).toEqual({ ok: true, ...status });
       expect(await askMover(path(), { command: 'cutover', requestId: 'r', budgetMs: 300 })).toMatchObject({ ok: true });
       expect(heard).toEqual([{ command: 'cutover', requestId: 'r', budgetMs: 300 }]);
-      expect(await askMover(path(), { command: 'cancel' })).toMatchObject({
-        ok: false,
-        error: expect.stringContaining('no longer'),
-      });
       expect(await askMover(path(), { command: 'dance' } as never)).toMatchObject({
         ok: false,
         error: expect.stringContaining('dance'),

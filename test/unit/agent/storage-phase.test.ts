@@ -2,9 +2,9 @@ import { expect, it } from 'vitest';
 import type { Domain, JobStats } from '../../../agent/hypervisor.ts';
 import { Copy } from '../../../agent/mover/copy.ts';
 import { Policy } from '../../../contract/policy.ts';
+import { MIB } from '../../../contract/units.ts';
 import { VirtualClock } from '../../../local/virtual-clock.ts';
 
-const MIB = 1_048_576;
 const stats = (change: Partial<JobStats>): JobStats => ({
   operation: 'migration-out',
   elapsedMs: 0,

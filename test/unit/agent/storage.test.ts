@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { forecast, judgePolicy } from '../../../agent/convergence/forecast.ts';
+import { forecast } from '../../../agent/convergence/forecast.ts';
+import { judgePolicy } from '../../../agent/convergence/judge.ts';
 import type { Disk } from '../../../agent/domain-xml.ts';
 import { copiedDisk } from '../../../agent/storage/copyable.ts';
 import { forecastStorage } from '../../../agent/storage/forecast.ts';
@@ -7,8 +8,8 @@ import { checkRoom } from '../../../agent/storage/room.ts';
 import type { Measurements } from '../../../contract/forecast.ts';
 import { Policy } from '../../../contract/policy.ts';
 import type { CopiedDisk } from '../../../contract/storage.ts';
+import { MIB } from '../../../contract/units.ts';
 
-const MIB = 1_048_576;
 const GIB = 1024 * MIB;
 
 const onDisk: Disk = {

@@ -10,8 +10,7 @@ import {
 import type { MigrationView } from '../../../contract/api.ts';
 import type { Progress } from '../../../contract/facts.ts';
 import { Policy } from '../../../contract/policy.ts';
-
-const MIB = 1024 ** 2;
+import { MIB } from '../../../contract/units.ts';
 
 it.each([
   [0, '0 ms'],

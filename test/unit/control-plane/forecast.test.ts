@@ -3,10 +3,10 @@ import { describe, expect, it } from 'vitest';
 import type { Calibration } from '../../../contract/api.ts';
 import { reportKey } from '../../../contract/mailbox.ts';
 import { requestIdOf } from '../../../contract/names.ts';
+import { MIB } from '../../../contract/units.ts';
 import { CONTRACT_VERSION } from '../../../contract/version.ts';
 import { type ControlPlane, eachWithControlPlane } from './fleet.ts';
 
-const MIB = 1_048_576;
 /** Writes faster than the link carries, over more memory than a blackout's worth. */
 const BUSY = { name: 'busy', dirtyMiBps: 2_000, workingSetMiB: 2_048 };
 const NO_WAY = { policy: { autoConverge: false } };

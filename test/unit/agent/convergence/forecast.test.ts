@@ -1,9 +1,10 @@
 import { describe, expect, it } from 'vitest';
-import { forecast, judgePolicy } from '../../../../agent/convergence/forecast.ts';
+import { forecast } from '../../../../agent/convergence/forecast.ts';
+import { judgePolicy } from '../../../../agent/convergence/judge.ts';
 import type { Measurements } from '../../../../contract/forecast.ts';
 import { Policy } from '../../../../contract/policy.ts';
+import { MIB } from '../../../../contract/units.ts';
 
-const MIB = 1_048_576;
 const LINK = 60;
 
 /** The lab's guest: 280 MiB of memory in use, 200 MiB of it dirtied over and over, at `ratio` times the link's rate. */

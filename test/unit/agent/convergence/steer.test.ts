@@ -5,8 +5,8 @@ import { type Situation, steer } from '../../../../agent/convergence/steer.ts';
 import type { JobStats } from '../../../../agent/hypervisor.ts';
 import type { Plan } from '../../../../contract/forecast.ts';
 import { Policy } from '../../../../contract/policy.ts';
+import { MIB } from '../../../../contract/units.ts';
 
-const MIB = 1_048_576;
 const LINK = 100;
 const PLAIN: Plan = { method: 'plain', postCopyAllowed: false, connections: 1 };
 const THROTTLED: Plan = { ...PLAIN, method: 'auto-converge', throttle: { initialPercent: 97, incrementPercent: 1 } };

@@ -1,7 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { firstThrottle, sleepMs, writesLeft } from '../../../../agent/convergence/throttle.ts';
-
-const MIB = 1_048_576;
+import { MIB } from '../../../../contract/units.ts';
 
 it.each([
   [0, 0.5, 1],
