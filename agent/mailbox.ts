@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { ConditionalCheckFailedException } from '@aws-sdk/client-dynamodb';
 import { type DynamoDBDocumentClient, GetCommand, UpdateCommand } from '@aws-sdk/lib-dynamodb';
-import type { Clock } from '../contract/clock.ts';
+import { type Clock, within } from '../contract/clock.ts';
 import { orderKey, reportKey, type TicketState, ticketKey } from '../contract/mailbox.ts';
 import type { Report } from '../contract/reports.ts';
 
@@ -118,7 +118,7 @@ export function dynamoMailbox({ client, commitClient, table, mailbox, clock }: M
       while (clock.now() < deadline) {
         const attemptMs = Math.min(COMMIT_ATTEMPT_MS, deadline - clock.now());
         try {
-          await within(clock, attemptMs, (abortSignal) => commitClient.send(write, { abortSignal }));
+          await attempt(clock, attemptMs, (abortSignal) => commitClient.send(write, { abortSignal }));
           return 'committed';
         } catch (error) {
           if (error instanceof ConditionalCheckFailedException) return isOurs(error, moverId) ? 'committed' : 'revoked';
@@ -145,17 +145,10 @@ async function unlessConditionFails<T>(write: Promise<T>): Promise<T | undefined
 }
 
 /** Runs `action` for at most `ms`; the promise is settled by then even if the action ignores its signal. */
-async function within<T>(clock: Clock, ms: number, action: (signal: AbortSignal) => Promise<T>): Promise<T> {
-  const attempt = new AbortController();
-  const done = new AbortController();
-  const timeout = clock.sleep(ms, done.signal).then(() => {
-    attempt.abort();
+function attempt<T>(clock: Clock, ms: number, action: (signal: AbortSignal) => Promise<T>): Promise<T> {
+  const given = new AbortController();
+  return within(clock, ms, action(given.signal), () => {
+    given.abort();
     throw new Error(`no answer within ${ms} ms`);
   });
-  timeout.catch(() => {});
-  try {
-    return await Promise.race([action(attempt.signal), timeout]);
-  } finally {
-    done.abort();
-  }
 }

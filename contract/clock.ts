@@ -4,6 +4,8 @@ export interface Clock {
   now(): number;
   /** Resolves after `ms` milliseconds, or at once when `signal` aborts (it never rejects: who waits looks at its signal). */
   sleep(ms: number, signal?: AbortSignal): Promise<void>;
+  /** Calls `fire` after `ms` milliseconds, unless what it returns is called before: for what is usually over by then. */
+  timer(ms: number, fire: () => void): () => void;
 }
 
 export const systemClock: Clock = {
@@ -19,4 +21,22 @@ export const systemClock: Clock = {
       const timer = setTimeout(finish, ms);
       signal?.addEventListener('abort', finish, { once: true });
     }),
+  timer: (ms, fire) => {
+    const timer = setTimeout(fire, ms);
+    return () => clearTimeout(timer);
+  },
 };
+
+/** As `promise`, if it is settled within `ms`; otherwise `late` is called, and what it returns or throws is the outcome. */
+export async function within<T, L>(clock: Clock, ms: number, promise: Promise<T>, late: () => L): Promise<T | L> {
+  const { promise: time, resolve: timeIsUp } = Promise.withResolvers<typeof TIME_IS_UP>();
+  const cancel = clock.timer(ms, () => timeIsUp(TIME_IS_UP));
+  try {
+    const first = await Promise.race([promise, time]);
+    return first === TIME_IS_UP ? late() : first;
+  } finally {
+    cancel();
+  }
+}
+
+const TIME_IS_UP = Symbol('time is up');

@@ -2,7 +2,7 @@ import type { Clock } from '../contract/clock.ts';
 import { type ClientConfiguration, type Credentials, clientConfiguration } from './client-configuration.ts';
 import { deploy } from './deploy/deploy.ts';
 import { declaredApi } from './deploy/http-api.ts';
-import { createDynamoDb } from './dynamodb/service.ts';
+import { type ChangeListener, createDynamoDb } from './dynamodb/service.ts';
 import { answerDirectly } from './endpoint/direct.ts';
 import { inProcessTransport } from './endpoint/in-process.ts';
 import { listen } from './endpoint/listen.ts';
@@ -41,6 +41,8 @@ export interface EmbeddedAwsOptions {
   direct?: boolean;
   /** Told of what AWS would lose silently or show in metrics only, such as an event nobody could deliver. */
   report?: (message: string) => void;
+  /** Looks on while the tables change; it must not change what it is given. */
+  onItemChange?: ChangeListener;
 }
 
 /**
@@ -128,7 +130,7 @@ export async function startEmbeddedAws(options: EmbeddedAwsOptions): Promise<Emb
     const callers = new Map([[adminCredentials.accessKeyId, adminCaller]]);
     const transport = inProcessTransport((...request) => handleWire(...request), currentCaller);
 
-    const dynamodb = createDynamoDb(common);
+    const dynamodb = createDynamoDb({ ...common, ...(options.onItemChange && { onChange: options.onItemChange }) });
     const queues = createQueues(common);
     const topics = createTopics(common);
     const events = createEventBridge({

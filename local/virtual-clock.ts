@@ -10,18 +10,21 @@ interface Timer {
 
 /**
  * A clock that stands still until its owner moves it. Between two timers everything the code can do without waiting is done:
- * one turn of the event loop drains the microtasks, so code under this clock must wait through it only.
+ * the microtasks are drained, so code under this clock must wait through it only.
  */
 export class VirtualClock implements Clock {
   #now: number;
+  readonly #takesTurns: () => boolean;
   #order = 0;
   #live = 0;
   readonly #heap: Timer[] = [];
   /** Those whom a signal wakes: many wait for one and the same, and a listener for each would take longer than the rest. */
   readonly #sleepers = new WeakMap<AbortSignal, Set<Timer>>();
 
-  constructor(start = Date.parse('2026-01-01T00:00:00.000Z')) {
+  /** `takesTurns`: whether anything may be under way that goes on with the event loop's turns only, such as reading a stream. */
+  constructor(start = Date.parse('2026-01-01T00:00:00.000Z'), takesTurns = () => true) {
     this.#now = start;
+    this.#takesTurns = takesTurns;
   }
 
   now(): number {
@@ -49,6 +52,30 @@ export class VirtualClock implements Clock {
     });
   }
 
+  timer(ms: number, fire: () => void): () => void {
+    let over = false;
+    const end = () => {
+      over = true;
+      this.#live -= 1;
+    };
+    const timer: Timer = {
+      at: this.#now + Math.max(0, ms),
+      order: this.#order++,
+      fire: () => {
+        end();
+        fire();
+      },
+      cancelled: false,
+    };
+    this.#live += 1;
+    push(this.#heap, timer);
+    return () => {
+      if (over) return;
+      end();
+      timer.cancelled = true;
+    };
+  }
+
   #sleepersOf(signal: AbortSignal): Set<Timer> {
     let sleepers = this.#sleepers.get(signal);
     if (sleepers === undefined) {
@@ -66,9 +93,12 @@ export class VirtualClock implements Clock {
     return sleepers;
   }
 
-  /** Lets everything happen that needs no time. */
+  /** Lets everything happen that needs no time. Both ways drain the microtasks; a tick takes a fraction of what a turn takes. */
   settle(): Promise<void> {
-    return new Promise((resolve) => setImmediate(resolve));
+    return new Promise((resolve) => {
+      if (this.#takesTurns()) setImmediate(resolve);
+      else process.nextTick(resolve);
+    });
   }
 
   /** Moves to `at` (ms since the epoch), firing every timer on the way in order. */

@@ -1,4 +1,4 @@
-import type { Clock } from '../../contract/clock.ts';
+import { type Clock, within } from '../../contract/clock.ts';
 import { HandoffError } from '../../contract/errors.ts';
 import type { CopyState } from '../../contract/facts.ts';
 import { HypervisorError, type MigrationTarget } from '../hypervisor.ts';
@@ -173,18 +173,10 @@ export async function resumePostCopy(
  */
 const PREPARE_PATIENCE_MS = 40_000;
 
-async function withinPatience<T>(clock: Clock, call: Promise<T>): Promise<T> {
-  const over = new AbortController();
-  const late = clock.sleep(PREPARE_PATIENCE_MS, over.signal).then(() => {
+function withinPatience<T>(clock: Clock, call: Promise<T>): Promise<T> {
+  return within(clock, PREPARE_PATIENCE_MS, call, () => {
     throw new Error(`the destination's QEMU takes no commands, for ${PREPARE_PATIENCE_MS / 1_000} s now`);
   });
-  late.catch(() => {});
-  try {
-    return await Promise.race([call, late]);
-  } finally {
-    over.abort();
-    call.catch(() => {});
-  }
 }
 
 /** Connections of its own, since those of the copy may be lost, or in a state that libvirt does not begin anew from. */

@@ -23,7 +23,8 @@ export class Sight {
   #probe: { probe: Probe; since: number } | undefined;
   #wanted = false;
   #ended = false;
-  #resting: AbortController | undefined;
+  /** Calls off the rest that was to begin after a while. */
+  #keepLooking = () => {};
 
   constructor({ facts, clock }: { facts: Pick<HostFacts, 'probe'>; clock: Clock }, guest: GuestAddress | undefined) {
     this.#facts = facts;
@@ -45,8 +46,7 @@ export class Sight {
   look(): void {
     if (this.#ended) return;
     this.#wanted = true;
-    this.#resting?.abort();
-    this.#resting = undefined;
+    this.#keepLooking();
     if (this.#guest === undefined) return;
     const now = this.#clock.now();
     if (this.#probe !== undefined) {
@@ -63,18 +63,14 @@ export class Sight {
 
   /** Stops looking after a while, unless there is a new wish to look by then. */
   restAfter(ms: number): void {
-    const resting = new AbortController();
-    this.#resting?.abort();
-    this.#resting = resting;
-    void this.#clock.sleep(ms, resting.signal).then(() => {
-      if (!resting.signal.aborted) this.#rest();
-    });
+    this.#keepLooking();
+    this.#keepLooking = this.#clock.timer(ms, () => this.#rest());
   }
 
   /** For good. */
   end(): void {
     this.#ended = true;
-    this.#resting?.abort();
+    this.#keepLooking();
     this.#rest();
   }
 

@@ -28,18 +28,8 @@ const ACTION_OF: Record<WriteKind | 'Get', string> = {
  * dynamodb:Select, dynamodb:ReturnValues and dynamodb:EnclosingOperation. dynamodb:Attributes is not among them.
  */
 export function demandsOf(operation: string, request: unknown, tables: Tables): Demand[] {
-  const touching = (action: string, tableName: string, items: Item[], context: Demand['context'] = {}): Demand => {
-    return {
-      action: permission(action),
-      resource: tables.arnOf(tableName),
-      // Worked out for those policies only that look at it.
-      get context() {
-        const partitionKey = tables.find(tableName)?.partitionKey;
-        const values = partitionKey === undefined ? [] : items.map((item) => item[partitionKey]);
-        return { ...leadingKeys(values), ...context };
-      },
-    };
-  };
+  const touching = (action: string, tableName: string, items: Item[], context: Demand['context'] = {}): Demand =>
+    new Touch(tables, action, tableName, items, context);
   switch (operation) {
     case 'PutItem':
     case 'UpdateItem':
@@ -81,6 +71,31 @@ export function demandsOf(operation: string, request: unknown, tables: Tables): 
       return [demand(operation, '*')];
     default:
       return [demand(operation, tables.arnOf((request as JsonObject).TableName as string))];
+  }
+}
+
+/** Of items by their keys. The context is worked out for those policies only that look at it. */
+class Touch implements Demand {
+  readonly action: string;
+  readonly resource: string;
+  readonly #tables: Tables;
+  readonly #tableName: string;
+  readonly #items: Item[];
+  readonly #context: Demand['context'];
+
+  constructor(tables: Tables, action: string, tableName: string, items: Item[], context: Demand['context']) {
+    this.action = permission(action);
+    this.resource = tables.arnOf(tableName);
+    this.#tables = tables;
+    this.#tableName = tableName;
+    this.#items = items;
+    this.#context = context;
+  }
+
+  get context(): NonNullable<Demand['context']> {
+    const partitionKey = this.#tables.find(this.#tableName)?.partitionKey;
+    const values = partitionKey === undefined ? [] : this.#items.map((item) => item[partitionKey]);
+    return { ...leadingKeys(values), ...this.#context };
   }
 }
 

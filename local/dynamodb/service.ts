@@ -18,6 +18,7 @@ import { validate } from './rules.ts';
 import { type StreamListener, Streams } from './streams.ts';
 import { type Home, Tables } from './tables.ts';
 import { CompletedTransactions, planTransaction } from './transactions.ts';
+import type { Item } from './values.ts';
 import { type Plan, plan, returnedValues } from './writes.ts';
 
 export interface DynamoDb extends Service {
@@ -29,6 +30,9 @@ export interface DynamoDb extends Service {
   onStreamRecord(tableName: string, listener: StreamListener): () => void;
 }
 
+/** Told of each change of an item, in any table, when the whole call that made it is carried out. */
+export type ChangeListener = (before: Item | undefined, after: Item | undefined) => void;
+
 type Operation = (request: never, input: JsonObject) => JsonObject;
 
 /**
@@ -36,7 +40,7 @@ type Operation = (request: never, input: JsonObject) => JsonObject;
  * run it, and no two calls ever interleave. Answers and stream records share their content with the store; who gets them
  * must not change them.
  */
-export function createDynamoDb(home: Home): DynamoDb {
+export function createDynamoDb(home: Home & { onChange?: ChangeListener }): DynamoDb {
   const tables = new Tables(home);
   const streams = new Streams(home.clock, home.region);
   const completed = new CompletedTransactions(home.clock);
@@ -45,7 +49,10 @@ export function createDynamoDb(home: Home): DynamoDb {
     for (const { table, before, after } of plans) {
       if (before !== after) table.replace(before, after);
     }
-    for (const planned of plans) streams.publish(planned);
+    for (const planned of plans) {
+      streams.publish(planned);
+      if (planned.before !== planned.after) home.onChange?.(planned.before, planned.after);
+    }
   };
   const write = (kind: WriteKind) => (request: WriteRequest) => {
     const planned = plan(kind, tables.get(request.TableName), request);

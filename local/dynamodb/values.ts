@@ -109,9 +109,12 @@ function sortableText(text: string): string {
 /** At least an item's size in bytes, at most some three times as much. Takes far less time than to tell exactly. */
 export function sizeAtMost(item: Item): number {
   let size = 0;
-  for (const name in item) size += 3 * name.length + valueSizeAtMost(item[name]!);
+  for (const name in item) size += attributeSizeAtMost(name, item[name]!);
   return size;
 }
+
+export const attributeSizeAtMost = (name: string, value: AttributeValue): number =>
+  3 * name.length + valueSizeAtMost(value);
 
 function valueSizeAtMost(value: AttributeValue): number {
   let size = 4;

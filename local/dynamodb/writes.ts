@@ -4,7 +4,7 @@ import { enforce, keyRules, validationError } from './dynalite.ts';
 import type { WriteKind, WriteRequest } from './requests.ts';
 import { type Table, typeOfKey } from './table.ts';
 import { applyUpdate } from './updates.ts';
-import { type Item, sizeAtMost, sortable, typeOf } from './values.ts';
+import { attributeSizeAtMost, type Item, sizeAtMost, sortable, typeOf } from './values.ts';
 
 /** What a write would do, decided on the item as it is now; nothing has changed yet. */
 export interface Plan {
@@ -59,12 +59,26 @@ function itemAfter(kind: WriteKind, request: WriteRequest, key: Item, before: It
       const base = before ?? key;
       if (!request._updates) return base;
       const after = applyUpdate(request._updates, base, request.ExpressionAttributeValues);
-      if (sizeAtMost(after) > keyRules.MAX_SIZE && keyRules.itemSize(after) > keyRules.MAX_SIZE) {
+      if (mayBeTooLarge(after, base) && keyRules.itemSize(after) > keyRules.MAX_SIZE) {
         throw validationError('Item size to update has exceeded the maximum allowed size');
       }
       return after;
     }
   }
+}
+
+/** Of items that came of updates: their size in bytes is at most this. */
+const bounds = new WeakMap<Item, number>();
+
+/** Looks only at what an update has changed, until all that was ever added might be too much. */
+function mayBeTooLarge(after: Item, before: Item): boolean {
+  let bound = bounds.get(before) ?? sizeAtMost(before);
+  for (const name in after) {
+    if (after[name] !== before[name]) bound += attributeSizeAtMost(name, after[name]!);
+  }
+  if (bound > keyRules.MAX_SIZE) bound = sizeAtMost(after);
+  bounds.set(after, bound);
+  return bound > keyRules.MAX_SIZE;
 }
 
 /** dynalite checks the values a request states; an index key can also be computed, or be the empty string. */

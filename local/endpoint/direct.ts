@@ -58,6 +58,10 @@ const OPERATIONS: Record<string, { service: string; operations: Record<string, r
   },
 };
 
+let wireCalls = 0;
+/** Whether a call of such a client is under way that takes the ordinary way: it waits for turns of the event loop. */
+export const wireIsInUse = (): boolean => wireCalls > 0;
+
 /** Marks a request's options: the answer is known already. */
 const ANSWER = Symbol('answer');
 
@@ -72,7 +76,13 @@ const ANSWER = Symbol('answer');
  */
 export function answerDirectly(made: unknown, route: () => DirectRoute | undefined): void {
   const client = made as SdkClient;
-  const overTheWire = client.send.bind(client);
+  const send = client.send.bind(client);
+  const overTheWire: typeof send = (...call) => {
+    wireCalls += 1;
+    return send(...call).finally(() => {
+      wireCalls -= 1;
+    });
+  };
   const { requestHandler } = client.config;
   const handle = requestHandler.handle.bind(requestHandler);
   client.config.requestHandler = {

@@ -1,4 +1,4 @@
-import type { Clock } from '../../contract/clock.ts';
+import { type Clock, within } from '../../contract/clock.ts';
 import type { WireRequest, WireResponse } from '../endpoint/wire.ts';
 import type { InvokeResult } from '../lambda/lambda.ts';
 import { AwsError, type Caller, type Demand, type Json } from '../service.ts';
@@ -36,12 +36,8 @@ export function createHttpApi(options: HttpApiOptions) {
     if (!mayInvoke(request, caller)) return gatewayResponse(403, 'Forbidden');
     const functionArn = options.integrations.get(match.route.integrationId) as string;
     const context = { apiId, account, stage, requestId: options.uuid(), now: clock.now() };
-    const done = new AbortController();
-    const result = await Promise.race([
-      options.invoke(functionArn, lambdaEvent(request, match, caller, context)),
-      clock.sleep(INTEGRATION_TIMEOUT_MS, done.signal).then(() => undefined),
-    ]);
-    done.abort();
+    const invoked = options.invoke(functionArn, lambdaEvent(request, match, caller, context));
+    const result = await within(clock, INTEGRATION_TIMEOUT_MS, invoked, () => undefined);
     if (result === undefined) return gatewayResponse(503, 'Service Unavailable');
     const response = result.error === undefined ? httpResponse(result.payload) : undefined;
     return response ?? gatewayResponse(500, 'Internal Server Error');

@@ -69,9 +69,9 @@ export function createLambda(options: LambdaOptions): Lambda {
     return caller;
   }
 
-  /** What ends the time limits of the runs that have not answered. */
-  const underWay = new Set<AbortController>();
-  signal.addEventListener('abort', () => underWay.forEach((run) => void run.abort(signal.reason)), { once: true });
+  /** What ends the time of the runs that have not answered. */
+  const underWay = new Set<() => void>();
+  signal.addEventListener('abort', () => underWay.forEach((end) => void end()), { once: true });
 
   /** `payload` must be the function's own; JSON carries its answer. */
   async function run(lambdaFunction: LambdaFunction, payload: Json): Promise<Run> {
@@ -93,16 +93,14 @@ export function createLambda(options: LambdaOptions): Lambda {
       (result): Run => ({ text: JSON.stringify(result) ?? 'null' }),
       (error: unknown): Run => ({ error: describeError(error) }),
     );
-    const done = new AbortController();
-    underWay.add(done);
-    const timeUp = clock
-      .sleep(deadline - clock.now(), done.signal)
-      .then((): Run => ({ error: timedOut(requestId, lambdaFunction.timeoutSeconds) }));
+    const { promise: timeUp, resolve } = Promise.withResolvers<Run>();
+    const end = () => resolve({ error: timedOut(requestId, lambdaFunction.timeoutSeconds) });
+    const cancelTimer = clock.timer(deadline - clock.now(), end);
+    underWay.add(end);
     const result = await Promise.race([answer, timeUp]);
     invocation.ended = true;
-    underWay.delete(done);
-    // With a reason, for without one an error with its stack is made each time.
-    done.abort('answered');
+    underWay.delete(end);
+    cancelTimer();
     return result;
   }
 

@@ -76,6 +76,10 @@ export class SimulatedProcess {
         await clock.sleep(ms, signal);
         if (this.#dead) await never();
       },
+      timer: (ms, fire) =>
+        clock.timer(ms, () => {
+          if (!this.#dead) fire();
+        }),
     };
   }
 

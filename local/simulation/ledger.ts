@@ -1,9 +1,7 @@
 import type { TicketState } from '../../contract/mailbox.ts';
-import type { EmbeddedAws } from '../aws.ts';
-import type { Json, JsonObject } from '../service.ts';
+import type { Item } from '../dynamodb/values.ts';
 import type { SimulatedFleet } from '../simulated/fleet.ts';
 import type { Boundary } from '../simulated/process.ts';
-import type { Call } from './aws-faults.ts';
 
 /** A promise that was broken. `invariant` is its stable name, `what` says what was seen. */
 export interface Violation {
@@ -34,8 +32,6 @@ const CALM_MS = 10 * 60_000;
 
 const migrationOf = (requestId: string): string => requestId.slice(0, requestId.indexOf('.'));
 
-type Attributes = Record<string, Record<string, Json>>;
-
 /**
  * What the tables say, kept beside them from every write that changes a ticket, a lock or an outcome; and what must hold of it
  * and of the hosts at every moment.
@@ -63,15 +59,10 @@ export class Ledger {
   readonly #expiresAt = new Map<string, number>();
   readonly #fleet: SimulatedFleet;
   readonly #say: (what: string) => void;
-  #aws!: EmbeddedAws;
 
   constructor(fleet: SimulatedFleet, say: (what: string) => void) {
     this.#fleet = fleet;
     this.#say = say;
-  }
-
-  attach(aws: EmbeddedAws): void {
-    this.#aws = aws;
   }
 
   homeOf(vm: string): string | undefined {
@@ -162,13 +153,45 @@ export class Ledger {
     }
   }
 
-  /** A claim, and the success that is reported of it. */
-  #agentWrote(sk: string, values: Attributes): void {
-    const requestId = sk.slice(sk.indexOf('#') + 1);
-    if (sk.startsWith('ORDER#')) this.#claimedAt.set(requestId, this.#fleet.clock.now());
+  /** Told of every change of the tables. */
+  itemChanged(before: Item | undefined, after: Item | undefined): void {
+    const { pk, sk } = (after ?? before)!;
+    const [name] = String(sk?.S).split('#');
+    switch (name) {
+      case 'ORDER':
+        if (after !== undefined) this.#orderChanged(before, after);
+        return;
+      case 'REPORT':
+        if (after !== undefined) this.#reported(after);
+        return;
+      case 'TICKET':
+        if (after !== undefined) this.#ticketChanged(String(sk?.S).slice('TICKET#'.length), after);
+        return;
+      case 'LOCK':
+        this.#lockChanged(String(pk?.S).slice('VM#'.length), after);
+        return;
+      case 'RECORD':
+        if (after !== undefined && !OUTCOME.every((part) => after[part] === before?.[part])) this.#recordChanged(after);
+        return;
+    }
+    if (pk?.S === 'HOSTS' && after !== undefined) this.#hostChanged(String(sk?.S), before, after);
+  }
+
+  #orderChanged(before: Item | undefined, { sk, order, claimedAt }: Item): void {
+    const requestId = String(sk?.S).slice('ORDER#'.length);
+    if (before === undefined) {
+      this.#expiresAt.set(requestId, Date.parse(textIn(order?.M, 'expiresAt') ?? ''));
+    }
+    if (claimedAt !== undefined && before?.claimedAt === undefined) {
+      this.#claimedAt.set(requestId, this.#fleet.clock.now());
+    }
+  }
+
+  /** The success of an order. */
+  #reported({ sk, report }: Item): void {
+    const requestId = String(sk?.S).slice('REPORT#'.length);
     const claimedAt = this.#claimedAt.get(requestId);
-    const report = values[':report']?.M as unknown as Attributes | undefined;
-    if (!sk.startsWith('REPORT#') || report?.kind?.S !== 'succeeded' || claimedAt === undefined) return;
+    if (textIn(report?.M, 'kind') !== 'succeeded' || claimedAt === undefined) return;
     const expiresAt = this.#expiresAt.get(requestId);
     if (/\.inspect\.source\./.test(requestId) && !JSON.stringify(report).includes('"not-asked"'))
       this.#fenced.add(migrationOf(requestId));
@@ -177,77 +200,20 @@ export class Ledger {
     }
   }
 
-  #orderGiven({ Item: item }: JsonObject): void {
-    const order = (item as Attributes | undefined)?.order?.M as unknown as Attributes | undefined;
-    if (order === undefined) return;
-    this.#expiresAt.set(String(order.requestId?.S), Date.parse(String(order.expiresAt?.S)));
-  }
-
-  /** Reads again what a call that was made may have changed; undefined when there is nothing to read. */
-  observe({ service, operation, input, caller }: Call): Promise<void> | undefined {
-    if (service !== 'dynamodb' || !WRITES.includes(operation)) return undefined;
-    if (operation === 'PutItem') this.#orderGiven(input);
-    if (operation === 'UpdateItem' && caller.userId.includes(':mi-')) {
-      this.#agentWrote(String((input.Key as Attributes).sk?.S), input.ExpressionAttributeValues as Attributes);
-    }
-    if (operation === 'UpdateItem') this.#checkMaintenance(input);
-    const changed = writesOf(input).filter((write) => this.#matters(write));
-    return changed.length > 0 ? this.#readAgain(changed) : undefined;
-  }
-
-  #matters(write: JsonObject): boolean {
-    const key = keyOf(write);
-    const sk = key.sk?.S;
-    if (typeof sk !== 'string' || key.pk === undefined) return false;
-    // Progress does not concern the outcome.
-    if (sk === 'RECORD') return mayEnd(write) || this.#hasEnded(key);
-    if (key.pk.S === 'HOSTS') return takes(write);
-    return sk === 'LOCK' || sk.startsWith('TICKET#');
-  }
-
-  async #readAgain(writes: readonly JsonObject[]): Promise<void> {
-    for (const write of writes) {
-      const table = String(write.TableName);
-      const { pk, sk } = keyOf(write);
-      const key = { pk: pk!, sk: sk! };
-      const name = String(key.sk.S);
-      if (key.pk.S === 'HOSTS') await this.#readHost(table, key);
-      else if (name === 'RECORD') await this.#readRecord(table, key);
-      else if (name === 'LOCK') await this.#readLock(table, key);
-      else await this.#readTicket(table, key, name.slice('TICKET#'.length));
-    }
-  }
-
-  #checkMaintenance({ Key, ExpressionAttributeValues: values }: JsonObject): void {
-    const { pk, sk } = Key as Attributes;
-    if (pk?.S !== 'HOSTS' || (values as Attributes | undefined)?.[':maintenance'] === undefined) return;
-    this.#say(`${sk?.S} is in maintenance`);
-    for (const [vm, { state }] of this.#fleet.host(String(sk?.S)).copies) {
-      if (state !== 'shutoff') this.violated('a host in maintenance is empty', `${vm} is ${state} on ${sk?.S}`);
-    }
-  }
-
-  async #read(TableName: string, key: Attributes): Promise<Attributes | undefined> {
-    const input = { TableName, Key: key as unknown as JsonObject, ConsistentRead: true };
-    const { Item } = await this.#aws.callAws('dynamodb', 'GetItem', input, this.#aws.adminCaller);
-    return Item as Attributes | undefined;
-  }
-
-  async #readTicket(table: string, key: Attributes, migrationId: string): Promise<void> {
-    const state = (await this.#read(table, key))?.state?.S as TicketState | undefined;
-    if (state === undefined || state === this.tickets.get(migrationId)) return;
-    this.#say(`ticket of ${migrationId}: ${state}`);
+  #ticketChanged(migrationId: string, item: Item): void {
+    const state = item.state?.S as TicketState | undefined;
     const before = this.tickets.get(migrationId);
+    if (state === undefined || state === before) return;
+    this.#say(`ticket of ${migrationId}: ${state}`);
     if (before !== undefined && before !== 'OPEN') {
       this.violated('a ticket is decided once', `that of ${migrationId} was ${before} and is ${state}`);
     }
     this.tickets.set(migrationId, state);
   }
 
-  async #readLock(table: string, key: Attributes): Promise<void> {
-    const vm = String(key.pk?.S).slice('VM#'.length);
+  #lockChanged(vm: string, item: Item | undefined): void {
     const before = this.#locks.get(vm);
-    const now = (await this.#read(table, key))?.migrationId?.S as string | undefined;
+    const now = item?.migrationId?.S;
     if (now === before) return;
     if (now === undefined) this.#locks.delete(vm);
     else this.#locks.set(vm, now);
@@ -257,27 +223,24 @@ export class Ledger {
     }
   }
 
-  async #readHost(table: string, key: Attributes): Promise<void> {
-    const host = await this.#read(table, key);
-    const limits = host?.limits?.M as unknown as Attributes | undefined;
-    for (const slots of ['outgoing', 'incoming', 'cutovers']) {
-      const taken = ((host?.[slots]?.SS ?? []) as string[]).length;
-      const limit = Number(limits?.[slots]?.N);
-      if (taken > limit)
-        this.violated('limits are kept', `${taken} of ${limit} ${slots} slots of ${key.sk?.S} are taken`);
+  #hostChanged(hostId: string, before: Item | undefined, after: Item): void {
+    for (const slots of SLOTS) {
+      if (after[slots] === before?.[slots]) continue;
+      const taken = after[slots]?.SS?.length ?? 0;
+      const limit = Number(textIn(after.limits?.M, slots));
+      if (taken > limit) this.violated('limits are kept', `${taken} of ${limit} ${slots} slots of ${hostId} are taken`);
+    }
+    if (after.state?.S !== 'IN_MAINTENANCE' || before?.state?.S === 'IN_MAINTENANCE') return;
+    this.#say(`${hostId} is in maintenance`);
+    for (const [vm, { state }] of this.#fleet.host(hostId).copies) {
+      if (state !== 'shutoff') this.violated('a host in maintenance is empty', `${vm} is ${state} on ${hostId}`);
     }
   }
 
-  #hasEnded(key: Attributes): boolean {
-    return this.records.get(String(key.pk?.S).slice('MIGRATION#'.length))?.endedAt !== undefined;
-  }
-
-  async #readRecord(table: string, key: Attributes): Promise<void> {
-    const item = await this.#read(table, key);
-    if (item === undefined) return;
-    const text = (name: string) => item[name]?.S as string | undefined;
+  #recordChanged(item: Item): void {
+    const text = (name: string) => item[name]?.S;
     const [runsOn, endedAt] = [text('runsOn'), text('endedAt')];
-    const why = (item.failure?.M as unknown as Attributes | undefined)?.message?.S as string | undefined;
+    const why = textIn(item.failure?.M, 'message');
     const seen: RecordSeen = {
       migrationId: text('migrationId')!,
       vm: text('vm')!,
@@ -304,18 +267,13 @@ export class Ledger {
   }
 }
 
-const WRITES: readonly string[] = ['PutItem', 'UpdateItem', 'DeleteItem', 'TransactWriteItems'];
+/** What is looked at of a record: its progress, which changes often, is not. */
+const OUTCOME = ['status', 'runsOn', 'endedAt', 'failure'];
 
-function writesOf(input: JsonObject): JsonObject[] {
-  const { TransactItems: items } = input as { TransactItems?: Record<string, JsonObject>[] };
-  return items === undefined ? [input] : items.flatMap((item) => Object.values(item));
+const SLOTS = ['outgoing', 'incoming', 'cutovers'] as const;
+
+/** A text, or a number's, in a map of attributes. */
+function textIn(map: Item | undefined, name: string): string | undefined {
+  const value = map?.[name];
+  return value?.S ?? value?.N;
 }
-
-const keyOf = (write: JsonObject): Attributes => (write.Key ?? write.Item) as Attributes;
-
-function mayEnd({ Item, ExpressionAttributeNames: names, UpdateExpression: update = '' }: JsonObject): boolean {
-  return Item !== undefined || `${Object.values(names ?? {}).join()} ${update}`.includes('endedAt');
-}
-
-/** Whether a host's slots are taken. */
-const takes = ({ UpdateExpression: update }: JsonObject): boolean => String(update).includes('ADD ');

@@ -1,4 +1,6 @@
+import { setImmediate } from 'node:timers/promises';
 import { type EmbeddedAws, startEmbeddedAws } from '../aws.ts';
+import { wireIsInUse } from '../endpoint/direct.ts';
 import { pseudoRandom } from '../pseudo-random.ts';
 import { SimulatedFleet } from '../simulated/fleet.ts';
 import { type ManagedHost, manage } from '../simulated/manage.ts';
@@ -68,7 +70,9 @@ export async function runWorld(options: WorldOptions): Promise<WorldResult> {
   // Each purpose has numbers of its own, so that leaving a fault out changes nothing else.
   const [identifiers, workload, faults, hypervisors] = [1, 2, 3, 4].map((purpose) => pseudoRandom(seed * 16 + purpose));
   const plan = options.plan ?? planFaults(faults!, options.menu, migrations);
-  const clock = new VirtualClock();
+  // Between worlds the event loop has its turn, for whoever wants to end this process.
+  await setImmediate();
+  const clock = new VirtualClock(undefined, wireIsInUse);
   const began = clock.now();
   const timeline: string[] = [];
   const say = (what: string) =>
@@ -92,9 +96,9 @@ export async function runWorld(options: WorldOptions): Promise<WorldResult> {
     direct: true,
     logLevel: 'SILENT',
     report: (message) => say(`lost: ${message}`),
+    onItemChange: (before, after) => ledger.itemChanged(before, after),
   });
   try {
-    ledger.attach(aws);
     const hosts = new Map<string, ManagedHost>();
     const routes = new Map<string, Route>();
     const injector = new Injector({
@@ -115,13 +119,10 @@ export async function runWorld(options: WorldOptions): Promise<WorldResult> {
     aws.intercept((call, next) => {
       if (call.caller === aws.adminCaller) return next();
       const made = async () => {
-        const answer = await (mutation?.call?.(call, next) ?? next()).catch((error: Error) => {
+        return await (mutation?.call?.(call, next) ?? next()).catch((error: Error) => {
           if (error.name === 'ValidationException') ledger.violated(VALID_CALLS, `${call.operation}: ${error.message}`);
           throw error;
         });
-        const seen = ledger.observe(call);
-        if (seen !== undefined) await seen;
-        return answer;
       };
       return injector.call(call, made);
     });

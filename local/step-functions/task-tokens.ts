@@ -17,6 +17,7 @@ export interface TaskToken {
 }
 
 interface LiveToken extends TaskToken {
+  readonly executionArn: string;
   settle(answer: TaskAnswer): void;
 }
 
@@ -39,7 +40,7 @@ export class TaskTokens {
       close();
       resolve(answer);
     };
-    const token: LiveToken = { text, answer: promise, settle, close, onHeartbeat: () => undefined };
+    const token: LiveToken = { text, executionArn, answer: promise, settle, close, onHeartbeat: () => undefined };
     this.#live.set(text, token);
     return token;
   }
@@ -60,7 +61,7 @@ export class TaskTokens {
 
   /** The ARN of the machine a token belongs to, which is what IAM compares; undefined for what is not a token. */
   machineOf(text: string): string | undefined {
-    const executionArn = executionOf(text);
+    const executionArn = this.#live.get(text)?.executionArn ?? executionOf(text);
     return executionArn && machineArnOf(executionArn);
   }
 

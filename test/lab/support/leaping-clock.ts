@@ -37,6 +37,14 @@ export class LeapingClock implements Clock {
     });
   }
 
+  timer(ms: number, fire: () => void): () => void {
+    const cancelled = new AbortController();
+    void this.sleep(ms, cancelled.signal).then(() => {
+      if (!cancelled.signal.aborted) fire();
+    });
+    return () => cancelled.abort();
+  }
+
   /** Puts the time forward. Whoever should have woken on the way does so at once, in the order of their times. */
   leap(seconds: number): void {
     this.#aheadMs += seconds * 1_000;

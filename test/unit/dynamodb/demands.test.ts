@@ -19,6 +19,7 @@ const byStatus: JsonObject = {
   ExpressionAttributeNames: { '#s': 'status', '#r': 'rank' },
   ExpressionAttributeValues: { ':s': { S: 'open' }, ':n': { N: '1' } },
 };
+const stated = (demands: Demand[]) => demands.map(({ action, resource, context }) => ({ action, resource, context }));
 const inTransaction = (operation: string) => ({ 'dynamodb:EnclosingOperation': operation });
 
 describe('demands', () => {
@@ -37,7 +38,7 @@ describe('demands', () => {
     ['Scan', { IndexName: 'byStatus' }, [demand('Scan', {}, `${TABLE_ARN}/index/byStatus`)]],
     ['DescribeTable', {}, [demand('DescribeTable')]],
   ])('%s %o', (operation, input, expected) => {
-    expect(db.demands(operation, { TableName: 'things', ...input })).toEqual(expected);
+    expect(stated(db.demands(operation, { TableName: 'things', ...input }))).toEqual(expected);
   });
 
   it.each<[string, JsonObject, Demand[]]>([
@@ -77,12 +78,12 @@ describe('demands', () => {
     ],
     ['ListTables', {}, [demand('ListTables', {}, '*')]],
   ])('%s', (operation, input, expected) => {
-    expect(db.demands(operation, input)).toEqual(expected);
+    expect(stated(db.demands(operation, input))).toEqual(expected);
   });
 
   it('names the resource, and no key, of a table it does not have', () => {
     const nowhere = TABLE_ARN.replace('things', 'nowhere');
-    expect(db.demands('GetItem', { TableName: 'nowhere', Key: key('p', 's') })).toEqual([
+    expect(stated(db.demands('GetItem', { TableName: 'nowhere', Key: key('p', 's') }))).toEqual([
       demand('GetItem', {}, nowhere),
     ]);
   });

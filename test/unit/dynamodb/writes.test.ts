@@ -64,6 +64,31 @@ describe('a failed condition', () => {
   });
 });
 
+describe('an item that grows by updates', () => {
+  const set = (name: string, length: number) =>
+    db.things('UpdateItem', {
+      Key: key('p', 's'),
+      UpdateExpression: `SET ${name} = :text`,
+      ExpressionAttributeValues: { ':text': { S: 'x'.repeat(length) } },
+    });
+
+  it('may be as large as DynamoDB has it, and no larger', async () => {
+    for (const name of ['one', 'two', 'three']) await set(name, 130_000);
+    const before = await db.item('p', 's');
+    expect(await failure(set('four', 30_000))).toMatchObject({
+      code: 'ValidationException',
+      message: expect.stringContaining('Item size to update has exceeded'),
+    });
+    expect(await db.item('p', 's')).toEqual(before);
+  });
+
+  it('is not too large for what it once held', async () => {
+    for (let turn = 0; turn < 10; turn++) await set('one', 130_000);
+    await set('one', 1);
+    for (const name of ['two', 'three', 'four']) await set(name, 130_000);
+  });
+});
+
 describe('requests that cannot be', () => {
   it.each([
     ['PutItem', { Item: { pk: { S: 'p' } } }, 'Missing the key sk in the item'],
