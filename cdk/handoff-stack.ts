@@ -123,7 +123,7 @@ export class HandoffStack extends Stack {
       }),
     });
     for (const called of [beginEvacuation, planEvacuation, dispatch]) called.grantInvoke(evacuate);
-    control.grant(evacuate, 'dynamodb:UpdateItem');
+    control.grant(evacuate, 'dynamodb:GetItem', 'dynamodb:UpdateItem');
     migrate.grantStartExecution(evacuate);
     migrate.grantExecution(evacuate, 'states:DescribeExecution', 'states:StopExecution');
     evacuate.addToRolePolicy(

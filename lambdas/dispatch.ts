@@ -1,6 +1,6 @@
 import { ConditionalCheckFailedException } from '@aws-sdk/client-dynamodb';
 import { SendCommandCommand } from '@aws-sdk/client-ssm';
-import { GetCommand, PutCommand, UpdateCommand } from '@aws-sdk/lib-dynamodb';
+import { GetCommand, UpdateCommand } from '@aws-sdk/lib-dynamodb';
 import { z } from 'zod';
 import type { MigrationStatus } from '../contract/api.ts';
 import { HandoffError } from '../contract/errors.ts';
@@ -12,6 +12,7 @@ import { Report } from '../contract/reports.ts';
 import { CONTRACT_VERSION } from '../contract/version.ts';
 import {
   CONTROL,
+  type EventItem,
   flagKey,
   HISTORY_SECONDS,
   type HostItem,
@@ -30,7 +31,7 @@ import { parse } from './shared/parse.ts';
 import { releaseCutover } from './shared/release.ts';
 import { dynamo, isoNow, now, setting, ssm } from './shared/surroundings.ts';
 import { answer } from './shared/task-answer.ts';
-import { addEvent } from './shared/timeline.ts';
+import { eventItem } from './shared/timeline.ts';
 import { transact } from './shared/transaction.ts';
 
 const Input = z.object({
@@ -99,31 +100,30 @@ export const handler = lambda(async (event: unknown) => {
     issuedAt: isoNow(),
   };
   const stoppedByCancel = STOPPED_BY_CANCEL.includes(input.stage);
-  await store(request, {
+  const givenBefore = !(await give(order, request, {
     status: record !== undefined && stoppedByCancel ? STATUS_OF[input.stage] : undefined,
     unflag: input.stage === 'precopy' ? record : undefined,
     disks: order.stage === 'storage' ? order.disks : undefined,
-  });
+    event:
+      record &&
+      eventItem(record.migrationId, `${input.stage} ordered`, {
+        host: host.sk,
+        role: input.role,
+        ...(input.action !== undefined && { action: input.action }),
+      }),
+  }));
 
   // The switch is over, one way or the other: the next VM may have its turn while this one is looked at.
   if (record !== undefined && input.role === 'source' && AFTER_THE_SWITCH.includes(input.stage)) {
     await Promise.all([record.source, record.destination].map((hostId) => releaseCutover(hostId, record.migrationId)));
   }
 
-  // Only an order that was given before can have been answered.
-  const answered = (await putOrder(mailbox, order)) ? undefined : await finalReport(mailbox, requestId);
+  const answered = givenBefore ? await finalReport(mailbox, requestId) : undefined;
   if (answered !== undefined) {
     await answer(request, answered);
     return { requestId, host: host.sk, alreadyAnswered: true };
   }
-  if (record !== undefined) {
-    await addEvent(record.migrationId, `${input.stage} ordered`, {
-      host: host.sk,
-      role: input.role,
-      ...(input.action !== undefined && { action: input.action }),
-    });
-    if (!stoppedByCancel) await tell(record, STATUS_OF[input.stage]);
-  }
+  if (record !== undefined && !stoppedByCancel) await tell(record, STATUS_OF[input.stage]);
   const { Command } = await ssm.send(
     new SendCommandCommand({
       DocumentName: setting('AGENT_DOCUMENT'),
@@ -221,23 +221,26 @@ async function mustHaveRecord(migrationId: string): Promise<MigrationItem> {
   return record;
 }
 
+interface Given {
+  /** What the record says from now on, so that a cancel either sees this request or stops it. */
+  status: MigrationStatus | undefined;
+  /** Preflight has just found this VM on its source and nothing of it on its destination: nothing an earlier migration left is there. */
+  unflag: MigrationItem | undefined;
+  /** The record knows of every image that may ever be made, so that recovery asks for them all. */
+  disks: MigrationItem['copiedDisks'];
+  event: EventItem | undefined;
+}
+
 /**
- * In one step with the record's `status`, if that is given, so that a cancel either sees this request or stops it. `unflag`: preflight has just
- * found this VM on its source and nothing of it on its destination, so nothing an earlier migration may have left is there.
- * `disks`: the record knows of every image that may ever be made, so that recovery asks for them all.
+ * Puts the order into the host's mailbox, in one step with all that goes with it: the request by which its answer is known, and what
+ * the record and its timeline say of it. False when it was given before: then it stays as it is, since the agent may have claimed it
+ * already, and only the request is put anew.
  */
-async function store(
-  request: RequestItem,
-  {
-    status,
-    unflag,
-    disks,
-  }: { status: MigrationStatus | undefined; unflag: MigrationItem | undefined; disks: MigrationItem['copiedDisks'] },
-): Promise<void> {
-  const put = {
-    name: 'request' as const,
-    write: { Put: { TableName: CONTROL, Item: { ...request, expiresAt: expiry() } } },
-  };
+async function give(order: Order, request: RequestItem, { status, unflag, disks, event }: Given): Promise<boolean> {
+  const put = <Name extends string>(name: Name, Item: object) => ({
+    name,
+    write: { Put: { TableName: CONTROL, Item } },
+  });
   const begin = {
     name: 'begun' as const,
     write: {
@@ -256,9 +259,27 @@ async function store(
     name: 'flag' as const,
     write: { Delete: { TableName: CONTROL, Key: flagKey(hostId, unflag!.vm) } },
   }));
-  const refused = await transact([put, ...(status === undefined ? [] : [begin]), ...unflags]);
+  const ordered = {
+    name: 'order' as const,
+    write: {
+      Put: {
+        TableName: MAILBOX,
+        Item: { ...orderKey(request.mailbox, order.requestId), order, expiresAt: expiry() },
+        ConditionExpression: 'attribute_not_exists(pk)',
+      },
+    },
+  };
+  const always = [
+    put('request', { ...request, expiresAt: expiry() }),
+    ...(status === undefined ? [] : [begin]),
+    ...unflags,
+  ];
+  const refused = await transact([...always, ordered, ...(event === undefined ? [] : [put('event', event)])]);
+  if (refused.length === 0) return true;
   // Only a repetition that comes much too late finds it ended.
-  if (refused.length > 0) throw new HandoffError('Cancelled', 'Cancelled on request, or ended already.');
+  const tooLate = refused.includes('begun') || (await transact(always)).length > 0;
+  if (tooLate) throw new HandoffError('Cancelled', 'Cancelled on request, or ended already.');
+  return false;
 }
 
 async function finalReport(mailbox: string, requestId: string): Promise<Report | undefined> {
@@ -268,23 +289,6 @@ async function finalReport(mailbox: string, requestId: string): Promise<Report |
   // What a host writes is outside input: what is no report is no answer.
   const report = Report.safeParse(Item?.report).data;
   return report?.kind === 'progress' ? undefined : report;
-}
-
-/** Whether this is the order. One once given stays as it is: the agent may have claimed it already. */
-async function putOrder(mailbox: string, order: Order): Promise<boolean> {
-  try {
-    await dynamo.send(
-      new PutCommand({
-        TableName: MAILBOX,
-        Item: { ...orderKey(mailbox, order.requestId), order, expiresAt: expiry() },
-        ConditionExpression: 'attribute_not_exists(pk)',
-      }),
-    );
-    return true;
-  } catch (error) {
-    if (!(error instanceof ConditionalCheckFailedException)) throw error;
-    return false;
-  }
 }
 
 /** Shows people the stage, unless the migration has ended meanwhile. */

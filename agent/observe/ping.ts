@@ -23,7 +23,12 @@ export function startPing(address: string): Probe {
   child.on('error', (error) => {
     trouble = `ping could not be started: ${error.message}`;
   });
-  child.stdout.on('data', (chunk: Buffer) => output.push(chunk.toString('latin1')));
+  const listeners = new Set<() => void>();
+  child.stdout.on('data', (chunk: Buffer) => {
+    const before = output.answers.length;
+    output.push(chunk.toString('latin1'));
+    if (output.answers.length > before) for (const heard of [...listeners]) heard();
+  });
   child.stderr.on('data', (chunk: Buffer) => {
     trouble = chunk.toString('utf8').trim().split('\n').at(-1) ?? trouble;
   });
@@ -36,6 +41,10 @@ export function startPing(address: string): Probe {
     },
     get lastAnswerAt() {
       return output.answers.at(-1);
+    },
+    onAnswer(heard) {
+      listeners.add(heard);
+      return () => void listeners.delete(heard);
     },
     async stop(): Promise<Sightings> {
       await ended(child, closed);

@@ -7,6 +7,8 @@ export interface Probe {
   /** When the first and the newest answer came, in ms since the epoch. */
   readonly firstAnswerAt: number | undefined;
   readonly lastAnswerAt: number | undefined;
+  /** Calls `heard` after each answer from now on, or after several that come together. Returns what ends that. */
+  onAnswer(heard: () => void): () => void;
   /** Ends it. Never rejects. */
   stop(): Promise<Sightings>;
 }

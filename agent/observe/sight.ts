@@ -1,4 +1,4 @@
-import type { Clock } from '../../contract/clock.ts';
+import { type Clock, within } from '../../contract/clock.ts';
 import type { GuestAddress, Observation } from '../../contract/forecast.ts';
 import type { HostFacts } from '../host/facts.ts';
 import { evaluate, type Switch } from './evaluate.ts';
@@ -8,7 +8,6 @@ import { PROBE_LIMIT_MS, type Probe } from './probe.ts';
 export const RETURN_MS = 2_000;
 /** After another announcement. */
 export const SECOND_RETURN_MS = 2_000;
-const LOOK_EVERY_MS = 10;
 /** A probe of this age is exchanged at the next wish to look, so that it does not end in the middle of a switch. */
 const FRESH_MS = PROBE_LIMIT_MS / 2;
 
@@ -82,12 +81,17 @@ export class Sight {
 
   /** Whether the guest answers after `at` (ms since the epoch), waiting for it at most `patienceMs`. */
   async seesAfter(at: number, patienceMs: number): Promise<boolean> {
-    const deadline = this.#clock.now() + patienceMs;
-    while ((this.#probe?.probe.lastAnswerAt ?? 0) < at) {
-      if (this.#probe === undefined || this.#clock.now() >= deadline) return false;
-      await this.#clock.sleep(LOOK_EVERY_MS);
-    }
-    return true;
+    if (this.#probe === undefined) return false;
+    const { probe } = this.#probe;
+    const { promise: seen, resolve } = Promise.withResolvers<boolean>();
+    const look = () => {
+      if ((probe.lastAnswerAt ?? 0) >= at) resolve(true);
+    };
+    const forget = probe.onAnswer(look);
+    look();
+    const answers = await within(this.#clock, patienceMs, seen, () => false);
+    forget();
+    return answers;
   }
 
   /** What was seen; looking is over then. */

@@ -100,6 +100,16 @@ export function evacuateDefinition(fn: EvacuateParts): Definition {
         },
         Output: js('$states.result'),
         Catch: giveUp,
+        Next: 'Who is on the way?',
+      },
+      'Who is on the way?': {
+        Type: 'Task',
+        Resource: 'arn:aws:states:::dynamodb:getItem',
+        Comment:
+          'A VM that was let in before the host was cordoned may not be there yet. Asked before the look, which then sees whoever has come.',
+        Arguments: { ...hostItem, ConsistentRead: true },
+        Assign: { arriving: js('[$states.result.Item.incoming.SS]') },
+        Catch: giveUp,
         Next: 'Look again',
       },
       'Look again': look({
@@ -110,10 +120,12 @@ export function evacuateDefinition(fn: EvacuateParts): Definition {
       'Empty?': {
         Type: 'Choice',
         Choices: [
-          { Condition: js('$count($remaining) = 0'), Next: 'Mark IN_MAINTENANCE' },
+          { Condition: js('$count($remaining) = 0 and $count($arriving) = 0'), Next: 'Mark IN_MAINTENANCE' },
           {
-            // VMs that were busy or had to wait, or that arrived since the first look.
-            Condition: js(`$round < ${MAX_ROUNDS} and $count($remaining[$not($ in $left[final].vm)]) > 0`),
+            // VMs that were busy or had to wait, that arrived since the first look, or will.
+            Condition: js(
+              `$round < ${MAX_ROUNDS} and ($count($arriving) > 0 or $count($remaining[$not($ in $left[final].vm)]) > 0)`,
+            ),
             Next: 'Wait for busy VMs',
           },
         ],
@@ -124,12 +136,12 @@ export function evacuateDefinition(fn: EvacuateParts): Definition {
       'Mark IN_MAINTENANCE': {
         Type: 'Task',
         Resource: 'arn:aws:states:::dynamodb:updateItem',
-        Comment: 'Unless somebody uncordoned it meanwhile.',
+        Comment: 'Unless somebody uncordoned it meanwhile, or a VM was let in.',
         Arguments: {
           ...hostItem,
           UpdateExpression: 'SET #state = :maintenance REMOVE evacuation',
-          ConditionExpression: `${mine.ConditionExpression} AND #state = :cordoned`,
-          ExpressionAttributeNames: { '#state': 'state' },
+          ConditionExpression: `${mine.ConditionExpression} AND #state = :cordoned AND attribute_not_exists(#incoming)`,
+          ExpressionAttributeNames: { '#state': 'state', '#incoming': 'incoming' },
           ExpressionAttributeValues: {
             ...mine.ExpressionAttributeValues,
             ':maintenance': { S: 'IN_MAINTENANCE' },
@@ -141,7 +153,10 @@ export function evacuateDefinition(fn: EvacuateParts): Definition {
           {
             ErrorEquals: ['DynamoDB.ConditionalCheckFailedException'],
             Assign: {
-              failure: { code: 'HostNotEmptied', message: 'The host was uncordoned while it was being emptied.' },
+              failure: {
+                code: 'HostNotEmptied',
+                message: 'The host was uncordoned, or let a VM in, while it was being emptied.',
+              },
             },
             Next: 'Let go of the host',
           },
@@ -156,9 +171,12 @@ export function evacuateDefinition(fn: EvacuateParts): Definition {
         Comment: 'What could not move runs on here; the host stays cordoned.',
         Assign: {
           failure: js(
-            "{ 'code': 'HostNotEmptied', 'message': $string($count($remaining)) & ' VM(s) left running: ' & " +
+            "{ 'code': 'HostNotEmptied', 'message': $join([" +
+              "$count($remaining) > 0 ? $string($count($remaining)) & ' VM(s) left running: ' & " +
               '$join($map($remaining, function($name) { ($why := $left[vm = $name][-1].why; ' +
-              "$name & ($exists($why) ? ' - ' & $why : '')) }), ' | ') }",
+              "$name & ($exists($why) ? ' - ' & $why : '')) }), ' | '), " +
+              "$count($arriving) > 0 ? 'on the way here: ' & $join($arriving, ', ')" +
+              "], '; ') }",
           ),
         },
         Next: 'Let go of the host',

@@ -51,11 +51,23 @@ function aboutAction(statements: readonly PolicyStatement[], action: string): Ab
   return about;
 }
 
+/** What callers were plainly allowed before: each makes the same few calls again and again, on keys of its own. */
+const allowedBefore = new WeakMap<Caller, Set<string>>();
+const ALLOWED_LIMIT = 10_000;
+
 /** The common case, without a search for the statement that came nearest. */
 function plainlyAllowed(caller: Caller, demand: Demand): boolean {
   const { statements, free } = aboutAction(caller.statements, demand.action);
   if (free.has(demand.resource) || free.has('*')) return true;
-  const context = contextOf(caller, demand);
+  const before = allowedBefore.get(caller) ?? new Set();
+  const asked = `${demand.action} ${demand.resource} ${JSON.stringify(demand.context)}`;
+  if (before.has(asked)) return true;
+  const allowed = isAllowed(statements, demand, contextOf(caller, demand));
+  if (allowed && before.size < ALLOWED_LIMIT) allowedBefore.set(caller, before.add(asked));
+  return allowed;
+}
+
+function isAllowed(statements: readonly PolicyStatement[], demand: Demand, context: Context): boolean {
   let allowed = false;
   for (const { Effect, Resource, NotResource, Condition } of statements) {
     if (Effect === 'Deny') return false;

@@ -83,7 +83,7 @@ export class SimulatedConnection implements MigrationTarget {
     this.#clientGone();
     // The daemon hears of it at once, unless the network is in the way.
     if (this.fleet.network.isUp(this.#clientHostId, this.host.spec.hostId)) this.#daemonGone();
-    else void this.#reach().then(() => this.#daemonGone());
+    else void this.#reach()?.then(() => this.#daemonGone());
   }
 
   versions(): Promise<Versions> {
@@ -197,13 +197,15 @@ export class SimulatedConnection implements MigrationTarget {
     if (!this.#clientOpen) throw silence(`the connection to ${this.uri} is closed`);
     const answer = this.host.through(name, async () => {
       await this.fleet.clock.sleep(CALL_MS);
-      await this.#reach();
+      const reached = this.#reach();
+      if (reached !== undefined) await reached;
       if (!this.#daemonOpen) throw silence(`the connection to ${this.uri} is closed`);
       // An answer to a client that is gone goes nowhere, which is what the race below says.
       try {
         return await (this.#process === undefined ? action() : this.#process.atDaemon(name, action));
       } finally {
-        await this.#reach();
+        const answered = this.#reach();
+        if (answered !== undefined) await answered;
       }
     });
     return new Promise((resolve, reject) => {
@@ -221,8 +223,10 @@ export class SimulatedConnection implements MigrationTarget {
     });
   }
 
-  async #reach(): Promise<void> {
-    await this.fleet.network.whenUp(this.#clientHostId, this.host.spec.hostId);
+  /** Undefined where nothing is in the way: then there is nothing to wait for. */
+  #reach(): Promise<void> | undefined {
+    const [client, host] = [this.#clientHostId, this.host.spec.hostId];
+    return this.fleet.network.isUp(client, host) ? undefined : this.fleet.network.whenUp(client, host);
   }
 
   #clientGone(): void {

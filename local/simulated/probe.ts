@@ -16,6 +16,19 @@ export function simulatedProbe(fleet: SimulatedFleet, address: string): Probe {
     const answers = fleet.answersAt(address);
     if (answers && !open) spans.push({ from: clock.now() });
     if (!answers && open) last.to = clock.now();
+    arm();
+  };
+  const listeners = new Set<() => void>();
+  let disarm = () => {};
+  /** At the next question, if it will be answered and anybody wants to hear of it. */
+  const arm = () => {
+    disarm();
+    if (listeners.size === 0 || spans.at(-1) === undefined || spans.at(-1)?.to !== undefined) return;
+    const untilNext = PROBE_INTERVAL_MS - ((clock.now() - begin) % PROBE_INTERVAL_MS);
+    disarm = clock.timer(untilNext, () => {
+      for (const heard of [...listeners]) heard();
+      arm();
+    });
   };
   look();
   const forget = fleet.onEachChange(look);
@@ -32,8 +45,18 @@ export function simulatedProbe(fleet: SimulatedFleet, address: string): Probe {
     get lastAnswerAt() {
       return answered().at(-1)?.last;
     },
+    onAnswer(heard) {
+      listeners.add(heard);
+      arm();
+      return () => {
+        listeners.delete(heard);
+        arm();
+      };
+    },
     async stop() {
       forget();
+      listeners.clear();
+      disarm();
       const answers: number[] = [];
       for (const { first, last } of answered()) {
         for (let at = first; at <= last; at += PROBE_INTERVAL_MS) answers.push(at);

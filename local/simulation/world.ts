@@ -118,13 +118,12 @@ export async function runWorld(options: WorldOptions): Promise<WorldResult> {
     await addHosts({ aws, fleet, hosts, injector, ledger, options, random: workload! });
     aws.intercept((call, next) => {
       if (call.caller === aws.adminCaller) return next();
-      const made = async () => {
-        return await (mutation?.call?.(call, next) ?? next()).catch((error: Error) => {
+      const made = () =>
+        (mutation?.call?.(call, next) ?? next()).catch((error: Error) => {
           if (error.name === 'ValidationException') ledger.violated(VALID_CALLS, `${call.operation}: ${error.message}`);
           throw error;
         });
-      };
-      return injector.call(call, made);
+      return plan.length === 0 ? made() : injector.call(call, made);
     });
     const begin = scheduleMigrations({ aws, fleet, ledger, options, routes, say, random: workload! });
 

@@ -114,7 +114,9 @@ function plain(value: unknown, source: string): Json {
   if (typeof value === 'number' && Number.isFinite(value)) return value;
   if (Array.isArray(value)) return value.map((item) => plain(item, source));
   if (typeof value === 'object' && !('_jsonata_lambda' in value) && !('_jsonata_function' in value)) {
-    return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, plain(item, source)]));
+    const copy: { [name: string]: Json } = {};
+    for (const name of Object.keys(value)) copy[name] = plain((value as Record<string, unknown>)[name], source);
+    return copy;
   }
   throw new Error('returned something that is not JSON, such as a function.');
 }

@@ -126,6 +126,39 @@ describe('an evacuation', () => {
     expect(plane().runsOn('web')).toEqual(['kvm-c']);
   });
 
+  it('does not mark a host that a VM was let in to before, though nothing of it is there yet', async () => {
+    plane().fleet.addGuest('kvm-b', { name: 'web' });
+    plane().aws.setNodeOnline(plane().host('kvm-b').nodeId, false);
+    const arriving = await plane().migrate('web', { source: 'kvm-b', destination: 'kvm-a' });
+    await plane().reaches(arriving, 'PREFLIGHT');
+    const id = await evacuate('kvm-a');
+    await plane().until('it is cordoned', async () => (await stateOf('kvm-a')) === 'CORDONED');
+    expect(await over(id)).toMatchObject({ status: 'SUCCEEDED', result: { moved: [] } });
+    expect((await plane().show(arriving)).endedAt).toBeDefined();
+    expect(await stateOf('kvm-a')).toBe('IN_MAINTENANCE');
+    plane().aws.setNodeOnline(plane().host('kvm-b').nodeId, true);
+  });
+
+  it('names what is still on its way to the host in the end', async () => {
+    plane().fleet.addGuest('kvm-b', { name: 'web' });
+    const arriving = await plane().migrate('web', {
+      source: 'kvm-b',
+      destination: 'kvm-a',
+      policy: { cutover: 'on-order' },
+    });
+    await plane().reaches(arriving, 'HELD');
+    expect(await over(await evacuate('kvm-a'))).toMatchObject({
+      status: 'FAILED',
+      failure: {
+        code: 'HostNotEmptied',
+        message: expect.stringMatching(`^1 VM\\(s\\) left running: web; on the way here: ${arriving}$`),
+      },
+    });
+    expect(plane().runsOn('web')).toEqual(['kvm-b']);
+    await plane().http('POST', `/migrations/${arriving}/cancel`);
+    await plane().ended(arriving);
+  });
+
   it('of a host whose agent does not answer fails, leaves it cordoned, and lets go of it', async () => {
     plane().fleet.addGuest('kvm-a', { name: 'web' });
     plane().aws.setNodeOnline(plane().host('kvm-a').nodeId, false);
