@@ -17,7 +17,7 @@ import { createLambda, type InvokeResult } from './lambda/lambda.ts';
 import { createQueues, type QueuedMessage } from './messages/queues.ts';
 import { createTopics, type PublishedMessage } from './messages/topics.ts';
 import { type Roles, readRoles } from './roles.ts';
-import type { CallAws, Caller, JsonObject, Service } from './service.ts';
+import type { CallAws, Caller, Json, JsonObject, Service } from './service.ts';
 import type { NodeExecutor } from './ssm/node.ts';
 import { createSsm } from './ssm/ssm.ts';
 import { uuid as uuidFrom } from './step-functions/random.ts';
@@ -152,9 +152,10 @@ export async function startEmbeddedAws(options: EmbeddedAwsOptions): Promise<Emb
       callerForRole: (arn, session) => roles.session(arn, session, 'lambda.amazonaws.com'),
     });
     Object.assign(services, { dynamodb, events, lambda, sns: topics, sqs: queues, ssm, states });
-    const deliver: typeof lambda.invoke = async (functionName, payload) => {
-      const next = async () => (await lambda.invoke(functionName, payload)) as JsonObject;
-      if (interceptor === undefined) return lambda.invoke(functionName, payload);
+    // A stream's records are the tables' own items, and many: to copy them all takes longer than what becomes of them.
+    const deliver = async (functionName: string, payload: Json): Promise<InvokeResult> => {
+      const next = async () => (await lambda.invoke(functionName, payload, { shared: true })) as JsonObject;
+      if (interceptor === undefined) return (await next()) as InvokeResult;
       const call = { service: 'streams', operation: 'Deliver', input: payload as JsonObject };
       return (await interceptor({ ...call, caller: lambda.callerOf(functionName) }, next)) as InvokeResult;
     };

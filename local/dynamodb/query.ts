@@ -4,7 +4,7 @@ import { validationError } from './dynalite.ts';
 import { resolve } from './expressions.ts';
 import { page, viewFor } from './reads.ts';
 import type { QueryRequest } from './requests.ts';
-import { type Table, typeOfKey, type View } from './table.ts';
+import { partitionOf, type Table, typeOfKey, type View } from './table.ts';
 import { type AttributeValue, sortable } from './values.ts';
 
 interface KeyCondition {
@@ -16,7 +16,7 @@ export function query(table: Table, request: QueryRequest): JsonObject {
   const view = viewFor(table, request);
   const { hash, range } = keyConditions(table, view, request);
   refuseKeysInFilter(view, request);
-  const partition = sortable(hash);
+  const partition = partitionOf(hash);
   const entries = view.items.partition(partition);
   let [from, to] = range ? bounds(entries, range) : [0, entries.length];
   const backwards = request.ScanIndexForward === false;

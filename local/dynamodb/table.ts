@@ -1,6 +1,6 @@
 import { Collection, type Position } from './collection.ts';
 import { enforce, type KeyedTable, keyRules, validationError } from './dynalite.ts';
-import { type Item, sortable } from './values.ts';
+import { type AttributeValue, type Item, sortable } from './values.ts';
 
 export type StreamViewType = 'KEYS_ONLY' | 'NEW_IMAGE' | 'OLD_IMAGE' | 'NEW_AND_OLD_IMAGES';
 export type KeySchema = KeyedTable['KeySchema'];
@@ -147,8 +147,11 @@ function holds(view: View, item: Item): boolean {
 
 function positionOf(item: Item, [hash, range]: KeySchema, tie: string): Position {
   const sort = range ? sortable(item[range.AttributeName]!) : '';
-  return { partition: sortable(item[hash!.AttributeName]!), sort: `${sort}/${tie}` };
+  return { partition: partitionOf(item[hash!.AttributeName]!), sort: `${sort}/${tie}` };
 }
+
+/** Partitions need an order, but no particular one; a number's own text may be one of several for it. */
+export const partitionOf = (value: AttributeValue): string => value.S ?? sortable(value);
 
 /** The type letter of a key attribute. */
 export function typeOfKey({ AttributeDefinitions }: KeyedTable, name: string): string {

@@ -42,8 +42,11 @@ export interface LambdaOptions {
 
 export interface Lambda extends Service {
   put(lambdaFunction: LambdaFunction): void;
-  /** Runs a function, named by its name or ARN, and waits for its answer. Rejects only when there is no such function. */
-  invoke(name: string, payload: Json): Promise<InvokeResult>;
+  /**
+   * Runs a function, named by its name or ARN, and waits for its answer. Rejects only when there is no such function. `shared`: the
+   * function is given the very payload, which it must not change.
+   */
+  invoke(name: string, payload: Json, options?: { shared: boolean }): Promise<InvokeResult>;
   /** The role session a function runs as. */
   callerOf(name: string): Caller;
 }
@@ -118,8 +121,8 @@ export function createLambda(options: LambdaOptions): Lambda {
 
   return {
     put: (lambdaFunction) => void functions.set(lambdaFunction.name, lambdaFunction),
-    async invoke(name, payload) {
-      const { text, error } = await run(find(name), copy(payload));
+    async invoke(name, payload, { shared } = { shared: false }) {
+      const { text, error } = await run(find(name), shared ? payload : copy(payload));
       return error === undefined ? { payload: JSON.parse(text) as Json } : { error };
     },
     callerOf: (name) => callerOf(find(name)),

@@ -47,14 +47,14 @@ export function createLifecycle(options: LifecycleOptions) {
     };
     const step = { script, env: { ...env, ...surroundings }, timeoutSeconds };
     const { cancelled } = invocation;
-    const done = new AbortController();
-    cancelled.signal.addEventListener('abort', () => done.abort('cancelled'), { once: true });
     const finished = node.executor
       .run(step, cancelled.signal)
       .catch((error: unknown) => ({ exitCode: -1, stdout: '', stderr: `The node could not run the script: ${error}` }));
-    const interrupted = clock.sleep(timeoutSeconds * 1_000, done.signal).then(() => undefined);
+    const { promise: interrupted, resolve: interrupt } = Promise.withResolvers<undefined>();
+    cancelled.signal.addEventListener('abort', () => interrupt(undefined), { once: true });
+    const cancelTimer = clock.timer(timeoutSeconds * 1_000, () => interrupt(undefined));
     const output = await Promise.race([finished, interrupted]);
-    done.abort('done');
+    cancelTimer();
 
     if (stopped.aborted) return;
     if (cancelled.signal.aborted) return end(command, invocation, 'Cancelled');

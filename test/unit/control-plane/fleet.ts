@@ -18,6 +18,12 @@ import type { HostSpec } from '../../../local/simulated/host.ts';
 import { type ManagedHost, manage } from '../../../local/simulated/manage.ts';
 import { VirtualClock } from '../../../local/virtual-clock.ts';
 
+function deepFreeze(value: unknown): void {
+  if (typeof value !== 'object' || value === null || Object.isFrozen(value)) return;
+  Object.freeze(value);
+  for (const member of Object.values(value)) deepFreeze(member);
+}
+
 export interface Answer<T> {
   status: number;
   headers: Record<string, string>;
@@ -62,6 +68,8 @@ export class ControlPlane {
       listen: false,
       logLevel: 'SILENT',
       report: (message) => void reports.push(message),
+      // Functions are given the stream's records as they are: one that changed them would change the tables, and throws here.
+      onItemChange: (_, after) => deepFreeze(after),
     });
     return new ControlPlane(clock, aws, reports);
   }
