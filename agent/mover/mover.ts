@@ -99,7 +99,7 @@ export class Mover {
     const { clock, mailbox, localUri } = this.#deps;
     let source: MigrationTarget | undefined;
     let target: MigrationTarget | undefined;
-    const heart = this.#beat();
+    const stopBeating = this.#beat();
     try {
       this.#enter('starting');
       const ticket = await mailbox.readTicket(this.#order.migrationId);
@@ -110,7 +110,7 @@ export class Mover {
     } catch (error) {
       this.#reports.end({ kind: 'failed', failure: failureOf(error) });
     }
-    heart.abort();
+    stopBeating();
     this.#sight.end();
     // Closing them makes libvirt fall back to what is safe, wherever the protocol stood.
     await target?.close().catch(() => {});
@@ -327,16 +327,16 @@ export class Mover {
    * The control plane must see that the mover lives, also where it can only wait: Prepare takes as long as QEMU's start, and a
    * handover that has to look for its outcome for a while.
    */
-  #beat(): AbortController {
-    const stop = new AbortController();
-    const beat = async () => {
-      while (!stop.signal.aborted) {
-        await this.#deps.clock.sleep(HEARTBEAT_MS, stop.signal);
-        if (!stop.signal.aborted) this.#reports.progress(this.#phase, this.#rest ?? this.#copy?.job);
-      }
+  #beat(): () => void {
+    let cancelTimer = () => {};
+    const beatLater = () => {
+      cancelTimer = this.#deps.clock.timer(HEARTBEAT_MS, () => {
+        this.#reports.progress(this.#phase, this.#rest ?? this.#copy?.job);
+        beatLater();
+      });
     };
-    void beat();
-    return stop;
+    beatLater();
+    return () => cancelTimer();
   }
 }
 

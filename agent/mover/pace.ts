@@ -3,18 +3,25 @@ import type { Clock } from '../../contract/clock.ts';
 /** A sleep that anybody can end early. */
 export class Pace {
   readonly #clock: Clock;
-  #sleeper = new AbortController();
+  readonly #sleepers = new Set<() => void>();
 
   constructor(clock: Clock) {
     this.#clock = clock;
   }
 
-  async sleep(ms: number): Promise<void> {
-    await this.#clock.sleep(ms, this.#sleeper.signal);
+  sleep(ms: number): Promise<void> {
+    return new Promise((resolve) => {
+      const wake = () => {
+        cancelTimer();
+        this.#sleepers.delete(wake);
+        resolve();
+      };
+      const cancelTimer = this.#clock.timer(ms, wake);
+      this.#sleepers.add(wake);
+    });
   }
 
   wake(): void {
-    this.#sleeper.abort();
-    this.#sleeper = new AbortController();
+    for (const wake of this.#sleepers) wake();
   }
 }

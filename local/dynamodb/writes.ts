@@ -4,7 +4,7 @@ import { enforce, keyRules, validationError } from './dynalite.ts';
 import type { WriteKind, WriteRequest } from './requests.ts';
 import { type Table, typeOfKey } from './table.ts';
 import { applyUpdate } from './updates.ts';
-import { attributeSizeAtMost, type Item, sizeAtMost, sortable, typeOf } from './values.ts';
+import { attributeSizeAtMost, type Item, type Path, sizeAtMost, sortable, typeOf } from './values.ts';
 
 /** What a write would do, decided on the item as it is now; nothing has changed yet. */
 export interface Plan {
@@ -59,7 +59,7 @@ function itemAfter(kind: WriteKind, request: WriteRequest, key: Item, before: It
       const base = before ?? key;
       if (!request._updates) return base;
       const after = applyUpdate(request._updates, base, request.ExpressionAttributeValues);
-      if (mayBeTooLarge(after, base) && keyRules.itemSize(after) > keyRules.MAX_SIZE) {
+      if (mayBeTooLarge(after, base, request._updates.paths) && keyRules.itemSize(after) > keyRules.MAX_SIZE) {
         throw validationError('Item size to update has exceeded the maximum allowed size');
       }
       return after;
@@ -70,11 +70,12 @@ function itemAfter(kind: WriteKind, request: WriteRequest, key: Item, before: It
 /** Of items that came of updates: their size in bytes is at most this. */
 const bounds = new WeakMap<Item, number>();
 
-/** Looks only at what an update has changed, until all that was ever added might be too much. */
-function mayBeTooLarge(after: Item, before: Item): boolean {
+/** Looks only at the attributes that an update's paths begin with, until all that was ever put there might be too much. */
+function mayBeTooLarge(after: Item, before: Item, paths: readonly Path[]): boolean {
   let bound = bounds.get(before) ?? sizeAtMost(before);
-  for (const name in after) {
-    if (after[name] !== before[name]) bound += attributeSizeAtMost(name, after[name]!);
+  for (const path of paths) {
+    const name = String(path[0]);
+    if (after[name] !== undefined) bound += attributeSizeAtMost(name, after[name]);
   }
   if (bound > keyRules.MAX_SIZE) bound = sizeAtMost(after);
   bounds.set(after, bound);
