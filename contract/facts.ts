@@ -56,7 +56,6 @@ export type DomainSummary = z.infer<typeof DomainSummary>;
 /** Progress of the copy, of memory but for `disks`, as QEMU counts it. Bytes are bytes, times are milliseconds, rates are bytes per second. */
 export const Progress = z.object({
   phase: z.enum([
-    'starting',
     'preparing',
     'copying-disks',
     'copying',

@@ -53,7 +53,7 @@ export class Mover {
   readonly #reports: MoverReports;
   readonly #cutoverCame = Promise.withResolvers<void>();
   readonly #sight: Sight;
-  #phase: Progress['phase'] = 'starting';
+  #phase: Progress['phase'] = 'preparing';
   #copy: Copy | undefined;
   #handover: Handover | undefined;
   /** When the commit's answer came. */
@@ -84,7 +84,6 @@ export class Mover {
     this.#budgetMs ??= budgetMs;
     this.#sight.look();
     this.#copy?.release(this.#budgetMs);
-    this.#reports.progress(this.#phase, this.#copy?.job);
   }
 
   /** On SIGTERM, where a revoked ticket is not waited for. True when the handover can still be called off, and then it is. */
@@ -101,7 +100,7 @@ export class Mover {
     let target: MigrationTarget | undefined;
     const stopBeating = this.#beat();
     try {
-      this.#enter('starting');
+      this.#enter('preparing');
       const ticket = await mailbox.readTicket(this.#order.migrationId);
       if (ticket !== 'OPEN') throw ticketTaken(ticket);
       source = await connectOrSay(this.#deps, localUri);
@@ -120,7 +119,6 @@ export class Mover {
   }
 
   async #migrate(source: Domain, target: MigrationTarget): Promise<void> {
-    this.#enter('preparing');
     if (this.#sight.guest === undefined) void findAddress(source).then((guest) => this.#sight.aim(guest));
     const handover = await this.#prepare(source, target);
     this.#handover = handover;
