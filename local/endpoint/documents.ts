@@ -16,28 +16,24 @@ export function converter(convert: Convert, nodes: KeyNodes): Convert {
   if (nodes === null || nodes === undefined) return convert;
   const members = Object.keys(nodes);
   const below = nodes as Record<string, KeyNodes>;
-  if (members.length === 0) return ofMembers(() => convert);
-  if (members.length === 1 && members[0] === '*') {
-    const each = converter(convert, below['*']);
-    return ofMembers(() => each);
-  }
+  if (members.length === 0) return ofEachMember(convert);
+  if (members.length === 1 && members[0] === '*') return ofEachMember(converter(convert, below['*']));
   const named = new Map(members.map((name) => [name, converter(convert, below[name])]));
-  return ofMembers((name) => named.get(name));
-}
-
-function ofMembers(convertOf: (name: string) => Convert | undefined): Convert {
   return (value) => {
-    if (Array.isArray(value)) return value.map((element, index) => converted(element, convertOf(String(index))));
     const copy: Record<string, unknown> = {};
     for (const name in value as object) {
       const member = (value as Record<string, unknown>)[name];
-      if (member !== undefined) copy[name] = converted(member, convertOf(name));
+      const convertMember = named.get(name);
+      if (member !== undefined) copy[name] = convertMember === undefined ? member : convertMember(member);
     }
     return copy;
   };
 }
 
-const converted = (value: unknown, convert: Convert | undefined): unknown => (convert ? convert(value) : value);
+const ofEachMember =
+  (convert: Convert): Convert =>
+  (value) =>
+    Array.isArray(value) ? value.map(convert) : membersOf(value as object, convert);
 
 /** An attribute value out of JSON or a set of strings; throws NotPlain for all else. */
 export function toAttribute(value: unknown): unknown {

@@ -1,7 +1,7 @@
 import type { Clock } from '../../contract/clock.ts';
 
 /** Node's timers fire at once when asked for more than this many ms; a state may wait for a year. */
-const LONGEST_TIMER_MS = 2 ** 31 - 1;
+export const LONGEST_TIMER_MS = 2 ** 31 - 1;
 
 /** Resolves at `at` (ms since the epoch), or when the signal aborts. */
 export async function sleepUntil(clock: Clock, at: number, signal: AbortSignal): Promise<void> {

@@ -73,6 +73,7 @@ const OF_A_STEP: readonly string[] = ['type', 'value', 'position'];
 
 function pathOf(ast: unknown): string[] | undefined {
   const { type, steps, ...rest } = ast as Step;
+  if (type === 'variable' && rest.value !== '' && Object.keys(rest).every((key) => OF_A_STEP.includes(key))) return [];
   if (type !== 'path' || steps === undefined || Object.keys(rest).length > 0) return undefined;
   const [variable, ...names] = steps;
   const mere = steps.every((step) => Object.keys(step).every((key) => OF_A_STEP.includes(key)));

@@ -11,8 +11,8 @@ export interface Integration {
   readonly waitsForToken: boolean;
   /** Makes the request; its answer is the task's result, or merely its submission if the task goes on. */
   request(task: TaskRequest): Promise<Json>;
-  /** `.sync`: waits for the end of what was submitted. An aborted signal stops it. */
-  complete?(task: TaskRequest, submitted: Json, signal: AbortSignal): Promise<Json>;
+  /** `.sync`: waits for the end of what was submitted, or until `interrupted` rejects. */
+  complete?(task: TaskRequest, submitted: Json, interrupted: Promise<never>): Promise<Json>;
 }
 
 export interface TaskRequest {

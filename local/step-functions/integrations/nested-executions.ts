@@ -1,5 +1,4 @@
 import type { Json, JsonObject } from '../../service.ts';
-import { untilAborted } from '../abort.ts';
 import { StateFailure } from '../failures.ts';
 import { callNaming, camelCase, pascalCase, renameKeys, type TaskRequest } from './integration.ts';
 
@@ -19,10 +18,10 @@ export const startExecution = {
 export function startExecutionSync({ parsed }: { parsed: boolean }) {
   return {
     ...startExecution,
-    async complete(task: TaskRequest, submitted: Json, signal: AbortSignal): Promise<Json> {
+    async complete(task: TaskRequest, submitted: Json, interrupted: Promise<never>): Promise<Json> {
       const executionArn = (submitted as { ExecutionArn: string }).ExecutionArn;
       try {
-        await untilAborted(task.whenEnded(executionArn), signal);
+        await Promise.race([task.whenEnded(executionArn), interrupted]);
       } catch (error) {
         const cause = 'The execution that started this one no longer waits for it.';
         task.call('states', 'StopExecution', { executionArn, cause }).catch(() => undefined);

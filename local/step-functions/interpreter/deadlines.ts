@@ -1,8 +1,8 @@
 import type { Clock } from '../../../contract/clock.ts';
 import { TaskTimeout } from '../failures.ts';
-import { sleepUntil } from '../waiting.ts';
+import { LONGEST_TIMER_MS } from '../waiting.ts';
 
-/** A task attempt's TimeoutSeconds and HeartbeatSeconds. When one runs out, the attempt's controller aborts with the error. */
+/** A task attempt's TimeoutSeconds and HeartbeatSeconds. */
 export class Deadlines {
   readonly #clock: Clock;
   readonly #timeoutAt: number;
@@ -20,15 +20,19 @@ export class Deadlines {
     this.#lastHeartbeat = this.#clock.now();
   }
 
-  /** Ends when the controller aborts, by itself or by others. Heartbeats do not disturb the timer; it looks when it rings. */
-  async enforce(controller: AbortController): Promise<void> {
-    while (!controller.signal.aborted) {
-      const heartbeatAt = this.#lastHeartbeat + this.#heartbeatMs;
-      const at = Math.min(this.#timeoutAt, heartbeatAt);
-      if (at === Number.POSITIVE_INFINITY) return;
-      if (this.#clock.now() < at) await sleepUntil(this.#clock, at, controller.signal);
-      else if (at === this.#timeoutAt) controller.abort(new TaskTimeout('States.Timeout', undefined));
-      else controller.abort(new TaskTimeout('States.HeartbeatTimeout', undefined));
-    }
+  /** Calls `fail` when one runs out, unless what it returns is called before. Heartbeats do not disturb the timer; it looks when it rings. */
+  enforce(fail: (error: TaskTimeout) => void): () => void {
+    let cancelTimer = () => {};
+    const look = () => {
+      const at = Math.min(this.#timeoutAt, this.#lastHeartbeat + this.#heartbeatMs);
+      const left = at - this.#clock.now();
+      if (left > 0) {
+        if (left < Number.POSITIVE_INFINITY) cancelTimer = this.#clock.timer(Math.min(left, LONGEST_TIMER_MS), look);
+        return;
+      }
+      fail(new TaskTimeout(at === this.#timeoutAt ? 'States.Timeout' : 'States.HeartbeatTimeout', undefined));
+    };
+    look();
+    return () => cancelTimer();
   }
 }

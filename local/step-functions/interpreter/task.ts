@@ -1,5 +1,4 @@
 import type { JsonObject } from '../../service.ts';
-import { linkedController, untilAborted } from '../abort.ts';
 import type { TaskState } from '../definition/definition.ts';
 import { isObject } from '../definition/fields.ts';
 import { runtimeFailure, TaskTimeout } from '../failures.ts';
@@ -83,25 +82,32 @@ async function perform(
 ): Promise<Payload> {
   const { integration } = state;
   const request = taskRequest(visit, parameters);
-  const { controller, unlink } = linkedController(visit.branch.signal);
+  const { signal } = visit.branch;
+  let over = false;
+  // What cannot be cancelled, a call that is under way, goes on unheard then.
+  const { promise: interrupted, reject: interrupt } = Promise.withResolvers<never>();
+  interrupted.catch(() => {});
+  const stop = () => interrupt(signal.reason);
   const submit = async () => {
     const submitted = await integration.request(request);
     // A task that has ended meanwhile has nothing more to say in the history.
-    if (!controller.signal.aborted) recordSubmitted(visit, state, visit.payload(submitted, 'submission').text);
+    if (!over) recordSubmitted(visit, state, visit.payload(submitted, 'submission').text);
     return submitted;
   };
+  if (signal.aborted) stop();
+  else signal.addEventListener('abort', stop, { once: true });
+  const lift = deadlines.enforce(interrupt);
   try {
-    deadlines.enforce(controller);
-    if (token) return await untilAborted(answered(token, submit()), controller.signal);
+    if (token) return await Promise.race([answered(token, submit()), interrupted]);
     if (integration.complete) {
-      const completed = submit().then((submitted) => integration.complete!(request, submitted, controller.signal));
-      return visit.payload(await untilAborted(completed, controller.signal), 'result');
+      const completed = submit().then((submitted) => integration.complete!(request, submitted, interrupted));
+      return visit.payload(await Promise.race([completed, interrupted]), 'result');
     }
-    return visit.payload(await untilAborted(integration.request(request), controller.signal), 'result');
+    return visit.payload(await Promise.race([integration.request(request), interrupted]), 'result');
   } finally {
-    unlink();
-    // With a reason, for without one an error with its stack is made each time.
-    controller.abort('ended');
+    over = true;
+    lift();
+    signal.removeEventListener('abort', stop);
   }
 }
 
