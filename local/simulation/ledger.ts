@@ -156,8 +156,9 @@ export class Ledger {
   /** Told of every change of the tables. */
   itemChanged(before: Item | undefined, after: Item | undefined): void {
     const { pk, sk } = (after ?? before)!;
-    const [name] = String(sk?.S).split('#');
-    switch (name) {
+    const place = String(sk?.S);
+    const end = place.indexOf('#');
+    switch (end < 0 ? place : place.slice(0, end)) {
       case 'ORDER':
         if (after !== undefined) this.#orderChanged(before, after);
         return;

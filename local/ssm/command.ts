@@ -1,5 +1,5 @@
 import type { JsonObject } from '../service.ts';
-import type { CommandDocument, ParameterValues } from './document.ts';
+import type { CommandDocument, ParameterValues, RenderedScript } from './document.ts';
 import type { NodeOutput } from './node.ts';
 
 export type CommandStatus = 'Pending' | 'InProgress' | 'Success' | 'Failed' | 'TimedOut' | 'Cancelled';
@@ -28,7 +28,7 @@ export interface Command {
   requestedAt: number;
   /** Seconds in which the command must have begun. */
   timeoutSeconds: number;
-  executionSeconds: number;
+  rendered: RenderedScript;
   invocations: CommandInvocation[];
 }
 
@@ -47,7 +47,7 @@ export function commandStatus({ invocations }: Command): CommandStatus {
 
 /** When the last invocation must be over, ms since the epoch. */
 export const expiresAt = (command: Command) =>
-  command.requestedAt + (command.timeoutSeconds + command.executionSeconds) * 1_000;
+  command.requestedAt + (command.timeoutSeconds + command.rendered.timeoutSeconds) * 1_000;
 
 const seconds = (ms: number) => ms / 1_000;
 const iso = (ms: number | undefined) => (ms === undefined ? '' : new Date(ms).toISOString());

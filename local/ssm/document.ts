@@ -72,7 +72,7 @@ export function checkParameters(document: CommandDocument, given: JsonObject): P
 
 function checkValue(name: string, type: ParameterType, value: string): void {
   const { allowedPattern, allowedValues, minChars, maxChars } = type;
-  if (allowedPattern !== undefined && !new RegExp(allowedPattern).test(value)) {
+  if (allowedPattern !== undefined && !compiled(allowedPattern).test(value)) {
     throw invalid(`Parameter ${name} does not match the allowed pattern ${allowedPattern}.`);
   }
   if (allowedValues !== undefined && !allowedValues.includes(value)) {
@@ -83,18 +83,33 @@ function checkValue(name: string, type: ParameterType, value: string): void {
   }
 }
 
+/** The same few come with every command. */
+const patterns = new Map<string, RegExp>();
+
+function compiled(source: string, flags = ''): RegExp {
+  const pattern = patterns.get(source) ?? new RegExp(source, flags);
+  patterns.set(source, pattern);
+  return pattern;
+}
+
 const invalid = (message: string) => new AwsError('InvalidParameters', message);
+
+export interface RenderedScript {
+  script: string;
+  env: Record<string, string>;
+  timeoutSeconds: number;
+}
 
 /**
  * The script and the environment a command amounts to. A parameter of `interpolationType: ENV_VAR` arrives as the variable
  * `SSM_<name>`; any other is pasted into the script's text, before the shell sees it.
  */
-export function renderScript(document: CommandDocument, values: ParameterValues) {
+export function renderScript(document: CommandDocument, values: ParameterValues): RenderedScript {
   const env: Record<string, string> = {};
   let script = document.lines.join('\n');
   for (const [name, [value = '']] of Object.entries(values)) {
     if (document.parameters[name]?.interpolationType === 'ENV_VAR') env[`SSM_${name}`] = value;
-    script = script.replaceAll(new RegExp(`\\{\\{\\s*${name}\\s*\\}\\}`, 'g'), () => value);
+    script = script.replaceAll(compiled(`\\{\\{\\s*${name}\\s*\\}\\}`, 'g'), () => value);
   }
   const timeout = /\{\{\s*(\w+)\s*\}\}/.exec(document.executionTimeout)?.[1];
   const executionTimeout = timeout === undefined ? document.executionTimeout : (values[timeout]?.[0] ?? '');

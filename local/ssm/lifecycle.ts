@@ -1,7 +1,6 @@
 import type { Clock } from '../../contract/clock.ts';
 import type { BusEvent } from '../events/event-bridge.ts';
 import { type Command, type CommandInvocation, type CommandStatus, commandStatus, isOver } from './command.ts';
-import { renderScript } from './document.ts';
 import { commandEvent, invocationEvent } from './events.ts';
 import type { ManagedNode } from './node.ts';
 
@@ -39,7 +38,7 @@ export function createLifecycle(options: LifecycleOptions) {
     invocation.startedAt = clock.now();
     change(command, invocation, 'InProgress');
 
-    const { script, env, timeoutSeconds } = renderScript(command.document, command.parameters);
+    const { script, env, timeoutSeconds } = command.rendered;
     const surroundings = {
       AWS_SSM_INSTANCE_ID: node.id,
       AWS_SSM_REGION_NAME: options.region,

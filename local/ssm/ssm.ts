@@ -64,7 +64,7 @@ export function createSsm(options: SsmOptions): Ssm {
       comment: String(input.Comment ?? ''),
       requestedAt: clock.now(),
       timeoutSeconds,
-      executionSeconds: renderScript(document, parameters).timeoutSeconds,
+      rendered: renderScript(document, parameters),
       invocations: nodeIds.map((nodeId) => ({
         nodeId,
         status: 'Pending',
