@@ -1,13 +1,11 @@
 import type { EmbeddedAws } from '../aws.ts';
-import type { Json, JsonObject } from '../service.ts';
+import type { Item } from '../dynamodb/values.ts';
+import type { JsonObject } from '../service.ts';
 import type { SimulatedFleet } from '../simulated/fleet.ts';
 import type { Route } from './injector.ts';
 import type { Ledger } from './ledger.ts';
 
-type Item = Record<string, Record<string, Json>>;
-
 interface End {
-  aws: EmbeddedAws;
   fleet: SimulatedFleet;
   ledger: Ledger;
   routes: ReadonlyMap<string, Route>;
@@ -41,9 +39,9 @@ export interface Outcomes {
 }
 
 /** When all is quiet: what must hold then. */
-export async function lookAtEnd({ aws, fleet, ledger, routes, away, check }: End): Promise<Outcomes> {
-  const control = await scan(aws, String(aws.outputs.ControlTable));
-  const records = control.filter(({ entity }) => entity?.S === 'MIGRATION');
+export function lookAtEnd({ fleet, ledger, routes, away, check }: End): Outcomes {
+  const { items } = ledger;
+  const records = items.filter(({ entity }) => entity?.S === 'MIGRATION');
   const statusOf = new Map(records.map((record) => [text(record, 'migrationId'), text(record, 'status')]));
   const statuses = (of: Iterable<string>) => countEach([...of].map((id) => statusOf.get(id) ?? 'REFUSED'));
   const ended: Outcomes = {
@@ -52,18 +50,15 @@ export async function lookAtEnd({ aws, fleet, ledger, routes, away, check }: End
   };
   if (!check) return ended;
 
-  for (const held of [
-    ...heldIn(control, statusOf),
-    ...openTickets(await scan(aws, String(aws.outputs.MailboxTable))),
-  ]) {
+  for (const held of [...heldIn(items, statusOf), ...openTickets(items)]) {
     ledger.violated('everything is given back', held);
   }
-  for (const seen of impossibleIn(control)) ledger.violated('recovery sees nothing impossible', seen);
+  for (const seen of impossibleIn(items)) ledger.violated('recovery sees nothing impossible', seen);
   const waiting = new Set(
     records.filter((record) => text(record, 'status') === 'NEEDS_OPERATOR').map((r) => text(r, 'vm')),
   );
   // Recovery has settled without a host that did not answer, and says so: what is left there is put right when it is back.
-  const flags = control.filter(({ pk }) => pk?.S === 'FLAGS');
+  const flags = items.filter(({ pk }) => pk?.S === 'FLAGS');
   const flagged = new Set(flags.filter((flag) => away(text(flag, 'hostId'))).map((flag) => text(flag, 'vm')));
   for (const flag of flags) {
     const [hostId, vm] = [text(flag, 'hostId'), text(flag, 'vm')];
@@ -100,9 +95,9 @@ function countEach(values: readonly string[]): Record<string, number> {
 }
 
 /** A destination that runs although its ticket was revoked: nothing recovery could decide would be right. */
-function impossibleIn(control: readonly Item[]): string[] {
-  return control.flatMap((item) => {
-    const detail = item.detail?.M as unknown as Item | undefined;
+function impossibleIn(items: readonly Item[]): string[] {
+  return items.flatMap((item) => {
+    const detail = item.detail?.M;
     if (!text(item, 'what').startsWith('recovery: ') || detail?.ticket?.S !== 'REVOKED') return [];
     const runs = JSON.stringify(detail.destination).includes('"state":{"S":"running"}');
     return runs ? [`${text(item, 'pk')} was revoked, and its destination runs`] : [];
@@ -139,15 +134,15 @@ function checkRecords(records: readonly Item[], { fleet, ledger }: Pick<End, 'fl
 const describe = (record: Item): string =>
   `${text(record, 'status')}${record.runsOn === undefined ? '' : ` on ${text(record, 'runsOn')}`}`;
 
-function* heldIn(control: readonly Item[], statusOf: ReadonlyMap<string, string>): Generator<string> {
-  for (const item of control) {
+function* heldIn(items: readonly Item[], statusOf: ReadonlyMap<string, string>): Generator<string> {
+  for (const item of items) {
     const name = text(item, 'sk');
     if (item.pk?.S === 'HOSTS') {
       for (const slots of ['outgoing', 'incoming', 'cutovers']) {
-        for (const id of (item[slots]?.SS ?? []) as string[]) yield `${id} is in the ${slots} slots of ${name}`;
+        for (const id of item[slots]?.SS ?? []) yield `${id} is in the ${slots} slots of ${name}`;
       }
-      for (const id of Object.keys((item.line?.M ?? {}) as object)) yield `${id} stands in the line of ${name}`;
-      for (const id of Object.keys((item.reservations?.M ?? {}) as object)) yield `${id} holds memory of ${name}`;
+      for (const id of Object.keys(item.line?.M ?? {})) yield `${id} stands in the line of ${name}`;
+      for (const id of Object.keys(item.reservations?.M ?? {})) yield `${id} holds memory of ${name}`;
     }
     if (name === 'LOCK' && statusOf.get(text(item, 'migrationId')) !== 'NEEDS_OPERATOR') {
       yield `${text(item, 'migrationId')} holds the lock of ${text(item, 'pk')}`;
@@ -155,21 +150,9 @@ function* heldIn(control: readonly Item[], statusOf: ReadonlyMap<string, string>
   }
 }
 
-function openTickets(mailbox: readonly Item[]): string[] {
-  const open = mailbox.filter((item) => text(item, 'sk').startsWith('TICKET#') && item.state?.S === 'OPEN');
+function openTickets(items: readonly Item[]): string[] {
+  const open = items.filter((item) => text(item, 'sk').startsWith('TICKET#') && item.state?.S === 'OPEN');
   return open.map((item) => `${text(item, 'sk')} is open`);
 }
 
-async function scan(aws: EmbeddedAws, TableName: string): Promise<Item[]> {
-  const items: Item[] = [];
-  let from: Json | undefined;
-  do {
-    const input: JsonObject = { TableName, ...(from !== undefined && { ExclusiveStartKey: from }) };
-    const page = await aws.callAws('dynamodb', 'Scan', input, aws.adminCaller);
-    items.push(...(page.Items as Item[]));
-    from = page.LastEvaluatedKey;
-  } while (from !== undefined);
-  return items;
-}
-
-const text = (item: Item, name: string): string => String(item[name]?.S ?? '');
+const text = (item: Item, name: string): string => item[name]?.S ?? '';

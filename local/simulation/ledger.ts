@@ -54,6 +54,8 @@ export class Ledger {
   /** Migrations whose mover, says the source, is dead. */
   readonly #fenced = new Set<string>();
   readonly #carriedOut = new Set<string>();
+  /** All there is in the tables, by their keys. */
+  readonly #items = new Map<string, Item>();
   readonly #claimedAt = new Map<string, number>();
   /** By when each order had to be begun. */
   readonly #expiresAt = new Map<string, number>();
@@ -63,6 +65,10 @@ export class Ledger {
   constructor(fleet: SimulatedFleet, say: (what: string) => void) {
     this.#fleet = fleet;
     this.#say = say;
+  }
+
+  get items(): Item[] {
+    return [...this.#items.values()];
   }
 
   homeOf(vm: string): string | undefined {
@@ -157,6 +163,9 @@ export class Ledger {
   itemChanged(before: Item | undefined, after: Item | undefined): void {
     const { pk, sk } = (after ?? before)!;
     const place = String(sk?.S);
+    const key = `${pk?.S} ${place}`;
+    if (after === undefined) this.#items.delete(key);
+    else this.#items.set(key, after);
     const end = place.indexOf('#');
     switch (end < 0 ? place : place.slice(0, end)) {
       case 'ORDER':

@@ -148,8 +148,7 @@ export async function runWorld(options: WorldOptions): Promise<WorldResult> {
     const stuck = await running(aws);
     if (!broken() && stuck > 0) ledger.violated('every migration ends', `${stuck} executions still run after a day`);
     await clock.runUntilIdle(clock.now() + (plan.length > 0 ? AFTERMATH : ONE_SWEEP), broken);
-    const ended = await lookAtEnd({
-      aws,
+    const ended = lookAtEnd({
       fleet,
       ledger,
       routes,
