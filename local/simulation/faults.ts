@@ -188,6 +188,10 @@ export class Schedule {
     }
   }
 
+  get isEmpty(): boolean {
+    return this.#before.size === 0 && this.#after.size === 0;
+  }
+
   next(point: string, after: boolean): readonly Fault[] {
     const due = (after ? this.#after : this.#before).get(point);
     if (due === undefined) return NONE;

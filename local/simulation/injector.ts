@@ -146,7 +146,7 @@ export class Injector {
   /** At every step of an agent or a mover. */
   step(boundary: Boundary): void {
     const { process, call, moment, atDaemon } = boundary;
-    if (atDaemon && process.kind !== 'mover') return;
+    if (this.#schedule.isEmpty || (atDaemon && process.kind !== 'mover')) return;
     for (const fault of this.#schedule.next(`${atDaemon ? 'daemon' : process.kind}:${call}`, moment === 'after')) {
       const route = this.#options.routeOf(process.migrationId);
       if (route !== undefined) this.#strike(fault, process, route);
