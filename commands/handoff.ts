@@ -305,6 +305,18 @@ program
     print(view, `${view.hostId} is ${view.state}.`);
   });
 
+program
+  .command('remove-host')
+  .description('Takes a host that was emptied, or is gone, out of use for good..')
+  .argument('<host>')
+  .option('--gone', 'it will never be back, with whatever migrations may have left there')
+  .action(async (host: string, { gone }: { gone?: true }) => {
+    const view = await (await client()).call<HostView>('DELETE', `/hosts/${encodeURIComponent(host)}`, {
+      ...(gone && { query: { gone: 'true' } }),
+    });
+    print(view, `${view.hostId} is removed. What was recorded of its migrations stays.`);
+  });
+
 async function watch(api: ApiClient, migrationId: string): Promise<void> {
   const quiet = program.opts<Global>().json === true;
   const view = await follow(api, migrationId, quiet ? () => {} : narrator(process.stderr));

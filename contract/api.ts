@@ -78,6 +78,9 @@ export const MigrationStatus = z.enum([
 ]);
 export type MigrationStatus = z.infer<typeof MigrationStatus>;
 
+/** Query of `DELETE /hosts/{hostId}`. `gone`: the host will never be back, says a person, with whatever was left there. */
+export const HostRemoval = z.strictObject({ gone: z.enum(['true', 'false']).optional() });
+
 /** Body of `POST /migrations/{id}/resolve`: who owns the VM, says a person who has looked. */
 export const Resolution = z.strictObject({
   owner: Role,

@@ -10,6 +10,7 @@ export const FAILURES = {
   UnknownEvacuation: 'No evacuation of that id is known.',
   VmBusy: 'The VM is being migrated already.',
   HostNotAccepting: 'The destination is cordoned or in maintenance.',
+  HostInUse: 'The host takes VMs, or a migration has to do with it.',
   HostBusy: 'No slot came free on the hosts within the time the policy allows.',
   PreflightFailed: 'A check failed; the VM was not touched.',
   PolicyNotMet: 'By the forecast the move cannot keep its policy; the VM was not touched.',

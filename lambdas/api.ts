@@ -9,6 +9,7 @@ import { cancelMigration } from './api/cancel-migration.ts';
 import { evacuate, getEvacuation } from './api/evacuations.ts';
 import { getHosts, putHost, uncordon } from './api/hosts.ts';
 import { orderCutover } from './api/order-cutover.ts';
+import { removeHost } from './api/remove-host.ts';
 import { resolveMigration } from './api/resolve-migration.ts';
 import { getMigration, listMigrations } from './api/show-migrations.ts';
 import { startMigration } from './api/start-migration.ts';
@@ -17,6 +18,7 @@ import { problems } from './shared/problem.ts';
 
 const route = httpRouter<APIGatewayProxyEventV2, APIGatewayProxyStructuredResultV2>([
   { method: 'PUT', path: '/hosts/{hostId}', handler: putHost },
+  { method: 'DELETE', path: '/hosts/{hostId}', handler: removeHost },
   { method: 'GET', path: '/hosts', handler: getHosts },
   { method: 'POST', path: '/hosts/{hostId}/evacuate', handler: evacuate },
   { method: 'POST', path: '/hosts/{hostId}/uncordon', handler: uncordon },

@@ -7,6 +7,7 @@ import { Construct } from 'constructs';
 const ROUTES: readonly (readonly [HttpMethod, string])[] = [
   [HttpMethod.GET, '/hosts'],
   [HttpMethod.PUT, '/hosts/{hostId}'],
+  [HttpMethod.DELETE, '/hosts/{hostId}'],
   [HttpMethod.POST, '/hosts/{hostId}/evacuate'],
   [HttpMethod.POST, '/hosts/{hostId}/uncordon'],
   [HttpMethod.GET, '/evacuations/{evacuationId}'],

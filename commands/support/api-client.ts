@@ -68,7 +68,7 @@ export class ApiClient {
 
   /** Fails with ApiProblem or Unreachable. */
   async call<T>(
-    method: 'GET' | 'PUT' | 'POST',
+    method: 'GET' | 'PUT' | 'POST' | 'DELETE',
     path: string,
     options: { body?: unknown; query?: Record<string, string>; headers?: Record<string, string> } = {},
   ): Promise<T> {

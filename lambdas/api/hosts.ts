@@ -44,11 +44,11 @@ export async function putHost(event: APIGatewayProxyEventV2): Promise<APIGateway
       ReturnValues: 'ALL_NEW',
     }),
   );
-  return json(200, view(Attributes as HostItem));
+  return json(200, viewOf(Attributes as HostItem));
 }
 
 export async function getHosts(): Promise<APIGatewayProxyStructuredResultV2> {
-  return json(200, { hosts: (await listHosts()).map(view) });
+  return json(200, { hosts: (await listHosts()).map(viewOf) });
 }
 
 /** Back into use, from CORDONED as well as from IN_MAINTENANCE. An evacuation still at work goes on, and says so at its end. */
@@ -66,13 +66,13 @@ export async function uncordon(event: APIGatewayProxyEventV2): Promise<APIGatewa
         ReturnValues: 'ALL_NEW',
       }),
     );
-    return json(200, view(Attributes as HostItem));
+    return json(200, viewOf(Attributes as HostItem));
   } catch (error) {
     throw error instanceof ConditionalCheckFailedException ? unknownHost(hostId) : error;
   }
 }
 
-function view(host: HostItem): HostView {
+export function viewOf(host: HostItem): HostView {
   return {
     hostId: host.sk,
     nodeId: host.nodeId,

@@ -10,6 +10,7 @@ import { json } from '../shared/problem.ts';
 import { isoNow, setting } from '../shared/surroundings.ts';
 import { eventItem } from '../shared/timeline.ts';
 import { transact } from '../shared/transaction.ts';
+import { callerOf } from './caller.ts';
 import { migrationIdOf } from './show-migrations.ts';
 
 /**
@@ -62,11 +63,6 @@ export async function resolveMigration(event: APIGatewayProxyEventV2): Promise<A
   // Should this not happen any more, the sweep does it.
   await recoverNext(migrationId, last);
   return json(202, { migrationId, status: 'RECOVERING', executionArn, consoleUrl: consoleUrl(executionArn) });
-}
-
-function callerOf({ requestContext }: APIGatewayProxyEventV2): string {
-  const { authorizer } = requestContext as { authorizer?: { iam?: { userArn?: string } } };
-  return authorizer?.iam?.userArn ?? 'somebody unknown';
 }
 
 function notInDoubt(migrationId: string, status: string | undefined): HandoffError {

@@ -16,23 +16,29 @@ import { dynamo, now, setting } from './surroundings.ts';
 async function listHoldings({ tickets }: { tickets: boolean }): Promise<Held[]> {
   const hosts = await listHosts();
   const held = hosts.flatMap(heldOf);
+  for await (const { vm, owner } of locks()) held.push({ what: 'lock', of: vm, owner });
+  if (tickets) for (const host of hosts) held.push(...(await openTickets(host)));
+  return held;
+}
+
+/** The VMs that are locked, and by whom: a migration, or a follow-up to one. */
+export async function* locks(): AsyncGenerator<{ vm: string; owner: string }> {
   // The index has keys only, and lags: a lock may be gone, or another's, by now.
-  const locks = queryAll<LockItem>({
+  const known = queryAll<LockItem>({
     TableName: CONTROL,
     IndexName: 'recent',
     KeyConditionExpression: 'entity = :lock',
     ExpressionAttributeValues: { ':lock': 'LOCK' },
   });
-  for await (const { pk } of locks) {
+  for await (const { pk } of known) {
     const vm = pk.slice('VM#'.length);
     const { Item } = await dynamo.send(new GetCommand({ TableName: CONTROL, Key: lockKey(vm), ConsistentRead: true }));
-    if (Item !== undefined) held.push({ what: 'lock', of: vm, owner: (Item as LockItem).migrationId });
+    if (Item !== undefined) yield { vm, owner: (Item as LockItem).migrationId };
   }
-  if (tickets) for (const host of hosts) held.push(...(await openTickets(host)));
-  return held;
 }
 
-function heldOf(host: HostItem): Held[] {
+/** What is held of one host. */
+export function heldOf(host: HostItem): Held[] {
   const each = (what: Held['what'], owners: Iterable<string>): Held[] =>
     [...owners].map((owner) => ({ what, of: host.sk, owner }));
   return [

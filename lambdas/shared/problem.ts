@@ -11,6 +11,7 @@ const STATUS: Partial<Record<FailureCode, number>> = {
   UnknownEvacuation: 404,
   VmBusy: 409,
   HostNotAccepting: 409,
+  HostInUse: 409,
   AlreadyHandedOver: 409,
   NotInDoubt: 409,
   NotHeld: 409,

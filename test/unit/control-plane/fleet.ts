@@ -98,7 +98,7 @@ export class ControlPlane {
 
   /** One request to the HTTP API. `text` is sent as it is, in place of a body in JSON. */
   async http<T = Problem>(
-    method: 'GET' | 'PUT' | 'POST',
+    method: 'GET' | 'PUT' | 'POST' | 'DELETE',
     path: string,
     { body, text, key, as = 'local' }: { body?: unknown; text?: string; key?: string; as?: string } = {},
   ): Promise<Answer<T>> {

@@ -7,6 +7,50 @@ const BODY = {
   libvirtUri: 'qemu+tcp://10.0.0.9/system',
 };
 
+describe('removing a host', () => {
+  const plane = eachWithControlPlane(async (started) => {
+    await started.register(['kvm-a', 'kvm-b']);
+  });
+  const remove = (host: string, query = '') => plane().http('DELETE', `/hosts/${host}?${query}`);
+  const empty = async (host: string) => {
+    await plane().http('POST', `/hosts/${host}/evacuate`);
+    await plane().clock.advance(60_000);
+  };
+  const refusal = (why: RegExp) => ({ status: 409, body: { code: 'HostInUse', detail: expect.stringMatching(why) } });
+
+  it('takes one that was emptied out of use; it can be registered again', async () => {
+    expect(await remove('kvm-a')).toMatchObject(refusal(/empty it first/));
+    await empty('kvm-a');
+    expect(await remove('kvm-a')).toMatchObject({ status: 200, body: { hostId: 'kvm-a', state: 'IN_MAINTENANCE' } });
+    expect((await plane().listHosts()).map(({ hostId }) => hostId)).toEqual(['kvm-b']);
+    expect(await remove('kvm-a')).toMatchObject({ status: 404, body: { code: 'UnknownHost' } });
+    expect(await plane().http('PUT', '/hosts/kvm-a', { body: BODY })).toMatchObject({ body: { state: 'ACTIVE' } });
+  });
+
+  it('is refused while a migration holds something of it, whatever a person says', async () => {
+    plane().fleet.addGuest('kvm-b', { name: 'web' });
+    const id = await plane().migrate('web', {
+      source: 'kvm-b',
+      destination: 'kvm-a',
+      policy: { cutover: 'on-order' },
+    });
+    await plane().reaches(id, 'HELD');
+    await empty('kvm-a');
+    for (const query of ['', 'gone=true']) {
+      expect(await remove('kvm-a', query)).toMatchObject(refusal(new RegExp(`${id} holds its incoming slot`)));
+    }
+    await plane().http('POST', `/migrations/${id}/cancel`);
+    await plane().ended(id);
+    await plane().clock.advance(900_000);
+    expect(await remove('kvm-a')).toMatchObject({ status: 200 });
+  });
+
+  it('says what is wrong with a word it does not know', async () => {
+    expect(await remove('kvm-a', 'gone=perhaps')).toMatchObject({ status: 400, body: { code: 'InvalidInput' } });
+    expect(await remove('kvm-9')).toMatchObject({ status: 404 });
+  });
+});
+
 describe('registering a host', () => {
   const plane = eachWithControlPlane(async () => {});
 

@@ -147,6 +147,21 @@ describe('resolving', () => {
     expect(view.executionArn).toMatch(new RegExp(`:${id}.3$`));
   });
 
+  it('needs both hosts, which cannot be removed before it', async () => {
+    const id = await inDoubt(plane(), { started: true });
+    await plane().http('POST', '/hosts/kvm-a/evacuate');
+    await plane().clock.advance(900_000);
+    expect(await plane().http('DELETE', '/hosts/kvm-a?gone=true')).toMatchObject({
+      status: 409,
+      body: {
+        code: 'HostInUse',
+        detail: expect.stringContaining(`${id} is still at work on web, or needs an operator`),
+      },
+    });
+    await resolve(plane(), id, 'destination');
+    await plane().ended(id);
+  });
+
   it('is for migrations that need an operator only', async () => {
     const id = await plane().migrate('web', SLOWLY);
     await plane().reaches(id, 'PRECOPY');
@@ -281,6 +296,30 @@ describe('a host that was silent when the migration was settled', () => {
     expect(await audit()).toMatchObject([{ what: 'flagged host', of: 'kvm-a', owner: id, outcome: 'reported' }]);
     // Nobody asks a host that is not there.
     expect(await plane().executions('RecoverMachine')).toEqual([]);
+  });
+
+  it('can be removed by a person who knows that it is gone for good, and only then', async () => {
+    const id = await lostSource({ finished: true });
+    const evacuation = await plane().http('POST', '/hosts/kvm-a/evacuate');
+    expect(evacuation.status).toBe(202);
+    await plane().clock.advance(600_000);
+    for (const host of ['kvm-a', 'kvm-b']) {
+      expect(await plane().http('DELETE', `/hosts/${host}`)).toMatchObject({
+        status: 409,
+        body: {
+          code: 'HostInUse',
+          detail: expect.stringMatching(host === 'kvm-a' ? /may still hold a copy of web/ : /it takes VMs/),
+        },
+      });
+    }
+    expect(await flags()).toHaveLength(1);
+    expect(await plane().http('DELETE', '/hosts/kvm-a?gone=true')).toMatchObject({ status: 200 });
+    expect(await flags()).toEqual([]);
+    expect(await audit()).toEqual([]);
+    expect((await plane().listHosts()).map(({ hostId }) => hostId)).toEqual(['kvm-b']);
+    const told = (await plane().show(id)).timeline.find(({ what }) => what === 'host is gone for good');
+    expect(told?.detail).toMatchObject({ host: 'kvm-a', vm: 'web', by: expect.stringContaining('arn:aws:') });
+    expect(await plane().ended(id)).toMatchObject({ status: 'SUCCEEDED', runsOn: 'kvm-b' });
   });
 
   it('resumes the VM there when it is back and owns it; the outcome stays', async () => {

@@ -1,0 +1,98 @@
+import { ConditionalCheckFailedException } from '@aws-sdk/client-dynamodb';
+import { DeleteCommand } from '@aws-sdk/lib-dynamodb';
+import type { APIGatewayProxyEventV2, APIGatewayProxyStructuredResultV2 } from 'aws-lambda';
+import { HostRemoval } from '../../contract/api.ts';
+import { HandoffError } from '../../contract/errors.ts';
+import { ticketKey } from '../../contract/mailbox.ts';
+import { CONTROL, type FlagItem, type HostItem, hostKey, mailboxOfNode } from '../shared/control-table.ts';
+import { dropFlag, flagsOf, listFlags } from '../shared/flags.ts';
+import { heldOf, locks } from '../shared/holdings.ts';
+import { getHost, listHosts } from '../shared/hosts.ts';
+import { getRecord } from '../shared/migration-record.ts';
+import { parse } from '../shared/parse.ts';
+import { json } from '../shared/problem.ts';
+import { retireTicket } from '../shared/release.ts';
+import { dynamo } from '../shared/surroundings.ts';
+import { addEvent } from '../shared/timeline.ts';
+import { callerOf } from './caller.ts';
+import { hostIdOf, viewOf } from './hosts.ts';
+
+/**
+ * Takes a host out of use for good. Only a cordoned host that no migration holds anything of, or needs as a witness, can go:
+ * what is left of a VM on a host nobody knows any more would never be put right.
+ *
+ * A host may have gone without a word, with a flag that can never be followed up. That it will not come back with what was left
+ * there is an operator's word (`gone`), kept in the migration's timeline. The flags go first: the word holds whatever else is in
+ * the way of the removal.
+ */
+export async function removeHost(event: APIGatewayProxyEventV2): Promise<APIGatewayProxyStructuredResultV2> {
+  const hostId = hostIdOf(event);
+  const { gone } = parse(HostRemoval, event.queryStringParameters ?? {}, 'query');
+  const host = await getHost(hostId);
+  const inUse = [...cordoned(host), ...heldOf(host).map(({ what, owner }) => `${owner} holds its ${what}`)];
+  for await (const { vm, owner } of locks()) {
+    if (await concerns(owner, hostId)) inUse.push(`${owner} is still at work on ${vm}, or needs an operator`);
+  }
+  if (inUse.length > 0) throw refused(hostId, inUse);
+
+  const flags = await listFlags();
+  const own = flags.filter((flag) => flag.hostId === hostId);
+  if (gone === 'true') for (const flag of own) await forget(flag, host, callerOf(event));
+  else if (own.length > 0) throw refused(hostId, own.map(mayHold));
+
+  const others: string[] = [];
+  for (const flag of flags) {
+    if (flag.hostId !== hostId && (await concerns(flag.migrationId, hostId))) others.push(mayHold(flag));
+  }
+  if (others.length > 0) throw refused(hostId, others);
+  await remove(host);
+  return json(200, viewOf(host));
+}
+
+const cordoned = ({ sk, state }: HostItem): string[] =>
+  state === 'ACTIVE'
+    ? [`it takes VMs: empty it first (POST /hosts/${sk}/evacuate), which cordons it also if it is dead`]
+    : [];
+
+const mayHold = ({ hostId, vm, migrationId }: FlagItem): string =>
+  `${hostId} did not answer when ${migrationId} ended, and may still hold a copy of ${vm}: bring it back, or say with gone=true that it is gone for good`;
+
+const refused = (hostId: string, because: readonly string[]): HandoffError =>
+  new HandoffError('HostInUse', `${hostId} cannot be removed: ${because.join('; ')}.`);
+
+/** Whether a migration, or a follow-up to one, is about this host. */
+async function concerns(owner: string, hostId: string): Promise<boolean> {
+  const record = await getRecord(owner.replace(/\.\d+$/, ''));
+  return record !== undefined && [record.source, record.destination].includes(hostId);
+}
+
+async function forget(flag: FlagItem, host: HostItem, by: string): Promise<void> {
+  const { migrationId, vm, hostId } = flag;
+  await addEvent(migrationId, 'host is gone for good', { host: hostId, vm, by });
+  await dropFlag(flag);
+  const record = await getRecord(migrationId);
+  if (record === undefined || (await flagsOf(record)).length > 0) return;
+  // The ticket of a source that was removed before lies in a mailbox nobody knows any more.
+  const source = [host, ...(await listHosts())].find(({ sk }) => sk === record.source);
+  if (source !== undefined) await retireTicket(ticketKey(mailboxOfNode(source.nodeId), migrationId));
+}
+
+async function remove({ sk }: HostItem): Promise<void> {
+  try {
+    await dynamo.send(
+      new DeleteCommand({
+        TableName: CONTROL,
+        Key: hostKey(sk),
+        // What was looked at may have changed since.
+        ConditionExpression:
+          '#state <> :active AND attribute_not_exists(outgoing) AND attribute_not_exists(incoming) AND ' +
+          'attribute_not_exists(cutovers) AND attribute_not_exists(evacuation) AND line = :none AND reservations = :none',
+        ExpressionAttributeNames: { '#state': 'state' },
+        ExpressionAttributeValues: { ':active': 'ACTIVE', ':none': {} },
+      }),
+    );
+  } catch (error) {
+    if (!(error instanceof ConditionalCheckFailedException)) throw error;
+    throw refused(sk, ['it was taken into use meanwhile; look again']);
+  }
+}
