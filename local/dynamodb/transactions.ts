@@ -4,7 +4,8 @@ import { AwsError, type JsonObject } from '../service.ts';
 import { validationError } from './dynalite.ts';
 import type { TransactWriteRequest, WriteKind, WriteRequest } from './requests.ts';
 import type { Table } from './table.ts';
-import { keyOfWrite, type Plan, plan } from './writes.ts';
+import type { Item } from './values.ts';
+import { keyOfWrite, type Plan, planAt } from './writes.ts';
 
 /** As long as DynamoDB remembers a ClientRequestToken after the request completed. */
 const TOKEN_LIFETIME_MS = 10 * 60_000;
@@ -18,13 +19,14 @@ const TOKEN_LIFETIME_MS = 10 * 60_000;
 export function planTransaction(request: TransactWriteRequest, tableOf: (name: string) => Table): Plan[] {
   const actions = request.TransactItems.map((item) => {
     const [kind, write] = Object.entries(item)[0] as [WriteKind, WriteRequest];
-    return { kind, write, table: tableOf(write.TableName) };
+    const table = tableOf(write.TableName);
+    return { kind, write, table, key: keyOfWrite(table, write) };
   });
   refuseRepeatedItems(actions);
   const plans: Plan[] = [];
-  const reasons = actions.map(({ kind, write, table }): JsonObject => {
+  const reasons = actions.map(({ kind, write, table, key }): JsonObject => {
     try {
-      plans.push(plan(kind, table, write));
+      plans.push(planAt(key, kind, table, write));
       return { Code: 'None' };
     } catch (error) {
       return reasonFor(error);
@@ -40,14 +42,15 @@ export function planTransaction(request: TransactWriteRequest, tableOf: (name: s
   );
 }
 
-function refuseRepeatedItems(actions: { write: WriteRequest; table: Table }[]): void {
-  const seen = new Set<string>();
-  for (const { write, table } of actions) {
-    const { partition, sort } = table.view.positionOf(keyOfWrite(table, write));
-    const item = `${write.TableName}/${partition}/${sort}`;
-    if (seen.has(item)) throw validationError('Transaction request cannot include multiple operations on one item');
-    seen.add(item);
-  }
+function refuseRepeatedItems(actions: { table: Table; key: Item }[]): void {
+  const places = actions.map(({ table, key }) => ({ table, ...table.view.positionOf(key) }));
+  places.forEach((place, index) => {
+    for (let other = 0; other < index; other++) {
+      const { table, partition, sort } = places[other]!;
+      if (table === place.table && partition === place.partition && sort === place.sort)
+        throw validationError('Transaction request cannot include multiple operations on one item');
+    }
+  });
 }
 
 const REASON_CODES: Record<string, string> = {

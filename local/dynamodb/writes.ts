@@ -31,8 +31,11 @@ export function keyOfWrite(table: Table, { Item, Key, _updates, _condition }: Wr
  * Decides one write. Fails with ConditionalCheckFailedException (with the `Item`, where the request asks for it) and
  * with ValidationException when the update does not fit the item.
  */
-export function plan(kind: WriteKind, table: Table, request: WriteRequest): Plan {
-  const key = keyOfWrite(table, request);
+export const plan = (kind: WriteKind, table: Table, request: WriteRequest): Plan =>
+  planAt(keyOfWrite(table, request), kind, table, request);
+
+/** The same, with the write's key, which was found to suit. */
+export function planAt(key: Item, kind: WriteKind, table: Table, request: WriteRequest): Plan {
   const before = table.get(key);
   checkCondition(request, before);
   const after = itemAfter(kind, request, key, before);

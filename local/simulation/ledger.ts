@@ -54,8 +54,8 @@ export class Ledger {
   /** Migrations whose mover, says the source, is dead. */
   readonly #fenced = new Set<string>();
   readonly #carriedOut = new Set<string>();
-  /** All there is in the tables, by their keys. */
-  readonly #items = new Map<string, Item>();
+  /** All there is in the tables, by partition key and sort key. */
+  readonly #items = new Map<string, Map<string, Item>>();
   readonly #claimedAt = new Map<string, number>();
   /** By when each order had to be begun. */
   readonly #expiresAt = new Map<string, number>();
@@ -68,7 +68,7 @@ export class Ledger {
   }
 
   get items(): Item[] {
-    return [...this.#items.values()];
+    return [...this.#items.values()].flatMap((partition) => [...partition.values()]);
   }
 
   homeOf(vm: string): string | undefined {
@@ -163,9 +163,7 @@ export class Ledger {
   itemChanged(before: Item | undefined, after: Item | undefined): void {
     const { pk, sk } = (after ?? before)!;
     const place = String(sk?.S);
-    const key = `${pk?.S} ${place}`;
-    if (after === undefined) this.#items.delete(key);
-    else this.#items.set(key, after);
+    this.#keep(String(pk?.S), place, after);
     const end = place.indexOf('#');
     switch (end < 0 ? place : place.slice(0, end)) {
       case 'ORDER':
@@ -185,6 +183,13 @@ export class Ledger {
         return;
     }
     if (pk?.S === 'HOSTS' && after !== undefined) this.#hostChanged(String(sk?.S), before, after);
+  }
+
+  #keep(pk: string, sk: string, item: Item | undefined): void {
+    const partition = this.#items.get(pk) ?? new Map<string, Item>();
+    this.#items.set(pk, partition);
+    if (item === undefined) partition.delete(sk);
+    else partition.set(sk, item);
   }
 
   #orderChanged(before: Item | undefined, { sk, order, claimedAt }: Item): void {
