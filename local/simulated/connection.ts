@@ -193,8 +193,8 @@ export class SimulatedConnection implements MigrationTarget {
     return this.#process === undefined ? exchange() : this.#process.call(name, exchange);
   }
 
-  async #exchange<T>(name: CallName, action: () => Promise<T>): Promise<T> {
-    if (!this.#clientOpen) throw silence(`the connection to ${this.uri} is closed`);
+  #exchange<T>(name: CallName, action: () => Promise<T>): Promise<T> {
+    if (!this.#clientOpen) return Promise.reject(silence(`the connection to ${this.uri} is closed`));
     const answer = this.host.through(name, async () => {
       await this.fleet.clock.sleep(CALL_MS);
       const reached = this.#reach();
@@ -210,16 +210,10 @@ export class SimulatedConnection implements MigrationTarget {
     });
     return new Promise((resolve, reject) => {
       const lost = () => reject(silence(`the connection to ${this.uri} was lost`));
-      const ending =
-        <V>(settle: (value: V) => void) =>
-        (value: V) => {
-          this.#unanswered.delete(lost);
-          settle(value);
-        };
       this.#unanswered.add(lost);
       // A fault may have ended the connection as the call was made.
       if (!this.#clientOpen) lost();
-      answer.then(ending(resolve), ending(reject));
+      answer.then(resolve, reject).finally(() => this.#unanswered.delete(lost));
     });
   }
 
