@@ -13,10 +13,10 @@ import { firstThrottle, sleepMs, TOO_DIRTY, writesLeft } from './throttle.ts';
 
 /** From Perform's call to the first byte, and from the last to Finish's answer, as seen on the lab's hosts. */
 const OVERHEAD_MS = 200;
-/** What the guest stands still for besides the last pass: QEMU's stop, device state, commit and start. */
-const SWITCH_MS = 80;
-/** Post-copy switches with nothing sent but the list of what is missing. */
-const POST_COPY_SWITCH_MS = 120;
+/** What the guest is out of reach for besides the last pass: QEMU's stop, device state, commit and start, and its first answer. */
+const SWITCH_MS = 100;
+/** Post-copy switches with nothing sent but the list of what is missing, and then fetches what it needs to answer. */
+const POST_COPY_SWITCH_MS = 190;
 
 /** How far what was measured is from what the copy meets, nine times in ten. */
 const LINK_ERROR = 0.12;
@@ -31,7 +31,9 @@ const NOT_ZERO = 0.92;
 const NOT_ZERO_ERROR = 0.08;
 /** What no measurement explains: the machines' own noise. */
 const TIME_NOISE = { part: 0.08, ms: 400 };
-const BLACKOUT_NOISE_MS = { below: 60, above: 120 };
+const BLACKOUT_NOISE = { below: { part: 0.7, mostMs: 130 }, aboveMs: 120 };
+/** The budget is QEMU's downtime. Blackouts are seen by pings, two intervals of which it may seem longer, and an answer takes its time. */
+const SEEN_MS = 30;
 
 /**
  * One, on links of any speed. With several (multifd), tried with QEMU 10.0.2, the brake bit only in the second pass; a hold there has
@@ -63,7 +65,9 @@ export function forecast(measured: Measurements, policy: Policy): Forecast {
   const blackout = range((each) => each.blackoutMs);
   // Whatever was measured wrong: a copy that can't keep its budget is given up, or goes over to post-copy.
   const most =
-    way.course.converges && policy.whenNotMet !== 'exceed' ? policy.blackoutBudgetMs : Number.POSITIVE_INFINITY;
+    way.course.converges && policy.whenNotMet !== 'exceed'
+      ? policy.blackoutBudgetMs + SEEN_MS
+      : Number.POSITIVE_INFINITY;
   return {
     totalMs: {
       expected: total.expected,
@@ -72,8 +76,8 @@ export function forecast(measured: Measurements, policy: Policy): Forecast {
     },
     blackoutMs: {
       expected: blackout.expected,
-      low: Math.max(0, blackout.low - BLACKOUT_NOISE_MS.below),
-      high: Math.max(Math.min(blackout.high + BLACKOUT_NOISE_MS.above, most), blackout.expected),
+      low: Math.round(blackout.low - Math.min(blackout.low * BLACKOUT_NOISE.below.part, BLACKOUT_NOISE.below.mostMs)),
+      high: Math.max(Math.min(blackout.high + BLACKOUT_NOISE.aboveMs, most), blackout.expected),
     },
     bytes: sum(
       range((each) => each.bytes),
