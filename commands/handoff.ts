@@ -307,7 +307,7 @@ program
 
 program
   .command('remove-host')
-  .description('Takes a host that was emptied, or is gone, out of use for good..')
+  .description('Takes a host that was emptied, or is gone, out of use for good.')
   .argument('<host>')
   .option('--gone', 'it will never be back, with whatever migrations may have left there')
   .action(async (host: string, { gone }: { gone?: true }) => {

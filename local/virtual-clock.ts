@@ -19,7 +19,7 @@ export class VirtualClock implements Clock {
   #live = 0;
   readonly #heap: Timer[] = [];
   /** Those whom a signal wakes: many wait for one and the same, and a listener for each would take longer than the rest. */
-  readonly #sleepers = new WeakMap<AbortSignal, Set<Timer>>();
+  readonly #sleepers = new WeakMap<AbortSignal, Set<() => void>>();
 
   /** `takesTurns`: whether anything may be under way that goes on with the event loop's turns only, such as reading a stream. */
   constructor(start = Date.parse('2026-01-01T00:00:00.000Z'), takesTurns = () => true) {
@@ -40,15 +40,13 @@ export class VirtualClock implements Clock {
     return new Promise((resolve) => {
       if (signal?.aborted) return resolve();
       const sleepers = signal && this.#sleepersOf(signal);
-      const fire = () => {
-        this.#live -= 1;
-        sleepers?.delete(timer);
+      const wake = () => {
+        cancel();
+        sleepers?.delete(wake);
         resolve();
       };
-      const timer: Timer = { at: this.#now + Math.max(0, ms), order: this.#order++, fire, cancelled: false };
-      sleepers?.add(timer);
-      this.#live += 1;
-      push(this.#heap, timer);
+      const cancel = this.timer(ms, wake);
+      sleepers?.add(wake);
     });
   }
 
@@ -76,15 +74,12 @@ export class VirtualClock implements Clock {
     };
   }
 
-  #sleepersOf(signal: AbortSignal): Set<Timer> {
+  #sleepersOf(signal: AbortSignal): Set<() => void> {
     let sleepers = this.#sleepers.get(signal);
     if (sleepers === undefined) {
-      const all = new Set<Timer>();
+      const all = new Set<() => void>();
       const wake = () => {
-        for (const timer of all) {
-          timer.cancelled = true;
-          timer.fire();
-        }
+        for (const wakeOne of all) wakeOne();
       };
       signal.addEventListener('abort', wake, { once: true });
       this.#sleepers.set(signal, all);

@@ -1,4 +1,4 @@
-import type { Clock } from '../../contract/clock.ts';
+import { type Clock, within } from '../../contract/clock.ts';
 import { HandoffError } from '../../contract/errors.ts';
 import type { Plan } from '../../contract/forecast.ts';
 import { type Domain, HypervisorError, type MigrationOptions, type MigrationTarget } from '../hypervisor.ts';
@@ -199,7 +199,12 @@ export class Handover {
   /** Throws the destination's copy away. Never rejects. */
   async discardTarget(): Promise<void> {
     const discarded = this.#parties.target.finish({ ...this.#options, ...this.#handshake(), cancelled: true });
-    await Promise.race([discarded.catch(() => {}), this.#parties.clock.sleep(CANCEL_PATIENCE_MS)]);
+    await within(
+      this.#parties.clock,
+      CANCEL_PATIENCE_MS,
+      discarded.catch(() => {}),
+      () => {},
+    );
   }
 
   /** Confirm: takes the source's copy away. Only after `switched`. */

@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { within } from '../../contract/clock.ts';
 import { HandoffError } from '../../contract/errors.ts';
 import type { Progress } from '../../contract/facts.ts';
 import type { GuestAddress } from '../../contract/forecast.ts';
@@ -114,7 +115,7 @@ export class Mover {
     // Closing them makes libvirt fall back to what is safe, wherever the protocol stood.
     await target?.close().catch(() => {});
     await source?.close().catch(() => {});
-    if (this.#reports.waitsForCutover) await Promise.race([this.#cutoverCame.promise, clock.sleep(LINGER_MS)]);
+    if (this.#reports.waitsForCutover) await within(clock, LINGER_MS, this.#cutoverCame.promise, () => {});
     await this.#reports.allWritten();
   }
 
@@ -222,7 +223,7 @@ export class Mover {
     if (end.kind !== 'switched') throw failureOfHandover(end, copy.aborted);
 
     const { postCopy, ranAt } = (await guest) ?? { postCopy: false, ranAt: finishedAt };
-    const figures = await Promise.race([measured(target, this.#order.vm), clock.sleep(FIGURES_PATIENCE_MS)]);
+    const figures = await within(clock, FIGURES_PATIENCE_MS, measured(target, this.#order.vm), () => undefined);
     const switched = { from: pausedAt, to: ranAt };
     // Usually it answers by now. Where it does not, the destination is about to announce it again.
     if (this.#sight.sawBefore(pausedAt)) await this.#sight.seesAfter(ranAt, RETURN_MS + SECOND_RETURN_MS);

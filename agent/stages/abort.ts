@@ -1,3 +1,4 @@
+import { within } from '../../contract/clock.ts';
 import { HandoffError } from '../../contract/errors.ts';
 import type { CopyState } from '../../contract/facts.ts';
 import type { OrderOf } from '../../contract/orders.ts';
@@ -141,17 +142,14 @@ async function mustBeWhole(deps: AgentDeps, { vm, destination }: OrderOf<'abort'
 /** Rejects when it could not be resumed, also because QEMU is still at it: then recovery looks again. */
 async function resumeFromHere(_: Domain, deps: AgentDeps, { vm, destination }: OrderOf<'abort'>): Promise<void> {
   const options = { name: vm, address: destination.address, clock: deps.clock, always: deps.resumeAlways === true };
-  const giveUp = new AbortController();
   try {
     await withHypervisor(deps, deps.localUri, (source) =>
       withHypervisor(deps, destination.libvirtUri, (target) =>
-        Promise.race([resumePostCopy(options, source, target), deps.clock.sleep(RESUME_WAIT_MS, giveUp.signal)]),
+        within(deps.clock, RESUME_WAIT_MS, resumePostCopy(options, source, target), () => undefined),
       ),
     );
   } catch (cause) {
     if (cause instanceof HandoffError) throw cause;
     throw new HandoffError('PostCopyBroken', `the post-copy could not be resumed: ${messageOf(cause)}`, { cause });
-  } finally {
-    giveUp.abort();
   }
 }

@@ -10,7 +10,7 @@ export interface EvacuateParts {
 
 /** Migrations under way at once; the slots of the hosts limit them further. */
 const CONCURRENT = 4;
-/** With the waits in between: about ten minutes for VMs that are busy or whose hosts are full. */
+/** With the waits in between: about ten minutes for VMs that are busy, on their way to the host, or find theirs full. */
 const MAX_ROUNDS = 30;
 
 /** Refusals that another host may not share; after any other failure the VM stays where it runs, for a person to look at. */

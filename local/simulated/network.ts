@@ -44,19 +44,15 @@ export class SimulatedNetwork {
 
   /** Calls `gone` each time the way has been cut for `ms()` without a break. Returns what ends that. */
   onSilence(a: string, b: string, ms: () => number, gone: () => void): () => void {
-    let silence: AbortController | undefined;
+    let end = () => {};
     const begin = () => {
-      const mine = new AbortController();
-      silence = mine;
-      void this.#clock.sleep(ms(), mine.signal).then(() => {
-        if (!mine.signal.aborted) gone();
-      });
+      end = this.#clock.timer(ms(), gone);
     };
     if (!this.isUp(a, b)) begin();
-    const forget = this.onChange(a, b, (up) => (up ? silence?.abort() : begin()));
+    const forget = this.onChange(a, b, (up) => (up ? end() : begin()));
     return () => {
       forget();
-      silence?.abort();
+      end();
     };
   }
 

@@ -173,7 +173,7 @@ export class Ledger {
         if (after !== undefined) this.#reported(after);
         return;
       case 'TICKET':
-        if (after !== undefined) this.#ticketChanged(String(sk?.S).slice('TICKET#'.length), after);
+        if (after !== undefined) this.#ticketChanged(place.slice('TICKET#'.length), after);
         return;
       case 'LOCK':
         this.#lockChanged(String(pk?.S).slice('VM#'.length), after);
@@ -182,7 +182,7 @@ export class Ledger {
         if (after !== undefined && !OUTCOME.every((part) => after[part] === before?.[part])) this.#recordChanged(after);
         return;
     }
-    if (pk?.S === 'HOSTS' && after !== undefined) this.#hostChanged(String(sk?.S), before, after);
+    if (pk?.S === 'HOSTS' && after !== undefined) this.#hostChanged(place, before, after);
   }
 
   #keep(pk: string, sk: string, item: Item | undefined): void {
