@@ -88,6 +88,10 @@ export const GuestAddress = z.object({
 });
 export type GuestAddress = z.infer<typeof GuestAddress>;
 
+/** As the source tells the destination of it. `answers`: whether it had an answer from there by then, absent while too early to say. */
+export const SourceSight = GuestAddress.extend({ answers: z.boolean().optional() });
+export type SourceSight = z.infer<typeof SourceSight>;
+
 /**
  * The guest as seen from one host around the switch. `observed: false` says why nothing can be told; that is not the same as no
  * blackout.

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { GuestAddress, KnownLink, Plan } from './forecast.ts';
+import { KnownLink, Plan, SourceSight } from './forecast.ts';
 import { HostId, MigrationId, RequestId, Role, type StageName, VmName } from './names.ts';
 import { Policy } from './policy.ts';
 import { CopiedDisks } from './storage.ts';
@@ -70,7 +70,7 @@ export const WatchOrder = z.object({
   ...bothHosts,
   stage: z.literal('watch'),
   /** As the request or the source has it; otherwise the destination looks for one itself. */
-  guest: GuestAddress.optional(),
+  guest: SourceSight.optional(),
 });
 export const VerifyOrder = z.object({
   ...common,

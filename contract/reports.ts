@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { Check, DomainSummary, Evidence, Progress } from './facts.ts';
-import { Decision, Forecast, GuestAddress, Measurements, Observation } from './forecast.ts';
+import { Decision, Forecast, Measurements, Observation, SourceSight } from './forecast.ts';
 import { MigrationId, RequestId, Role, StageName } from './names.ts';
 import { CONTRACT_VERSION } from './version.ts';
 
@@ -51,7 +51,7 @@ export const PrecopyResult = z.object({
   /** As the source saw it; present when `switched` is `early`. */
   blackout: Observation.optional(),
   /** Where the source found the guest to answer, for the destination to look there too. */
-  guest: GuestAddress.optional(),
+  guest: SourceSight.optional(),
 });
 
 export const CutoverResult = z.object({

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { within } from '../../contract/clock.ts';
 import { HandoffError } from '../../contract/errors.ts';
 import type { Progress } from '../../contract/facts.ts';
-import type { GuestAddress } from '../../contract/forecast.ts';
+import type { SourceSight } from '../../contract/forecast.ts';
 import type { OrderOf } from '../../contract/orders.ts';
 import { MIB } from '../../contract/units.ts';
 import type { AgentDeps, CutoverRequest } from '../deps.ts';
@@ -200,8 +200,11 @@ export class Mover {
     return copy;
   }
 
-  #guestSeen(): { guest?: GuestAddress } {
-    return this.#sight.guest === undefined ? {} : { guest: this.#sight.guest };
+  #guestSeen(): { guest?: SourceSight } {
+    const { guest } = this.#sight;
+    if (guest === undefined) return {};
+    const answers = this.#sight.answeredBefore(this.#deps.clock.now());
+    return { guest: { ...guest, ...(answers !== undefined && { answers }) } };
   }
 
   /**
@@ -226,7 +229,7 @@ export class Mover {
     const figures = await within(clock, FIGURES_PATIENCE_MS, measured(target, this.#order.vm), () => undefined);
     const switched = { from: pausedAt, to: ranAt };
     // Usually it answers by now. Where it does not, the destination is about to announce it again.
-    if (this.#sight.sawBefore(pausedAt)) await this.#sight.seesAfter(ranAt, RETURN_MS + SECOND_RETURN_MS);
+    if (this.#sight.answeredBefore(pausedAt)) await this.#sight.seesAfter(ranAt, RETURN_MS + SECOND_RETURN_MS);
     const blackout = await this.#sight.tell(switched);
     this.#reports.end({
       kind: 'switched',

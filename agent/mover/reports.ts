@@ -1,6 +1,6 @@
 import type { Clock } from '../../contract/clock.ts';
 import type { Progress } from '../../contract/facts.ts';
-import type { GuestAddress, Observation } from '../../contract/forecast.ts';
+import type { Observation, SourceSight } from '../../contract/forecast.ts';
 import type { OrderOf } from '../../contract/orders.ts';
 import type { JobStats } from '../hypervisor.ts';
 import type { Mailbox } from '../mailbox.ts';
@@ -90,13 +90,13 @@ export class MoverReports {
     reporter?.decided(what, detail);
   }
 
-  near(approach: Approach & { guest?: GuestAddress }): void {
+  near(approach: Approach & { guest?: SourceSight }): void {
     this.#announced = true;
     this.#write(this.#precopy, { result: { stage: 'precopy', switched: 'near', ...approach } });
   }
 
   /** Told with the cutover's outcome where the pre-copy request had its answer before. */
-  hold(hold: Hold & { guest?: GuestAddress }): void {
+  hold(hold: Hold & { guest?: SourceSight }): void {
     if (this.#announced) {
       this.#hold = hold;
       return;

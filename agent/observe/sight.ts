@@ -8,6 +8,8 @@ import { PROBE_LIMIT_MS, type Probe } from './probe.ts';
 export const RETURN_MS = 2_000;
 /** After another announcement. */
 export const SECOND_RETURN_MS = 2_000;
+/** An answer to the first question comes within this time where any comes: ARP asks for a guest it does not know once a second. */
+const FIRST_ANSWER_MS = 1_000;
 /** A probe of this age is exchanged at the next wish to look, so that it does not end in the middle of a switch. */
 const FRESH_MS = PROBE_LIMIT_MS / 2;
 
@@ -73,10 +75,12 @@ export class Sight {
     this.#rest();
   }
 
-  /** Whether the guest was seen before `at` (ms since the epoch). */
-  sawBefore(at: number): boolean {
-    const first = this.#probe?.probe.firstAnswerAt;
-    return first !== undefined && first < at;
+  /** Whether the guest answered before `at` (ms since the epoch); undefined where it was looked at for too short a time to tell. */
+  answeredBefore(at: number): boolean | undefined {
+    if (this.#probe === undefined) return undefined;
+    const { probe, since } = this.#probe;
+    if (probe.firstAnswerAt !== undefined && probe.firstAnswerAt < at) return true;
+    return at - since < FIRST_ANSWER_MS ? undefined : false;
   }
 
   /** Whether the guest answers after `at` (ms since the epoch), waiting for it at most `patienceMs`. */
@@ -105,7 +109,8 @@ export class Sight {
     if (probe === undefined) return { observed: false, why: 'nobody was looking when the guest switched' };
     const seen = evaluate(await probe.stop(), switched);
     if (!seen.observed) return { observed: false, why: `${guest.address}: ${seen.why}` };
-    return { ...seen, ...guest, announcedAgain: false };
+    const { address, addressFrom } = guest;
+    return { ...seen, address, addressFrom, announcedAgain: false };
   }
 
   #rest(): void {

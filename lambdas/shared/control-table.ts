@@ -1,7 +1,7 @@
 import type { z } from 'zod';
 import type { HostRegistration, HostState, MigrationStatus, MigrationView } from '../../contract/api.ts';
 import type { Check, Progress } from '../../contract/facts.ts';
-import type { Forecast, GuestAddress, Measurements, Observation } from '../../contract/forecast.ts';
+import type { Forecast, Measurements, Observation, SourceSight } from '../../contract/forecast.ts';
 import { mailboxOf } from '../../contract/mailbox.ts';
 import type { Role, StageName } from '../../contract/names.ts';
 import type { Policy } from '../../contract/policy.ts';
@@ -113,8 +113,8 @@ export interface MigrationItem {
   result?: MigrationView['result'];
   failure?: { code: string; message: string };
   caution?: { code: string; message: string };
-  /** Where the source found the guest to answer, and what the destination saw of its blackout, however late it says so. */
-  guest?: GuestAddress;
+  /** Where the source looked for the guest, and what the destination saw of its blackout, however late it says so. */
+  guest?: SourceSight;
   watched?: Observation;
   /** What a person said who resolved it; recovery takes it for what a host could not be asked. */
   operator?: MigrationView['operator'];

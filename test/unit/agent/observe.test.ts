@@ -157,9 +157,24 @@ describe('a sight', () => {
     sight.aim(guest);
     await world.clock.advance(100);
     const at = world.clock.now();
-    expect(sight.sawBefore(at - 90)).toBe(true);
-    expect(sight.sawBefore(at - 110)).toBe(false);
+    expect(sight.answeredBefore(at - 90)).toBe(true);
+    expect(sight.answeredBefore(at - 110)).not.toBe(true);
     sight.end();
+  });
+
+  it.each([
+    { what: 'answered', from: guest.address, beganMsBefore: 100, answered: true },
+    { what: 'is silent, and was given the time', from: undefined, beganMsBefore: 1_000, answered: false },
+    { what: 'is silent, and was not given the time', from: undefined, beganMsBefore: 999, answered: undefined },
+    { what: 'was not looked at yet', from: guest.address, beganMsBefore: 0, answered: undefined },
+  ])('tells whether a guest answered that $what', async ({ from, beganMsBefore, answered }) => {
+    const world = new World(from === undefined ? {} : { address: from });
+    const sight = sightOf(world);
+    sight.look();
+    await world.clock.advance(beganMsBefore);
+    expect(sight.answeredBefore(world.clock.now())).toBe(answered);
+    sight.end();
+    expect(sight.answeredBefore(world.clock.now())).toBeUndefined();
   });
 
   it('says that no address is known', async () => {

@@ -12,11 +12,11 @@ const GUEST = { address: ADDRESS, addressFrom: 'request' };
 /** A held copy, and the destination's watch, begun `after` ms after the cutover's order. */
 async function moved(
   world: World,
-  { after = -500, named = true } = {},
+  { after = -500, named = true, answers }: { after?: number; named?: boolean; answers?: boolean } = {},
 ): Promise<{ source: Observation | undefined; destination: Observation | undefined }> {
   await world.movers.start(world.order('precopy', named ? { guestAddress: ADDRESS } : {}));
   await world.until(() => world.reportOf('precopy')?.kind === 'succeeded');
-  const order = world.order('watch', { role: 'destination', ...(named && { guest: GUEST }) });
+  const order = world.order('watch', { role: 'destination', ...(named && { guest: { ...GUEST, answers } }) });
   const watch = () => runRequest(world.give(order), world.deps('destination'));
   const switchNow = () =>
     world.movers.cutover(MIGRATION, { requestId: `${MIGRATION}.cutover.source.1`, budgetMs: 300 });
@@ -67,7 +67,7 @@ describe('a blackout', () => {
 
   it('is not observed when the guest answers nobody, and moving it takes no longer', async () => {
     const world = new World();
-    const seen = await moved(world);
+    const seen = await moved(world, { answers: false });
     expect(seen).toEqual({ source: unseen(/does not answer/), destination: unseen(/does not answer/) });
     expect(world.destination.copies.get(VM)).not.toHaveProperty('unheard');
     const report = world.reportOf('cutover') as { at: string };
@@ -136,6 +136,27 @@ describe('the watch at the destination', () => {
   it('says that it began after the switch', async () => {
     const { destination } = await moved(new World({ address: ADDRESS }), { after: 5_000 });
     expect(destination).toEqual(unseen(/ran here already/));
+  });
+
+  const SILENT = {};
+  const LOST = { address: ADDRESS, unannounced: true };
+  it.each([
+    // Half a second is too short to know that a guest answers nobody; the source may have looked for longer.
+    { what: 'lost, but answered the source', guest: LOST, after: 5_000, answers: true, again: true },
+    { what: 'lost, and the source could not tell', guest: LOST, after: 5_000, answers: undefined, again: true },
+    { what: 'silent, and the source could not tell', guest: SILENT, after: -500, answers: undefined, again: true },
+    { what: 'silent to the source', guest: SILENT, after: -500, answers: false, again: false },
+    { what: 'silent to the source, after the switch', guest: SILENT, after: 5_000, answers: false, again: false },
+    { what: 'silent here for long enough', guest: SILENT, after: -1_500, answers: true, again: false },
+    { what: 'not lost', guest: { address: ADDRESS }, after: 5_000, answers: true, again: false },
+  ])('announces a guest again that is $what: $again', async ({ guest, after, answers, again }) => {
+    const { address, unannounced = false } = { address: undefined, unannounced: false, ...guest };
+    const world = new World(address === undefined ? {} : { address });
+    world.source.mustHave(VM).guest.unannounced = unannounced;
+    const { destination } = await moved(world, { after, ...(answers !== undefined && { answers }) });
+    expect(destination?.observed).toBe(false);
+    expect(destination?.announcedAgain ?? false).toBe(again);
+    expect(world.destination.mustHave(VM).unheard ?? false).toBe(false);
   });
 
   it('does not wait for ever', async () => {

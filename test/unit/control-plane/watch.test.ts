@@ -46,7 +46,10 @@ describe('the blackout as seen from outside', () => {
     const orders = (await plane().mailbox()).map(
       ({ order }) => order as { stage?: string; guest?: object } | undefined,
     );
-    expect(orders.find((order) => order?.stage === 'watch')?.guest).toEqual({ address: ADDRESS, addressFrom: 'arp' });
+    expect(orders.find((order) => order?.stage === 'watch')?.guest).toMatchObject({
+      address: ADDRESS,
+      addressFrom: 'arp',
+    });
   });
 
   it('is not observed, and never zero, when no address is known', async () => {
