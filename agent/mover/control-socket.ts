@@ -16,7 +16,7 @@ const Request = z.discriminatedUnion('command', [
 export type ControlRequest = z.infer<typeof Request>;
 export type ControlAnswer = ({ ok: true } & MoverStatus) | { ok: false; error: string };
 
-const ANSWER_TIMEOUT_MS = 5_000;
+export const ANSWER_TIMEOUT_MS = 5_000;
 
 /** No socket, nobody behind it, or a mover that died while it was asked. */
 const GONE = ['ENOENT', 'ECONNREFUSED', 'ECONNRESET', 'EPIPE'];

@@ -10,8 +10,9 @@ import type { DomainSummary } from '../../contract/facts.ts';
 import { MIB } from '../../contract/units.ts';
 import { CopyJob, CPU_USE } from './copy-job.ts';
 import type { SimulatedFleet } from './fleet.ts';
-import { guestXml, macOf } from './guest-xml.ts';
-import { type CallName, type Copy, refusal, type SimulatedHost, silence } from './host.ts';
+import { guestXml, LOCAL_DISK, macOf } from './guest-xml.ts';
+import { type CallName, type Copy, type Guest, imageOf, refusal, type SimulatedHost, silence } from './host.ts';
+import type { ImageFile } from './images.ts';
 import { PostCopy } from './post-copy.ts';
 import type { SimulatedProcess } from './process.ts';
 
@@ -58,22 +59,26 @@ export class SimulatedConnection implements MigrationTarget {
     this.#clientHostId = clientHostId;
     this.#process = process;
     this.closed = this.#ended.promise;
-    const silent = (gone: () => void) =>
-      fleet.network.onSilence(
-        clientHostId,
-        host.spec.hostId,
-        () => KEEPALIVE_MS.least + fleet.random() * KEEPALIVE_MS.interval,
-        gone,
-      );
+    const silenceMs = () => KEEPALIVE_MS.least + fleet.random() * KEEPALIVE_MS.interval;
+    const silent = (gone: () => void) => fleet.network.onSilence(clientHostId, host.spec.hostId, silenceMs, gone);
     const forgetClient = silent(() => this.#clientGone());
     const forgetSilence = silent(() => this.#daemonGone());
     const forgetSevering = host.connected(() => {
       this.#daemonGone();
       this.#clientGone();
     });
+    // A process that stands still answers no keepalive either.
+    const forgetStalls = process?.onStall(() => {
+      fleet.clock.timer(silenceMs(), () => {
+        if (!process.stalled) return;
+        this.#daemonGone();
+        this.#clientGone();
+      });
+    });
     this.#endClient = forgetClient;
     this.#endDaemon = () => {
       forgetSilence();
+      forgetStalls?.();
       forgetSevering();
     };
   }
@@ -133,7 +138,12 @@ export class SimulatedConnection implements MigrationTarget {
     });
   }
 
-  prepare({ name, xml, resume }: MigrationOptions & HandshakeInput): Promise<{ cookie: Buffer; uri: string }> {
+  prepare({
+    name,
+    xml,
+    resume,
+    copiedDisks,
+  }: MigrationOptions & HandshakeInput): Promise<{ cookie: Buffer; uri: string }> {
     return this.call('prepare', async () => {
       const here = this.host.copies.get(name);
       if (resume === true) {
@@ -152,7 +162,9 @@ export class SimulatedConnection implements MigrationTarget {
       });
       if (sent === undefined) throw refusal('the XML is of no simulated guest');
       const { guest } = sent.mustHave(name);
-      const copy: Copy = { guest, state: 'incoming', detail: 'paused (migrating)', preparedBy: this, runningSince: 0 };
+      const image = this.#openImage(guest, copiedDisks);
+      const incoming = { state: 'incoming', detail: 'paused (migrating)' } as const;
+      const copy: Copy = { guest, ...incoming, preparedBy: this, runningSince: 0, ...(image && { image }) };
       this.host.put(copy);
       // The connection went while the call was on its way to the daemon.
       if (!this.#daemonOpen) this.host.remove(name);
@@ -179,12 +191,22 @@ export class SimulatedConnection implements MigrationTarget {
       delete copy.preparedBy;
       await this.fleet.clock.sleep(FINISH_MS);
       if (this.host.copies.get(name) !== copy) throw refusal('the QEMU of the incoming copy has died');
-      const running = this.host.run(copy.guest, 'running (migrated)');
+      const running = this.host.run(copy.guest, 'running (migrated)', copy.image);
       if (copy.lastJob !== undefined) running.lastJob = copy.lastJob;
       if (copy.guest.unannounced)
         this.host.change(Object.assign(running, { unheard: true }), 'running', running.detail);
       return { cookie: NO_COOKIE };
     });
+  }
+
+  /** The image that a disk is copied to has to be there. */
+  #openImage(guest: Guest, copiedDisks: readonly string[] = []): ImageFile | undefined {
+    if (guest.disk === undefined) return undefined;
+    const image = this.host.images.files.get(imageOf(guest));
+    if (!copiedDisks.includes(LOCAL_DISK) || image === undefined) {
+      throw refusal(`Cannot access storage file '${imageOf(guest)}'`, 38);
+    }
+    return image;
   }
 
   /** One call: it takes its time, a fault may come in its way, and it fails when the connection ends before its answer. */
@@ -367,12 +389,16 @@ class SimulatedDomain implements Domain {
   }
 
   disks() {
-    return this.#with('find', async () => ['vda']);
+    return this.#with('find', async ({ guest }) => (guest.disk === undefined ? ['vda'] : ['vda', LOCAL_DISK]));
   }
 
-  /** Its disk is not in a file of the host's. */
+  /** The other disk is not in a file of the host's. */
   diskSizes() {
-    return this.#with('find', async () => []);
+    return this.#with('find', async ({ guest: { disk } }) => {
+      if (disk === undefined) return [];
+      const allocatedBytes = disk.allocatedMiB * MIB;
+      return [{ target: LOCAL_DISK, capacityBytes: 4 * allocatedBytes, allocatedBytes, writtenBytes: 0 }];
+    });
   }
 
   resume() {
@@ -392,7 +418,7 @@ class SimulatedDomain implements Domain {
     return this.#with('destroy', async () => this.#connection.host.remove(this.name));
   }
 
-  begin({ resume }: MigrationOptions) {
+  begin({ resume, copiedDisks = [] }: MigrationOptions) {
     return this.#with('begin', async (copy) => {
       if (resume === true) {
         if (copy.state !== 'postcopy-failed') throw refusal('the domain is not in a failed post-copy');
@@ -401,6 +427,9 @@ class SimulatedDomain implements Domain {
       }
       if (copy.state !== 'running') throw refusal('domain is not running');
       if (copy.outgoing !== undefined) throw refusal('another migration job is already running for the domain');
+      if (copy.guest.disk !== undefined && !copiedDisks.includes(LOCAL_DISK)) {
+        throw refusal('Unsafe migration: Migration without shared storage is unsafe', 81);
+      }
       const { clock } = this.#connection.fleet;
       copy.outgoing = new CopyJob(clock, copy.guest, this.#connection.host.spec.linkMiBps);
       copy.performed = false;
@@ -409,7 +438,7 @@ class SimulatedDomain implements Domain {
     });
   }
 
-  perform({ uri, resume, throttle }: MigrationOptions & { uri: string }) {
+  perform({ uri, resume, throttle, diskMiBps = 0 }: MigrationOptions & { uri: string }) {
     return this.#with('perform', async (copy) => {
       const { fleet } = this.#connection;
       if (resume === true) {
@@ -426,7 +455,11 @@ class SimulatedDomain implements Domain {
       mustHaveJob(copy);
       const target = fleet.at(/^tcp:(.*):\d+$/.exec(uri)?.[1] ?? '');
       // Statistics and time count from here; Begin's job is only a lock.
-      const job = new CopyJob(fleet.clock, copy.guest, this.#connection.host.spec.linkMiBps, throttle);
+      const { disk } = copy.guest;
+      const job = new CopyJob(fleet.clock, copy.guest, this.#connection.host.spec.linkMiBps, {
+        ...(throttle && { throttle }),
+        ...(disk && { disk: { bytes: disk.allocatedMiB * MIB, limitMiBps: diskMiBps } }),
+      });
       copy.outgoing = job;
       const here = this.#connection.host;
       const broken = () => job.end(refusal('unable to write to the migration stream: Broken pipe'));
@@ -449,6 +482,8 @@ class SimulatedDomain implements Domain {
           new PostCopy(fleet, { host: here, copy }, { host: target, copy: received }, job.rest);
           return { cookie: NO_COOKIE };
         }
+        // The mirror of its disk has followed the guest until now.
+        if (received.image !== undefined) Object.assign(received.image, copy.image);
         // A QEMU that died has ended its job.
         here.change(copy, 'migrating-paused', 'paused (migrating)');
         copy.performed = true;

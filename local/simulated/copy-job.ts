@@ -19,13 +19,34 @@ export interface Load {
   workingSetMiB: number;
 }
 
+/** A disk that is copied before the memory, at most so fast; 0: as the link allows. */
+export interface DiskCopy {
+  bytes: number;
+  limitMiBps: number;
+}
+
+const NO_MEMORY_YET = {
+  bytesTotal: 0,
+  bytesProcessed: 0,
+  bytesRemaining: 0,
+  bytesPerSecond: 0,
+  dirtyBytesPerSecond: 0,
+  iteration: 0,
+};
+
+export interface CopyOptions {
+  throttle?: MigrationOptions['throttle'];
+  disk?: DiskCopy;
+}
+
 /** What a guest needs of its vCPUs. */
 export const CPU_USE = 0.1;
 
 /**
  * SIMULATED: QEMU's pre-copy as a sum. A pass sends what is left at the speed allowed; what the guest has written meanwhile (at
  * its rate, at most its working set) is the next pass. The guest is paused when the rest fits into the downtime limit.
- * With auto-converge the guest is slowed when passes were too dirty, and more when they still are.
+ * With auto-converge the guest is slowed when passes were too dirty, and more when they still are. A disk that is copied along comes
+ * first; what the guest writes to it is mirrored at no cost.
  */
 export class CopyJob {
   readonly #clock: Clock;
@@ -48,8 +69,9 @@ export class CopyJob {
   #throttlePercent = 0;
   #passBytes: number;
   #tooDirty = 0;
+  #disk: (DiskCopy & { remaining: number }) | undefined;
 
-  constructor(clock: Clock, load: Load, linkMiBps: number, throttle?: MigrationOptions['throttle']) {
+  constructor(clock: Clock, load: Load, linkMiBps: number, { throttle, disk }: CopyOptions = {}) {
     this.#clock = clock;
     this.#pace = new Pace(clock);
     this.#load = load;
@@ -59,6 +81,7 @@ export class CopyJob {
     this.#remaining = load.memoryMiB * MIB;
     this.#passBytes = this.#remaining;
     this.#throttle = throttle;
+    this.#disk = disk && { ...disk, remaining: disk.bytes };
   }
 
   /**
@@ -72,6 +95,10 @@ export class CopyJob {
       if (this.#postCopy) return 'post-copy';
       if (this.#stalled) {
         await this.#pace.sleep(STALLED_LOOK_MS);
+        continue;
+      }
+      if (this.#disk !== undefined && this.#disk.remaining > 0) {
+        await this.#pace.sleep(Math.max(1, Math.ceil((this.#disk.remaining / this.#diskRate()) * 1_000)));
         continue;
       }
       const rest = this.#remaining + this.#dirty;
@@ -130,9 +157,16 @@ export class CopyJob {
 
   stats(): JobStats {
     this.#advance();
+    const common = { operation: 'migration-out' as const, elapsedMs: this.#clock.now() - this.#begunAt };
+    const disks = this.#disk && {
+      bytesTotal: this.#disk.bytes,
+      bytesProcessed: this.#disk.bytes - this.#disk.remaining,
+      bytesRemaining: this.#disk.remaining,
+    };
+    if (disks !== undefined && disks.bytesRemaining > 0) return { ...common, ...NO_MEMORY_YET, disks };
     return {
-      operation: 'migration-out',
-      elapsedMs: this.#clock.now() - this.#begunAt,
+      ...common,
+      ...(disks && { disks }),
       bytesTotal: this.#load.memoryMiB * MIB,
       bytesProcessed: Math.round(this.#processed),
       bytesRemaining: Math.round(this.#remaining),
@@ -159,6 +193,11 @@ export class CopyJob {
     const seconds = (this.#clock.now() - this.#at) / 1_000;
     this.#at = this.#clock.now();
     if (this.#downtimeMs !== undefined) return;
+    if (this.#disk !== undefined && this.#disk.remaining > 0) {
+      const copied = this.#stalled ? 0 : Math.round(this.#diskRate() * seconds);
+      this.#disk.remaining = Math.max(0, this.#disk.remaining - copied);
+      return;
+    }
     const moved = this.#stalled ? 0 : Math.min(this.#remaining, this.#rate() * seconds);
     this.#remaining -= moved;
     this.#processed += moved;
@@ -182,6 +221,11 @@ export class CopyJob {
 
   #rate(): number {
     return (this.#speedMiBps === 0 ? this.#linkMiBps : Math.min(this.#speedMiBps, this.#linkMiBps)) * MIB;
+  }
+
+  #diskRate(): number {
+    const limit = this.#disk?.limitMiBps ?? 0;
+    return (limit === 0 ? this.#linkMiBps : Math.min(limit, this.#linkMiBps)) * MIB;
   }
 
   #threshold(): number {

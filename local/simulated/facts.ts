@@ -1,11 +1,12 @@
 import type { HostFacts } from '../../agent/host/facts.ts';
 import { MIB } from '../../contract/units.ts';
 import type { SimulatedFleet } from './fleet.ts';
+import { LOCAL_IMAGES } from './images.ts';
 import { simulatedProbe } from './probe.ts';
 
 const ROUND_TRIP_MS = 0.2;
 
-/** SIMULATED: what a host of the fleet finds out about itself. All hosts have br0 and one shared file system. */
+/** SIMULATED: what a host of the fleet finds out about itself. All hosts have br0, one shared file system and one of their own. */
 export function simulatedFacts(fleet: SimulatedFleet, hostId: string): HostFacts {
   return {
     hostname: () => hostId,
@@ -14,7 +15,7 @@ export function simulatedFacts(fleet: SimulatedFleet, hostId: string): HostFacts
       const answers = host === undefined || (host.reachable && fleet.network.isUp(hostId, host.spec.hostId));
       return answers ? { answer: 'accepted', ms: ROUND_TRIP_MS } : { answer: 'none', ms: 3_000, error: 'timed out' };
     },
-    fileSystemType: async () => 'nfs4',
+    fileSystemType: async (directory) => (directory === LOCAL_IMAGES ? 'ext4' : 'nfs4'),
     exists: async () => true,
     async list(directory) {
       const inside = [...fleet.sharedFiles].filter((path) => path.startsWith(`${directory}/`));

@@ -1,7 +1,8 @@
 import type { MigrationTarget } from '../../agent/hypervisor.ts';
 import type { Clock } from '../../contract/clock.ts';
 import { SimulatedConnection } from './connection.ts';
-import { type Guest, type HostSpec, SimulatedHost, silence } from './host.ts';
+import { type Guest, type HostSpec, imageOf, SimulatedHost, silence } from './host.ts';
+import type { ImageFile } from './images.ts';
 import { SimulatedNetwork } from './network.ts';
 import type { SimulatedProcess } from './process.ts';
 
@@ -80,7 +81,10 @@ export class SimulatedFleet {
       persistent: true,
       ...spec,
     };
-    this.host(hostId).run(guest, 'running (booted)');
+    const host = this.host(hostId);
+    const image: ImageFile | undefined = guest.disk && { holds: guest.disk.newest };
+    if (image !== undefined) host.images.files.set(imageOf(guest), image);
+    host.run(guest, 'running (booted)', image);
     return guest;
   }
 

@@ -1,9 +1,12 @@
-import type { Guest } from './host.ts';
+import { type Guest, imageOf } from './host.ts';
+
+/** SIMULATED: a local disk's name in its guest. */
+export const LOCAL_DISK = 'vdb';
 
 /** SIMULATED: of the guest's one interface. */
 export const macOf = ({ uuid }: Guest): string => `52:54:00:${uuid.slice(-6).replace(/(..)(?=.)/g, '$1:')}`;
 
-/** SIMULATED: the domain XML of a guest with one network disk and one interface on br0. */
+/** SIMULATED: the domain XML of a guest with one network disk, its local one if it has one, and one interface on br0. */
 export function guestXml(guest: Guest): string {
   const { name, uuid, memoryMiB, vcpus } = guest;
   return `<domain type='kvm'>
@@ -18,7 +21,7 @@ export function guestXml(guest: Guest): string {
     <disk type='network' device='disk'>
       <source protocol='nbd' name='${name}'><host name='storage' port='10809'/></source>
       <target dev='vda' bus='virtio'/>
-    </disk>
+    </disk>${guest.disk === undefined ? '' : localDisk(imageOf(guest))}
     <interface type='bridge'>
       <mac address='${macOf(guest)}'/>
       <source bridge='br0'/>
@@ -28,3 +31,10 @@ export function guestXml(guest: Guest): string {
   </devices>
 </domain>`;
 }
+
+const localDisk = (path: string): string => `
+    <disk type='file' device='disk'>
+      <driver name='qemu' type='qcow2'/>
+      <source file='${path}'/>
+      <target dev='${LOCAL_DISK}' bus='virtio'/>
+    </disk>`;

@@ -2,6 +2,7 @@ import { HypervisorError, type JobStats } from '../../agent/hypervisor.ts';
 import type { Clock } from '../../contract/clock.ts';
 import type { CopyState } from '../../contract/facts.ts';
 import type { CopyJob, Load } from './copy-job.ts';
+import { type ImageFile, LOCAL_IMAGES, SimulatedImages } from './images.ts';
 import type { PostCopy } from './post-copy.ts';
 
 /** SIMULATED: a VM. */
@@ -14,7 +15,18 @@ export interface Guest extends Load {
   address?: string;
   /** The network does not learn of its moves by itself: after each it answers only once it is announced again. */
   unannounced?: boolean;
+  /** A disk that only its host has. */
+  disk?: LocalDisk;
 }
+
+/** SIMULATED: a disk in an image of one host alone. */
+export interface LocalDisk {
+  allocatedMiB: number;
+  /** Its newest state: a running guest writes all the time. */
+  newest: number;
+}
+
+export const imageOf = ({ name }: Pick<Guest, 'name'>): string => `${LOCAL_IMAGES}/${name}.qcow2`;
 
 /** SIMULATED: one host's domain: the VM itself, or a copy of it that a migration receives or has left. */
 export interface Copy {
@@ -28,6 +40,8 @@ export interface Copy {
   confirming?: boolean;
   /** An incoming copy dies with the connection that prepared it. */
   preparedBy?: object;
+  /** What its QEMU has open of a local disk, whatever becomes of the name it was opened by. */
+  image?: ImageFile;
   /** Breaks the stream that an incoming copy receives. */
   stream?: () => void;
   /** The post-copy that it is a half of, or was. */
@@ -77,6 +91,7 @@ export class SimulatedHost {
   readonly uuid: string;
   readonly copies = new Map<string, Copy>();
   readonly faults = new Map<CallName, Fault>();
+  readonly images = new SimulatedImages((path) => this.#imagesChanged(path));
   readonly #clock: Clock;
   readonly #sever = new Set<() => void>();
   readonly #changed: (vm: string) => void;
@@ -149,8 +164,15 @@ export class SimulatedHost {
     return fault === undefined ? proceed() : (fault(proceed) as Promise<T>);
   }
 
-  run(guest: Guest, detail: string): Copy {
-    const copy: Copy = { guest, state: 'running', detail, runningSince: this.#clock.now() };
+  run(guest: Guest, detail: string, image?: ImageFile): Copy {
+    const copy: Copy = {
+      guest,
+      state: 'running',
+      detail,
+      runningSince: this.#clock.now(),
+      ...(image && { image }),
+    };
+    writes(copy);
     this.put(copy);
     return copy;
   }
@@ -163,6 +185,7 @@ export class SimulatedHost {
   change(copy: Copy, state: Copy['state'], detail: string): void {
     copy.state = state;
     copy.detail = detail;
+    writes(copy);
     this.#changed(copy.guest.name);
   }
 
@@ -184,11 +207,24 @@ export class SimulatedHost {
     }
   }
 
+  #imagesChanged(path: string): void {
+    for (const { guest } of this.copies.values()) {
+      if (guest.disk !== undefined && imageOf(guest) === path) this.#changed(guest.name);
+    }
+  }
+
   mustHave(name: string): Copy {
     const copy = this.copies.get(name);
     if (copy === undefined) throw refusal(`Domain not found: no domain with matching name '${name}'`, 42);
     return copy;
   }
+}
+
+/** A guest that begins to run changes its disk at once; what an old image has of it stays old. */
+function writes({ guest: { disk }, state, image }: Copy): void {
+  if (disk === undefined || image === undefined || state !== 'running' || image.holds !== disk.newest) return;
+  disk.newest += 1;
+  image.holds = disk.newest;
 }
 
 /** An error libvirt answers with. 55 is VIR_ERR_OPERATION_INVALID. */

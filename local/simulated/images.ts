@@ -1,20 +1,34 @@
 import type { ImageFiles } from '../../agent/storage/images.ts';
 
+/** Where images lie that only their host has. */
+export const LOCAL_IMAGES = '/var/lib/libvirt/images';
+
+/** SIMULATED: an image, whatever its names. `holds`: which state of its guest's disk, counted as the guest writes; absent: none yet. */
+export interface ImageFile {
+  holds?: number;
+}
+
 /** SIMULATED: the image files of one host, all on one file system: names, and the file each is of. */
 export class SimulatedImages implements ImageFiles {
-  readonly files = new Map<string, object>();
+  readonly files = new Map<string, ImageFile>();
   availableBytes = 1024 ** 4;
-  readonly #identities = new Map<object, string>();
+  readonly #identities = new Map<ImageFile, string>();
+  readonly #changed: (path: string) => void;
+
+  /** `changed` is called right after a name is given or taken away. */
+  constructor(changed: (path: string) => void = () => {}) {
+    this.#changed = changed;
+  }
 
   async create(path: string): Promise<void> {
-    if (!this.files.has(path)) this.files.set(path, {});
+    if (!this.files.has(path)) this.#name(path, {});
   }
 
   async link(path: string, name: string): Promise<boolean> {
     const file = this.files.get(path);
     if (file === undefined) throw new Error(`ENOENT: ${path}`);
     if (this.files.has(name)) return false;
-    this.files.set(name, file);
+    this.#name(name, file);
     return true;
   }
 
@@ -28,6 +42,7 @@ export class SimulatedImages implements ImageFiles {
 
   async remove(path: string): Promise<void> {
     this.files.delete(path);
+    this.#changed(path);
   }
 
   async room() {
@@ -35,4 +50,9 @@ export class SimulatedImages implements ImageFiles {
   }
 
   async mustMakeImages(): Promise<void> {}
+
+  #name(path: string, file: ImageFile): void {
+    this.files.set(path, file);
+    this.#changed(path);
+  }
 }

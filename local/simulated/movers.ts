@@ -1,6 +1,8 @@
 import type { Movers } from '../../agent/deps.ts';
 import type { MigrationTarget } from '../../agent/hypervisor.ts';
+import { ANSWER_TIMEOUT_MS } from '../../agent/mover/control-socket.ts';
 import { Mover, type MoverDeps } from '../../agent/mover/mover.ts';
+import { within } from '../../contract/clock.ts';
 import { SimulatedProcess, type WatchBoundaries } from './process.ts';
 
 export interface SimulatedMoversOptions extends Omit<MoverDeps, 'connect'> {
@@ -22,7 +24,7 @@ export class SimulatedMovers implements Movers {
     // A second process for the same migration ends at once; whoever asks is answered by the first.
     if (this.#running.has(order.migrationId)) return;
     const { hostId = order.hostId, mailbox, clock, localUri, log, facts, connect, watch } = this.#options;
-    const process = new SimulatedProcess('mover', hostId, order.migrationId, watch);
+    const process = new SimulatedProcess('mover', hostId, order.migrationId, clock, watch);
     const surroundings: MoverDeps = {
       mailbox: process.mailbox(mailbox),
       clock: process.clock(clock),
@@ -38,8 +40,16 @@ export class SimulatedMovers implements Movers {
 
   async cutover(migrationId: string, request: Parameters<Movers['cutover']>[1]): Promise<boolean> {
     const running = this.#running.get(migrationId);
-    running?.mover.cutover(request);
-    return running !== undefined;
+    if (running === undefined) return false;
+    const { mover, process } = running;
+    if (process.stalled) {
+      // It lies in the mover's socket, whether somebody waits for the answer or not.
+      const heard = process.whenAwake().then(() => mover.cutover(request));
+      await within(this.#options.clock, ANSWER_TIMEOUT_MS, heard, () => {
+        throw new Error('the mover does not answer');
+      });
+    } else mover.cutover(request);
+    return true;
   }
 
   cancel(migrationId: string): boolean {

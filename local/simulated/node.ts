@@ -8,7 +8,6 @@ import type { Clock } from '../../contract/clock.ts';
 import type { NodeExecutor, NodeOutput } from '../ssm/node.ts';
 import { simulatedFacts } from './facts.ts';
 import type { SimulatedFleet } from './fleet.ts';
-import { SimulatedImages } from './images.ts';
 import { SimulatedMovers } from './movers.ts';
 import { SimulatedProcess, type WatchBoundaries } from './process.ts';
 
@@ -55,7 +54,7 @@ export function simulatedNode(fleet: SimulatedFleet, hostId: string, options: Si
     async run({ script, env }, signal) {
       const all = { ...exportsOf(script), ...env };
       const requestId = all.SSM_requestId ?? '';
-      const process = new SimulatedProcess('agent', hostId, requestId.split('.')[0]!, options.watch);
+      const process = new SimulatedProcess('agent', hostId, requestId.split('.')[0]!, options.clock, options.watch);
       signal.addEventListener('abort', () => process.kill(), { once: true });
       // On a host without power nothing begins.
       if (signal.aborted || !fleet.host(hostId).reachable) process.kill();
@@ -105,7 +104,7 @@ function surroundingsOf(
     },
     mailbox: alter.mailbox?.(mailbox) ?? mailbox,
     facts: simulatedFacts(fleet, hostId),
-    images: new SimulatedImages(),
+    images: fleet.host(hostId).images,
   };
   const movers = new SimulatedMovers({ ...own, hostId, log, ...(watch && { watch }) });
   const altered = alter.movers?.(movers) ?? movers;
@@ -120,6 +119,7 @@ function depsOf({ altered, ...host }: Surroundings, process: SimulatedProcess): 
     mailbox: process.mailbox(host.mailbox),
     clock: process.clock(host.clock),
     facts: process.facts(host.facts),
+    images: process.images(host.images),
     connect: (uri) => process.connect(() => host.connect(uri, process)),
   };
 }

@@ -2,6 +2,7 @@ import type { EmbeddedAws } from '../aws.ts';
 import type { Item } from '../dynamodb/values.ts';
 import type { JsonObject } from '../service.ts';
 import type { SimulatedFleet } from '../simulated/fleet.ts';
+import { imageOf } from '../simulated/host.ts';
 import type { Route } from './injector.ts';
 import type { Ledger } from './ledger.ts';
 
@@ -80,6 +81,7 @@ export function lookAtEnd({ fleet, ledger, routes, away, check }: End): Outcomes
     if (flagged.has(vm)) continue;
     if (running.length !== 1) ledger.violated('every VM runs', `${vm} is ${seen.join(', ')}`);
     else if (seen.length > 1) ledger.violated('no copy is left over', `${vm} is ${seen.join(', ')}`);
+    checkImages(vm, { fleet, ledger });
   }
   checkRecords(
     records.filter((record) => !waiting.has(text(record, 'vm'))),
@@ -102,6 +104,18 @@ function impossibleIn(items: readonly Item[]): string[] {
     const runs = JSON.stringify(detail.destination).includes('"state":{"S":"running"}');
     return runs ? [`${text(item, 'pk')} was revoked, and its destination runs`] : [];
   });
+}
+
+/** A VM's images are where it ran, and nowhere else: what a migration made in vain is gone, and no image bears its mark any more. */
+function checkImages(vm: string, { fleet, ledger }: Pick<End, 'fleet' | 'ledger'>): void {
+  for (const { images, spec } of fleet.hosts()) {
+    for (const path of images.files.keys()) {
+      const name = path.slice(path.lastIndexOf('/') + 1);
+      const marked = ledger.records.get(/^\.handoff-(.*)\.\w+$/.exec(name)?.[1] ?? '')?.vm === vm;
+      const inVain = path === imageOf({ name: vm }) && !ledger.everRanOn(vm, spec.hostId);
+      if (marked || inVain) ledger.violated('no image is left over', `${name} of ${vm} is left on ${spec.hostId}`);
+    }
+  }
 }
 
 /** The last migration of each VM that was begun must say where the VM is. */

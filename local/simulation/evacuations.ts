@@ -19,7 +19,8 @@ export function scheduleEvacuations({ aws, fleet, count, withinMs, random, say }
     left += 1;
     await fleet.clock.sleep(at);
     say(`${host} is to be emptied`);
-    aws.putEvent({ source: 'handoff.maintenance', detailType: 'Host Maintenance Scheduled', detail: { host } });
+    const detail = { host, policy: { copyStorage: true } };
+    aws.putEvent({ source: 'handoff.maintenance', detailType: 'Host Maintenance Scheduled', detail });
     left -= 1;
   };
   for (let number = 1; number <= count; number++) {

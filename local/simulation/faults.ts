@@ -30,6 +30,7 @@ export const FAULT_KINDS = {
   'node-offline': "a host's SSM agent is not connected",
   'agent-killed': 'an agent process is killed between any two steps',
   'mover-killed': 'a mover is killed between any two steps',
+  'process-stalled': 'an agent or a mover stands still for up to three minutes between any two steps',
   'libvirtd-restarted': "a host's libvirt daemon is restarted",
   'qemu-killed': "a VM's QEMU, or a copy of it, is killed",
   'postcopy-broken': 'the stream of a post-copy breaks',
@@ -80,6 +81,8 @@ const AGENT_STEPS = {
   'agent:report': 6,
   'agent:resume': 0.2,
   'agent:destroy': 0.2,
+  // Of disks that are copied along, which few VMs here have.
+  'agent:image': 3,
   'agent:rest': 0.5,
 };
 /** At the daemon: the call has come, or is done and not answered yet. */
@@ -126,6 +129,7 @@ const SHAPES: Record<FaultKind, Omit<Dish, 'kind'>> = {
   'node-offline': { points: MOVER_STEPS, ms: [1_000, HOUR], forGood: 0.1 },
   'agent-killed': { points: AGENT_STEPS },
   'mover-killed': { points: { ...MOVER_STEPS, ...DAEMON_STEPS } },
+  'process-stalled': { points: { ...MOVER_STEPS, ...AGENT_STEPS }, ms: [100, 3 * MINUTE] },
   'libvirtd-restarted': { points: { ...MOVER_STEPS, ...DAEMON_STEPS, ...AGENT_STEPS } },
   'qemu-killed': { points: { ...MOVER_STEPS, ...DAEMON_STEPS, ...AGENT_STEPS } },
   // Where none is under way nothing happens.

@@ -163,6 +163,10 @@ export class Injector {
         injected(fault, `on ${process.hostId}, ${at}`);
         hosts.get(process.hostId)?.node.kill(process);
         return;
+      case 'process-stalled':
+        injected(fault, `on ${process.hostId}, ${at}`);
+        process.stall(fault.ms ?? 0);
+        return;
       case 'libvirtd-restarted':
         injected(fault, `on ${either}, ${at}`);
         fleet.host(either).restartDaemon();

@@ -1,6 +1,7 @@
 import type { TicketState } from '../../contract/mailbox.ts';
 import type { Item } from '../dynamodb/values.ts';
 import type { SimulatedFleet } from '../simulated/fleet.ts';
+import { type Guest, imageOf, type LocalDisk } from '../simulated/host.ts';
 import type { Boundary } from '../simulated/process.ts';
 
 /** A promise that was broken. `invariant` is its stable name, `what` says what was seen. */
@@ -51,6 +52,10 @@ export class Ledger {
   readonly #locks = new Map<string, string>();
   /** The host each VM last ran on. */
   readonly #homes = new Map<string, string>();
+  /** VMs with a local disk, also those that are gone. */
+  readonly #disks = new Map<string, Pick<Guest, 'persistent'> & { disk: LocalDisk }>();
+  /** All hosts that VMs ran on. */
+  readonly #ranOn = new Set<string>();
   /** Migrations whose mover, says the source, is dead. */
   readonly #fenced = new Set<string>();
   readonly #carriedOut = new Set<string>();
@@ -75,6 +80,10 @@ export class Ledger {
     return this.#homes.get(vm);
   }
 
+  everRanOn(vm: string, hostId: string): boolean {
+    return this.#ranOn.has(`${vm} on ${hostId}`);
+  }
+
   violated(invariant: string, what: string): void {
     this.#say(`VIOLATION ${invariant}: ${what}`);
     this.violations.push({ invariant, what });
@@ -92,6 +101,7 @@ export class Ledger {
     this.#say(`${vm}: ${copies.map(({ host, state }) => `${state} on ${host}`).join(', ') || 'nowhere'}`);
     if (running.length > 1) this.violated('one running copy', `${vm} runs on ${running.join(' and ')}`);
     this.#mustHaveRoom(vm);
+    this.#mustHaveItsDisk(vm);
     const migrationId = this.#locks.get(vm) ?? vm;
     if (copies.some(({ state }) => state === 'postcopy-paused')) this.postCopied.add(migrationId);
     // Half of a VM is one only together with the other half.
@@ -105,10 +115,33 @@ export class Ledger {
     const home = this.#homes.get(vm);
     if (at === undefined || at === home) return;
     this.#homes.set(vm, at);
+    this.#ranOn.add(`${vm} on ${at}`);
     // A transient VM that ended there leaves nothing on the destination to tell that it ever ran.
     const untold = this.harmed.has(vm) && !this.#fleet.host(at).copies.get(vm)!.guest.persistent;
     if (home !== undefined && !untold && !this.#mayRunAt(vm, at)) {
       this.violated('runs only after the commit', `${vm} was started on ${at} without a committed ticket`);
+    }
+  }
+
+  /** What a VM has written must be somewhere, and where it runs it must be what it reads, and still be there when its QEMU has ended. */
+  #mustHaveItsDisk(vm: string): void {
+    const [known] = this.#fleet.hosts().flatMap(({ copies }) => copies.get(vm)?.guest ?? []);
+    if (known?.disk !== undefined) this.#disks.set(vm, { persistent: known.persistent, disk: known.disk });
+    const { disk, persistent } = this.#disks.get(vm) ?? {};
+    // A transient VM that ended on the destination leaves nothing to tell that it ever ran, and wrote, there.
+    if (disk === undefined || (this.harmed.has(vm) && !persistent)) return;
+    const path = imageOf({ name: vm });
+    if (!this.#fleet.hosts().some(({ images }) => images.files.get(path)?.holds === disk.newest)) {
+      this.violated('no disk is lost', `the newest state of the disk of ${vm} is in no image`);
+    }
+    for (const { copies, spec, images } of this.#fleet.hosts()) {
+      const { guest, state, image } = copies.get(vm) ?? {};
+      if (guest === undefined || !RUNNING.includes(state!)) continue;
+      if (image === undefined || images.files.get(imageOf(guest)) !== image) {
+        this.violated('no image of a running VM is removed', `${vm} runs on ${spec.hostId} without its image`);
+      } else if (image.holds !== disk.newest) {
+        this.violated('a VM runs on the newest of its disk', `${vm} on ${spec.hostId} does not`);
+      }
     }
   }
 

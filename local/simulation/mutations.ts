@@ -15,7 +15,7 @@ export interface Mutation {
   /** The faults it is there for. */
   provoke: readonly Dish[];
   /** Where it matters what the worlds are like. */
-  world?: Pick<WorldOptions, 'vms' | 'apartMs' | 'linkMiBps' | 'memoryMiB'>;
+  world?: Pick<WorldOptions, 'vms' | 'apartMs' | 'linkMiBps' | 'memoryMiB' | 'localDisks'>;
   /** What takes its place in one world. */
   in(): Hooks;
 }
@@ -313,6 +313,46 @@ export const MUTATIONS: readonly Mutation[] = [
     }),
   },
   {
+    name: 'images-known',
+    off: 'the record does not know of the images that are to be made',
+    provoke: [{ kind: 'mover-killed', points: { 'mover:perform': 1, 'mover:commit': 1 }, moment: 'before' }],
+    world: { localDisks: 1 },
+    in: () => ({
+      call: (call) => {
+        if (pointOf(call) === 'dispatch') for (const write of updatesIn(call.input)) forgetDisks(write);
+        return undefined;
+      },
+    }),
+  },
+  {
+    name: 'images-awaited',
+    off: 'recovery does not wait for images that are being made',
+    provoke: [
+      { kind: 'process-stalled', points: { 'agent:image': 8 }, ms: [MINUTE / 6, MINUTE] },
+      { kind: 'cancel', points: { 'agent:image': 8 } },
+    ],
+    world: { localDisks: 1 },
+    in: () => ({
+      agent: { mailbox: (mailbox) => ({ ...mailbox, ended: async () => true }) },
+    }),
+  },
+  {
+    name: 'images-written-to',
+    off: 'images that the guest has written to on the destination are removed when it has ended there',
+    provoke: [
+      { kind: 'qemu-killed', points: { 'mover:finish': 1, 'mover:confirm': 1 }, moment: 'after', choice: 0.9 },
+      { kind: 'mover-killed', points: { 'daemon:confirm': 1, 'mover:confirm': 1 } },
+    ],
+    world: { localDisks: 1 },
+    in: () => ({
+      call: (call, next) => {
+        if (pointOf(call) !== 'machine' || call.operation !== 'Invoke') return undefined;
+        call.input.Payload = String(call.input.Payload).replace('"keep-images"', '"remove-images"');
+        return next();
+      },
+    }),
+  },
+  {
     name: 'first-outcome',
     off: 'a second outcome overwrites the first',
     provoke: SLOW_SETTLE,
@@ -339,6 +379,11 @@ function lockAlways({ input }: Call): void {
     const put = item.Put as JsonObject | undefined;
     if ((put?.Item as { sk?: { S?: string } } | undefined)?.sk?.S === 'LOCK') holdAlways(put!);
   }
+}
+
+function forgetDisks(write: JsonObject): void {
+  write.UpdateExpression = String(write.UpdateExpression).replace(', copiedDisks = :disks', '');
+  delete (write.ExpressionAttributeValues as JsonObject | undefined)?.[':disks'];
 }
 
 const asksForFlags = ({ operation, input }: Call): boolean =>

@@ -27,6 +27,8 @@ export interface WorldOptions {
   linkMiBps?: number;
   /** The memory of every host; more than enough unless told otherwise. */
   memoryMiB?: number;
+  /** Which part of the VMs, in [0, 1], have a disk that only their host has; some unless told otherwise. */
+  localDisks?: number;
   /** How many times a host is to be emptied; none unless told otherwise. */
   evacuations?: number;
   /** Which faults there may be; the seed says which there are. */
@@ -70,7 +72,8 @@ const ONE_SWEEP = 6 * MINUTE;
 export async function runWorld(options: WorldOptions): Promise<WorldResult> {
   const { seed, migrations, mutation } = options;
   // Each purpose has numbers of its own, so that leaving a fault out changes nothing else.
-  const [identifiers, workload, faults, hypervisors] = [1, 2, 3, 4].map((purpose) => pseudoRandom(seed * 16 + purpose));
+  const numbers = [1, 2, 3, 4, 5].map((purpose) => pseudoRandom(seed * 16 + purpose));
+  const [identifiers, workload, faults, hypervisors, disks] = numbers;
   const plan = options.plan ?? planFaults(faults!, options.menu, migrations);
   // Between worlds the event loop has its turn, for whoever wants to end this process.
   await setImmediate();
@@ -127,7 +130,7 @@ export async function runWorld(options: WorldOptions): Promise<WorldResult> {
         });
       return plan.length === 0 ? made() : injector.call(call, made);
     });
-    const begin = scheduleMigrations({ aws, fleet, ledger, options, routes, say, random: workload! });
+    const begin = scheduleMigrations({ aws, fleet, ledger, options, routes, say, random: workload!, disks: disks! });
 
     const evacuations = scheduleEvacuations({
       aws,
@@ -231,13 +234,14 @@ function scheduleMigrations({
   aws,
   fleet,
   ledger,
-  options: { migrations, hosts, vms: count = Math.ceil(migrations * 0.6), apartMs: apart },
+  options: { migrations, hosts, vms: count = Math.ceil(migrations * 0.6), apartMs: apart, localDisks = 0.2 },
   routes,
   say,
   random,
-}: Parts & { routes: Map<string, Route>; say(what: string): void }): { done(): boolean } {
+  disks,
+}: Parts & { routes: Map<string, Route>; say(what: string): void; disks: () => number }): { done(): boolean } {
   const vms = Array.from({ length: count }, (_, index) => `vm${index + 1}`);
-  const hungry = new Set<string>();
+  const [hungry, local] = [new Set<string>(), new Set<string>()];
   // Far apart, a VM is wanted again when what an earlier migration has left is being put right.
   const drawn = random() < 0.25 ? 2 * MINUTE : 15_000;
   const apartMs = apart ?? drawn;
@@ -253,6 +257,11 @@ function scheduleMigrations({
       Object.assign(guest, { memoryMiB: Math.max(2_048, memoryMiB), dirtyMiBps: 4_000 });
       guest.workingSetMiB = Math.floor(guest.memoryMiB * 0.8);
     }
+    // A disk that only its host has is copied along.
+    if (disks() < localDisks) {
+      local.add(name);
+      Object.assign(guest, { disk: { allocatedMiB: 2 ** between(disks, 6, 15), newest: 0 } });
+    }
     // Every second one answers, so that it is looked at while it moves; some of these must be announced again.
     const seen = index % 2 === 0 && { address: `10.128.${index >> 8}.${index & 255}`, unannounced: index % 8 === 0 };
     fleet.addGuest(`kvm${between(random, 1, hosts)}`, { ...guest, ...seen });
@@ -263,6 +272,8 @@ function scheduleMigrations({
     const [at, hop] = [between(random, 0, migrations * apartMs), between(random, 1, hosts - 1)];
     const policy = { silenceSeconds: [10, 30, 60][between(random, 0, 2)]!, deadlineSeconds: between(random, 60, 900) };
     if (hungry.has(vm) || random() < 0.2) Object.assign(policy, { whenNotMet: 'postcopy' });
+    // Which is not to be had together with post-copy.
+    if (local.has(vm)) Object.assign(policy, { copyStorage: disks() < 0.9, whenNotMet: 'abort' });
     const start = async () => {
       await fleet.clock.sleep(at);
       const source = ledger.homeOf(vm)!;

@@ -8,7 +8,6 @@ import { Report } from '../../../contract/reports.ts';
 import { CONTRACT_VERSION } from '../../../contract/version.ts';
 import { simulatedFacts } from '../../../local/simulated/facts.ts';
 import { SimulatedFleet } from '../../../local/simulated/fleet.ts';
-import { SimulatedImages } from '../../../local/simulated/images.ts';
 import { SimulatedMovers } from '../../../local/simulated/movers.ts';
 import { VirtualClock } from '../../../local/virtual-clock.ts';
 
@@ -82,7 +81,7 @@ export class World {
   readonly source = this.fleet.addHost({ hostId: 'kvm-a' });
   readonly destination = this.fleet.addHost({ hostId: 'kvm-b' });
   readonly mailbox = new MemoryMailbox();
-  readonly images = { source: new SimulatedImages(), destination: new SimulatedImages() };
+  readonly images = { source: this.source.images, destination: this.destination.images };
   readonly logged: string[] = [];
   readonly movers: SimulatedMovers;
   readonly #destinationMovers: SimulatedMovers;

@@ -121,17 +121,73 @@ describe('a world in which a VM goes over by post-copy', () => {
     ],
   ])('keeps its promises with %s', async (_, fault, status) => {
     const plan = [{ nth: 1, choice: 0, ...fault }];
-    const result = await runWorld({ ...peaceful(SEED), migrations: 1, plan });
+    const result = await runWorld({ ...peaceful(SEED), localDisks: 0, migrations: 1, plan });
     expect(result.injected).toEqual(plan);
     expect(result).toMatchObject({ postCopies: { [status]: 1 }, outcomes: { [status]: 1 }, violations: [] });
   });
 
   it('asks an operator where a broken one cannot be resumed, and crashes no daemon', async () => {
     const plan: Fault[] = [{ kind: 'postcopy-broken', point: 'daemon:rest', nth: 1, after: false, choice: 0 }];
-    const result = await runWorld({ ...peaceful(8), migrations: 1, plan });
+    const result = await runWorld({ ...peaceful(8), localDisks: 0, migrations: 1, plan });
     expect(result).toMatchObject({ postCopies: { NEEDS_OPERATOR: 1 }, violations: [] });
     const halves = 'postcopy-failed on';
     expect(result.timeline.findLast((line) => line.includes('postcopy-'))?.split(halves)).toHaveLength(3);
+  });
+});
+
+describe('a world in which a disk is copied along', () => {
+  const copied = () => ({ ...peaceful(1), localDisks: 1, migrations: 1 });
+  // The destination's agent, at the image's own steps: it is the sixth that makes it, the seventh that gives it its place, and the
+  // tenth that leaves it to the VM.
+  const image = (nth: number, after: boolean) => ({ point: 'agent:image', nth, after });
+
+  it.each<[string, Omit<Fault, 'nth' | 'choice'> & Partial<Fault>, string]>([
+    ['an agent that dies before it makes the image', { kind: 'agent-killed', ...image(6, false) }, 'FAILED'],
+    ['an agent that dies before the image has its place', { kind: 'agent-killed', ...image(7, false) }, 'FAILED'],
+    ['an agent that dies before it tells of the image', { kind: 'agent-killed', ...image(7, true) }, 'FAILED'],
+    ['an agent that makes it too late', { kind: 'process-stalled', ...image(6, false), ms: 90_000 }, 'FAILED'],
+    ['an agent that dies before it leaves the image', { kind: 'agent-killed', ...image(10, false) }, 'SUCCEEDED'],
+    ['a mover that dies before the commit', { kind: 'mover-killed', point: 'mover:commit', after: false }, 'FAILED'],
+    ['a mover that dies after Finish', { kind: 'mover-killed', point: 'daemon:finish', after: true }, 'SUCCEEDED'],
+    [
+      'a VM that ends on the destination right after it wrote there',
+      { kind: 'qemu-killed', point: 'mover:confirm', after: false, choice: 0.9 },
+      'FAILED',
+    ],
+  ])('keeps its promises with %s', async (_, fault, status) => {
+    const plan = [{ nth: 1, choice: 0, ...fault }];
+    const result = await runWorld({ ...copied(), plan });
+    expect(result.injected).toEqual(plan);
+    expect(result).toMatchObject({ outcomes: { [status]: 1 }, violations: [] });
+  });
+});
+
+describe('a mover that stands still', () => {
+  it.each<[string, Omit<Fault, 'nth' | 'choice'>, string]>([
+    [
+      'a while after the commit, and goes on',
+      { kind: 'process-stalled', point: 'mover:commit', after: true, ms: 20_000 },
+      'SUCCEEDED',
+    ],
+    [
+      'for too long after the commit',
+      { kind: 'process-stalled', point: 'mover:commit', after: true, ms: 150_000 },
+      'FAILED',
+    ],
+    [
+      'for too long after Finish',
+      { kind: 'process-stalled', point: 'mover:finish', after: true, ms: 150_000 },
+      'SUCCEEDED',
+    ],
+    [
+      'for too long before the commit',
+      { kind: 'process-stalled', point: 'mover:commit', after: false, ms: 150_000 },
+      'FAILED',
+    ],
+  ])('%s, does no harm', async (_, fault, status) => {
+    const plan = [{ nth: 1, choice: 0, ...fault }];
+    const result = await runWorld({ ...peaceful(1), localDisks: 0, migrations: 1, plan });
+    expect(result).toMatchObject({ outcomes: { [status]: 1 }, violations: [], injected: plan });
   });
 });
 
