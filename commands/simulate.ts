@@ -162,12 +162,20 @@ async function mutate(which: true | string): Promise<void> {
     only: which === true ? undefined : which.split(','),
     after: (verdict) => say(verdictLine(verdict).join('  ')),
   });
-  console.log(table([['without', 'found', 'by'], ...verdicts.map(verdictLine)]));
+  console.log(table([['without', 'found', 'by'], ...verdicts.map(verdictLine).map(brief)]));
   const missed = verdicts.filter(({ seed }) => seed === undefined);
   if (flags.json)
     console.log(JSON.stringify({ first, measures: verdicts, missed: missed.map(({ measure }) => measure) }));
   process.exitCode = missed.length > 0 ? 1 : 0;
 }
+
+/** What recovery tells an operator can fill a screen; it has been shown as it was found. */
+const brief = ([measure, found, by]: string[]): string[] => [
+  measure!,
+  found!.length > BRIEF ? `${found!.slice(0, BRIEF)}…` : found!,
+  by!,
+];
+const BRIEF = 100;
 
 function verdictLine({ measure, seed, violation, worlds }: Verdict): string[] {
   return violation === undefined

@@ -30,6 +30,8 @@ export class NothingToStrike extends Error {
 /** As a service manager that starts it again after a while. */
 const LIBVIRTD_BACK_MS = 4_000;
 const SHORT_CUT_MS = 2_000;
+/** Longer than a heartbeat, and shorter than the silence after which recovery begins in a cell. */
+const SHORT_STOP_MS = 5_000;
 
 export const FAULTS: readonly Fault[] = [
   {
@@ -40,6 +42,14 @@ export const FAULTS: readonly Fault[] = [
       if (exitCode !== 0) throw new NothingToStrike('the mover had ended');
     },
   },
+  {
+    name: 'mover-stopped-5s',
+    what: `the mover is stopped, and goes on ${SHORT_STOP_MS / 1000} s later`,
+    strike: stopMover,
+    mend: letMoversGoOn,
+    lastsMs: SHORT_STOP_MS,
+  },
+  { name: 'mover-stopped', what: 'the mover is stopped for good', strike: stopMover, mend: letMoversGoOn },
   libvirtd('source', ({ from }) => from),
   libvirtd('destination', ({ to }) => to),
   qemu('source', ({ from }) => from),
@@ -57,6 +67,16 @@ export const FAULTS: readonly Fault[] = [
     mend: ({ stand, to }) => stand.mendToAws(to),
   }),
 ];
+
+/** As a process that somebody stops, or whose host has no time for it. */
+async function stopMover({ stand, from, migrationId }: Field): Promise<void> {
+  const { exitCode } = await exec(stand.lab, from, ['pkill', '-STOP', '-f', `mover ${migrationId()}\\.`]);
+  if (exitCode !== 0) throw new NothingToStrike('the mover had ended');
+}
+
+async function letMoversGoOn({ stand, from }: Field): Promise<void> {
+  await exec(stand.lab, from, ['pkill', '-CONT', '-f', 'handoff-agent.* mover ']);
+}
 
 function libvirtd(role: string, hostOf: (field: Field) => HostName): Fault {
   return {

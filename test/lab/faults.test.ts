@@ -19,6 +19,7 @@ describeWithWorld('faults', { name: 'fcells', subnet: '10.84.2' }, (its) => {
     ['hosts-link-2s', 'held', 'SUCCEEDED', /^absent/, /^running/],
     ['source-aws-2s', 'performed', 'FAILED', /^running/, /^absent/],
     ['source-libvirtd', 'committed', 'SUCCEEDED', /^absent/, /^running/],
+    ['mover-stopped', 'committed', 'FAILED', /^running/, /^absent/],
     ['source-qemu', 'finished', 'SUCCEEDED', /^(absent|shut off)/, /^running/],
   ])(
     '%s at "%s" ends %s, with the VM running once',

@@ -1,26 +1,31 @@
 /** What the simulation takes for libvirt, against libvirt: the same scenarios leave the same behind on both. */
 import { expect, it } from 'vitest';
-import type { MigrationTarget } from '../../agent/hypervisor.ts';
+import type { DiskSize, MigrationTarget } from '../../agent/hypervisor.ts';
 import { connectLibvirt } from '../../agent/libvirt/connect.ts';
 import { systemClock } from '../../contract/clock.ts';
 import { SimulatedFleet } from '../../local/simulated/fleet.ts';
+import { imageOf } from '../../local/simulated/host.ts';
 import { destroyGuest, startGuest } from './guest/guests.ts';
 import type { Lab } from './hosts/lab.ts';
 import { signalQemu } from './hosts/libvirtd.ts';
+import { execText } from './hosts/node.ts';
 import { addressOf, libvirtUriOf } from './hosts/plan.ts';
 import { until } from './hosts/until.ts';
 import { relayTo } from './libvirt-relay.ts';
-import { type Client, HANDSHAKE, type Scenario } from './scenarios.ts';
+import { type Client, COPIED_DISK, HANDSHAKE, type Scenario, type Vm } from './scenarios.ts';
 import { describeWithLab } from './support/lab.ts';
 
 const GUEST = { memoryMiB: 256, workingSetMiB: 32, dirtyMiBps: 8 };
 const SLOW_MIBPS = 24;
+/** Takes a few seconds at that speed. */
+const DISK_MIB = 96;
 const ROLES = ['source', 'destination'] as const;
 const HOST = { source: 'kvm1', destination: 'kvm2' } as const;
 
 /** Two hosts with the VM running on the source, and a client that has nothing else to do. */
 interface Pair {
   client: Client;
+  vm: Vm;
   /** A look through a connection of its own, as recovery's. */
   look(role: (typeof ROLES)[number]): Promise<MigrationTarget>;
 }
@@ -31,21 +36,27 @@ async function slowed({ domain }: Pick<Client, 'domain'>, perform: () => Promise
     () => undefined,
     (error: unknown) => error,
   );
-  await until('the copy begins', async () => ((await domain.job())?.bytesTotal ?? 0) > 0);
+  await until('the copy begins', async () => {
+    const { bytesTotal = 0, disks } = (await domain.job()) ?? {};
+    return bytesTotal > 0 || (disks?.bytesProcessed ?? 0) > 0;
+  });
   await domain.setMaxSpeedMiBps(SLOW_MIBPS);
   return { outcome };
 }
 
 async function realPair(
   lab: Lab,
-  { name, address, persistent }: { name: string; address: string; persistent: boolean },
+  { name, address, persistent = true, localDisk = false }: Scenario & { address: string },
 ): Promise<Pair & { clear(): Promise<void> }> {
-  await startGuest(lab, HOST.source, { name, address, persistent, ...GUEST });
+  const disk = localDisk ? ({ disk: 'local', diskMiB: DISK_MIB } as const) : {};
+  await startGuest(lab, HOST.source, { name, address, persistent, ...disk, ...GUEST });
   const [one, other] = await Promise.all(ROLES.map((role) => relayTo(addressOf(lab, HOST[role]))));
   const wires = { source: one!, destination: other! };
   const source = await connectLibvirt(wires.source.uri);
   const destination = await connectLibvirt(wires.destination.uri);
   const domain = (await source.find(name))!;
+  const local = await domain.diskSizes();
+  const image = `/var/lib/libvirt/${name}.raw`;
   const die = () => {
     for (const wire of Object.values(wires)) wire.cut();
   };
@@ -62,20 +73,26 @@ async function realPair(
       },
       loseDestination: () => wires.destination.cut(),
       killQemu: (role) => signalQemu(lab, HOST[role], name, 'SIGKILL'),
+      makeImage: async () => {
+        await execText(lab, HOST.destination, ['truncate', '-s', `${DISK_MIB}M`, image]);
+      },
       slowly: (perform) => slowed({ domain }, perform),
     },
+    vm: vmOf({ name, persistent, localDisk }, local),
     look: (role) => connectLibvirt(libvirtUriOf(lab, HOST[role])),
     async clear() {
       for (const wire of Object.values(wires)) wire.close();
       await destroyGuest(lab, name);
+      for (const host of lab.hosts) await execText(lab, host, ['rm', '-f', image]);
     },
   };
 }
 
-async function simulatedPair(name: string, persistent: boolean): Promise<Pair> {
+async function simulatedPair({ name, persistent = true, localDisk = false }: Scenario): Promise<Pair> {
   const fleet = new SimulatedFleet(systemClock);
   for (const role of ROLES) fleet.addHost({ hostId: HOST[role] });
-  fleet.addGuest(HOST.source, { name, persistent, ...GUEST });
+  const disk = localDisk && { disk: { allocatedMiB: DISK_MIB, newest: 0 } };
+  const guest = fleet.addGuest(HOST.source, { name, persistent, ...GUEST, ...disk });
   const connect = (role: (typeof ROLES)[number]) => fleet.connect('mover', fleet.host(HOST[role]).spec.libvirtUri);
   const source = await connect('source');
   const destination = await connect('destination');
@@ -98,11 +115,19 @@ async function simulatedPair(name: string, persistent: boolean): Promise<Pair> {
       },
       loseDestination: () => void destination.close(),
       killQemu: async (role) => void fleet.host(HOST[role]).killQemu(name),
+      makeImage: () => fleet.host(HOST.destination).images.create(imageOf(guest)),
       slowly: (perform) => slowed({ domain }, perform),
     },
+    vm: vmOf({ name, persistent, localDisk }, await domain.diskSizes()),
     look: connect,
   };
 }
+
+const vmOf = ({ name, persistent, localDisk }: Required<Omit<Scenario, 'play'>>, disks: readonly DiskSize[]): Vm => ({
+  name,
+  persistent,
+  ...(localDisk && { copiedDisks: disks.map(({ target }) => target), diskMiBps: SLOW_MIBPS }),
+});
 
 /** What is left on one host: the copy's state, whether libvirt has a job on it, and whether it has a definition. */
 async function leftOn(pair: Pair, role: (typeof ROLES)[number], name: string): Promise<string> {
@@ -122,7 +147,8 @@ async function leftOn(pair: Pair, role: (typeof ROLES)[number], name: string): P
 /** libvirt takes a second or two to notice and to wind up; what has not changed for longer than that is the end. */
 const QUIET_MS = 3_000;
 
-async function end(pair: Pair, { play }: Scenario, vm: { name: string; persistent: boolean }) {
+async function end(pair: Pair, { play }: Scenario) {
+  const { vm } = pair;
   await play(pair.client, vm);
   let left: Record<string, string> = {};
   let since = performance.now();
@@ -142,16 +168,16 @@ async function end(pair: Pair, { play }: Scenario, vm: { name: string; persisten
 }
 
 describeWithLab('the simulated hypervisor', { name: 'model', subnet: '10.86.0' }, (lab) => {
-  it.concurrent.each(HANDSHAKE.map((scenario, index) => ({ ...scenario, index })))(
+  it.concurrent.each([...HANDSHAKE, ...COPIED_DISK].map((scenario, index) => ({ ...scenario, index })))(
     'leaves what libvirt leaves when $name',
     async ({ index, ...scenario }) => {
-      const vm = { name: `model${index}`, persistent: scenario.persistent ?? true };
+      const named = { ...scenario, name: `model${index}` };
       const [real, simulated] = await Promise.all([
-        realPair(lab(), { ...vm, address: `${lab().subnet}.${101 + index}` }),
-        simulatedPair(vm.name, vm.persistent),
+        realPair(lab(), { ...named, address: `${lab().subnet}.${101 + index}` }),
+        simulatedPair(named),
       ]);
       try {
-        const [onLibvirt, inSimulation] = await Promise.all([end(real, scenario, vm), end(simulated, scenario, vm)]);
+        const [onLibvirt, inSimulation] = await Promise.all([end(real, scenario), end(simulated, scenario)]);
         console.log(`${scenario.name}: ${onLibvirt.source} / ${onLibvirt.destination}`);
         expect(inSimulation).toEqual(onLibvirt);
       } finally {
