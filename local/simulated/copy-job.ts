@@ -25,7 +25,8 @@ export interface DiskCopy {
   limitMiBps: number;
 }
 
-const NO_MEMORY_YET = {
+/** Of a job that has sent none. */
+export const NO_MEMORY_YET = {
   bytesTotal: 0,
   bytesProcessed: 0,
   bytesRemaining: 0,
