@@ -9,9 +9,9 @@ import { VirtualClock } from '../virtual-clock.ts';
 import { lookAtEnd, tellUnsettled } from './end.ts';
 import { scheduleEvacuations } from './evacuations.ts';
 import { type Dish, type Fault, LASTING, planFaults } from './faults.ts';
+import type { Hooks } from './hooks.ts';
 import { Injector, type Route } from './injector.ts';
 import { Ledger, type Violation } from './ledger.ts';
-import type { Hooks } from './mutations.ts';
 
 export interface WorldOptions {
   /** The synthesized stack's folder. */
