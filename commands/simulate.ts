@@ -170,12 +170,10 @@ async function mutate(which: true | string): Promise<void> {
 }
 
 /** What recovery tells an operator can fill a screen; it has been shown as it was found. */
-const brief = ([measure, found, by]: string[]): string[] => [
-  measure!,
-  found!.length > BRIEF ? `${found!.slice(0, BRIEF)}…` : found!,
-  by!,
-];
-const BRIEF = 100;
+function brief([measure = '', found = '', by = '']: string[]): string[] {
+  const most = 100;
+  return [measure, found.length > most ? `${found.slice(0, most)}…` : found, by];
+}
 
 function verdictLine({ measure, seed, violation, worlds }: Verdict): string[] {
   return violation === undefined
