@@ -39,7 +39,3 @@ export function checkReachable(
         'let libvirtd listen there, and let its port and 49152-49215 (migration) through the firewall',
       );
 }
-
-export function median(values: readonly number[]): number | undefined {
-  return [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)];
-}

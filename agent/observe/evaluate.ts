@@ -1,3 +1,4 @@
+import { median } from '../../contract/statistics.ts';
 import { PROBE_INTERVAL_MS, type Sightings } from './probe.ts';
 
 /**
@@ -49,7 +50,3 @@ const not = (why: string): Seen => ({ observed: false, why });
 const ms = (value: number): string => `${Math.round(value)} ms`;
 /** `ping` tells microseconds; a tenth of a millisecond is more than any of this is exact to. */
 const tenths = (value: number): number => Math.round(value * 10) / 10;
-
-function median(values: readonly number[]): number | undefined {
-  return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)];
-}

@@ -1,10 +1,11 @@
 import type { Measurements } from '../../contract/forecast.ts';
 import type { OrderOf } from '../../contract/orders.ts';
 import type { GuestFacts, ResultOf } from '../../contract/reports.ts';
+import { median } from '../../contract/statistics.ts';
 import { type NamedCheck, pass, runChecks, shared } from '../checks/check.ts';
 import { checkDevices, checkHostsDiffer, checkNoOtherJob, checkRunning } from '../checks/guest.ts';
 import { takesSwitchRate } from '../checks/platform.ts';
-import { checkReachable, FIRST_MIGRATION_PORT, libvirtEndpoint, median } from '../checks/reachability.ts';
+import { checkReachable, FIRST_MIGRATION_PORT, libvirtEndpoint } from '../checks/reachability.ts';
 import { forecast } from '../convergence/forecast.ts';
 import { judgePolicy } from '../convergence/judge.ts';
 import type { AgentDeps } from '../deps.ts';

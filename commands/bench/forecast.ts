@@ -1,6 +1,6 @@
 import type { Policy } from '../../contract/policy.ts';
+import { calibrationOf, type Miss, missOf } from '../../lambdas/shared/calibration.ts';
 import { duration, table } from '../support/text.ts';
-import { type ForecastErrors, forecastErrors, type Held, heldAgainst, isWithin } from './forecast-errors.ts';
 import { handoffMove } from './handoff-move.ts';
 import { type BenchGuest, BenchStand } from './stand.ts';
 
@@ -34,14 +34,20 @@ interface ForecastCase {
   policy: Partial<Policy>;
   status: string;
   /** Absent where the guest was not moved, as a policy that can't be kept has it; then `why` says so. */
-  held?: Held;
+  held?: Miss;
   why?: string;
   method?: string;
   convergence?: string;
 }
 
-export interface ForecastBench extends ForecastErrors {
+export interface ForecastBench {
   bench: 'forecast';
+  /** Of the outcome: 0.1 is a tenth of it, too much or too little. */
+  totalError: { median: number; p90: number };
+  blackoutErrorMs: { median: number; p90: number };
+  /** Which share of the outcomes lay in the range that was stated. */
+  withinRange: { total: number; blackout: number };
+  targets: { medianTotalErrorAtMost15Percent: boolean; nineInTenTotalsWithinRange: boolean };
   linkMiBps: number;
   /** That were held against their forecast; `refused` and `failed` have no outcome to hold. */
   migrations: number;
@@ -72,7 +78,8 @@ export function forecastBench(runs: number, say: (line: string) => void): Promis
       await stand.requireWholeSetIntact();
     }
     const all = cases.flatMap((each) => (each.held === undefined ? [] : [each.held]));
-    if (all.length === 0) throw new Error('no migration has both a forecast and an outcome');
+    const { time, blackout } = calibrationOf(all);
+    if (time === undefined || blackout === undefined) throw new Error('no migration has a forecast and an outcome');
     const refused = cases.filter(({ why }) => why?.startsWith('PolicyNotMet')).length;
     return {
       bench: 'forecast',
@@ -80,7 +87,10 @@ export function forecastBench(runs: number, say: (line: string) => void): Promis
       migrations: all.length,
       refused,
       failed: cases.length - all.length - refused,
-      ...forecastErrors(all),
+      totalError: { median: time.median, p90: time.p90 },
+      blackoutErrorMs: { median: blackout.medianMs, p90: blackout.p90Ms },
+      withinRange: { total: time.within, blackout: blackout.within },
+      targets: { medianTotalErrorAtMost15Percent: time.median <= 0.15, nineInTenTotalsWithinRange: time.within >= 0.9 },
       cases,
     };
   });
@@ -97,7 +107,7 @@ async function oneCase(
   const { view } = await stand.moved((move) => handoffMove(world, move, wish));
   const moved = view.runsOn === view.destination;
   if (moved && view.forecast === undefined) throw new Error(`${view.migrationId} was moved without a forecast`);
-  const held = moved ? heldAgainst(view) : undefined;
+  const held = moved ? missOf(view) : undefined;
   return {
     guest,
     rate,
@@ -111,12 +121,12 @@ async function oneCase(
 
 function caseLine({ held, why, status, method }: ForecastCase): string {
   if (held === undefined) return why ?? `${status}, without a forecast or an outcome`;
-  const { total, blackout } = held;
-  const part = Math.round(((total.forecast.expected - total.outcome) / total.outcome) * 100);
+  const { time, blackout } = held;
+  const part = -Math.round(time.error * 100);
   const sign = part > 0 ? '+' : '';
-  const time = `${duration(total.forecast.expected)} forecast, ${duration(total.outcome)} taken (${sign}${part} %)`;
-  const dark = `blackout ${duration(blackout.forecast.expected)} and ${duration(blackout.outcome)}`;
-  return `${method}: ${time}${isWithin(total) ? '' : ', OUT OF RANGE'}; ${dark}`;
+  const took = `${duration(time.forecast.expected)} forecast, ${duration(time.outcome)} taken (${sign}${part} %)`;
+  const dark = blackout && `${duration(blackout.forecast.expected)} and ${duration(blackout.outcome)}`;
+  return `${method}: ${took}${time.within ? '' : ', OUT OF RANGE'}; blackout ${dark ?? 'not observed'}`;
 }
 
 export function forecastTable(result: ForecastBench): string {
@@ -129,12 +139,13 @@ export function forecastTable(result: ForecastBench): string {
     ...(held === undefined
       ? [why?.split(':')[0] ?? status]
       : [
-          duration(held.total.forecast.expected),
-          `${duration(held.total.forecast.low)} to ${duration(held.total.forecast.high)}`,
-          duration(held.total.outcome),
-          isWithin(held.total) ? '' : 'out of range',
-          duration(held.blackout.forecast.expected),
-          `${duration(held.blackout.outcome)}${held.blackout.from === 'qemu' ? ' (QEMU)' : ''}`,
+          duration(held.time.forecast.expected),
+          `${duration(held.time.forecast.low)} to ${duration(held.time.forecast.high)}`,
+          duration(held.time.outcome),
+          held.time.within ? '' : 'out of range',
+          ...(held.blackout === undefined
+            ? ['-', 'not observed']
+            : [duration(held.blackout.forecast.expected), duration(held.blackout.outcome)]),
         ]),
   ]);
   return [

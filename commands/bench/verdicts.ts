@@ -1,4 +1,4 @@
-import { median } from './statistics.ts';
+import { median } from '../../contract/statistics.ts';
 import { HANDOFF, HANDOFF_POSTCOPY, LIMIT_SECONDS, type Outcome } from './ways.ts';
 
 /** One guest moved once, in one way. Times in ms, rates a second. */
@@ -93,7 +93,7 @@ function finished(cases: readonly Case[], way: string, rate: number): number | u
 /** A run that did not finish counts as the time it was given, which flatters it. */
 function totalAt(cases: readonly Case[], way: string, rate: number): number | undefined {
   const runs = cases.filter((each) => each.way === way && each.rate === rate);
-  return runs.length === 0 ? undefined : median(runs.map(({ totalMs }) => totalMs ?? LIMIT_SECONDS * 1000));
+  return median(runs.map(({ totalMs }) => totalMs ?? LIMIT_SECONDS * 1000));
 }
 
 const ratio = (part: number | undefined, whole: number | undefined): number | null =>

@@ -1,28 +1,42 @@
 import type { Calibration, MigrationView } from '../../contract/api.ts';
+import type { Range } from '../../contract/forecast.ts';
+import { median, quantile } from '../../contract/statistics.ts';
 
-/** How far a migration's outcome was from its forecast; undefined where there is no forecast, or nothing to hold it against. */
+/** A forecast and what came of it, in ms, and whether that is in the range that was stated. */
+export interface Against {
+  forecast: Range;
+  outcome: number;
+  within: boolean;
+}
+
+/** How far a migration's outcome was from its forecast. */
 export interface Miss {
   method: string;
   /** (outcome - forecast) / outcome. */
-  time: { error: number; within: boolean };
+  time: Against & { error: number };
   /** outcome - forecast, in ms; absent where nobody saw the blackout from outside. */
-  blackout?: { errorMs: number; within: boolean };
+  blackout?: Against & { errorMs: number };
 }
 
+/** Undefined where there is no forecast, or nothing to hold it against. */
 export function missOf({ forecast, result }: Pick<MigrationView, 'forecast' | 'result'>): Miss | undefined {
   if (forecast === undefined || result?.workedMs === undefined) return undefined;
   const { totalMs, blackoutMs, plan } = forecast;
-  const within = (value: number, { low, high }: { low: number; high: number }) => value >= low && value <= high;
+  const against = (range: Range, outcome: number): Against => ({
+    forecast: range,
+    outcome,
+    within: outcome >= range.low && outcome <= range.high,
+  });
   const seen = blackoutOf(result.blackout);
   return {
     // What was done, not what was planned: a copy may have had to fall back on post-copy.
     method: result.postCopy === true ? 'post-copy' : plan.method,
     time: {
+      ...against(totalMs, result.workedMs),
       error: (result.workedMs - totalMs.expected) / Math.max(1, result.workedMs),
-      within: within(result.workedMs, totalMs),
     },
     ...(seen !== undefined && {
-      blackout: { errorMs: seen - blackoutMs.expected, within: within(seen, blackoutMs) },
+      blackout: { ...against(blackoutMs, seen), errorMs: seen - blackoutMs.expected },
     }),
   };
 }
@@ -53,18 +67,11 @@ function blackoutPart(seen: readonly NonNullable<Miss['blackout']>[]) {
 }
 
 function summary(of: readonly { error: number; within: boolean }[]) {
-  const errors = of.map(({ error }) => error).sort((a, b) => a - b);
+  const errors = of.map(({ error }) => error);
   return {
     observed: of.length,
-    median: quantile(errors, 0.5),
-    p90: quantile(errors, 0.9),
+    median: median(errors)!,
+    p90: quantile(errors, 0.9)!,
     within: of.filter(({ within }) => within).length / of.length,
   };
-}
-
-/** Of sorted values; between two of them, in proportion. */
-function quantile(sorted: readonly number[], q: number): number {
-  const place = (sorted.length - 1) * q;
-  const below = sorted[Math.floor(place)]!;
-  return below + (sorted[Math.ceil(place)]! - below) * (place - Math.floor(place));
 }

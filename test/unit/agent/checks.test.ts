@@ -10,7 +10,7 @@ import {
 } from '../../../agent/checks/guest.ts';
 import { checkBridge, checkEnslaved, checkInterface, checkNetwork, needOf } from '../../../agent/checks/networks.ts';
 import { checkCpu, checkMemory, checkVersions, takesSwitchRate } from '../../../agent/checks/platform.ts';
-import { checkReachable, libvirtEndpoint, median } from '../../../agent/checks/reachability.ts';
+import { checkReachable, libvirtEndpoint } from '../../../agent/checks/reachability.ts';
 import type { TcpAnswer } from '../../../agent/host/facts.ts';
 import type { JobStats } from '../../../agent/hypervisor.ts';
 
@@ -183,9 +183,4 @@ it.each([
   ['qemu+unix:///system?socket=/run/x', undefined],
 ])('libvirt at %s listens on %j', (uri, endpoint) => {
   expect(libvirtEndpoint(uri)).toEqual(endpoint);
-});
-
-it('takes the middle of several round trips', () => {
-  expect(median([9, 1, 3])).toBe(3);
-  expect(median([])).toBeUndefined();
 });

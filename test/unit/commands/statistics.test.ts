@@ -1,5 +1,6 @@
 import { expect, it } from 'vitest';
-import { quantile, summarize } from '../../../commands/bench/statistics.ts';
+import { summarize } from '../../../commands/bench/statistics.ts';
+import { median, quantile } from '../../../contract/statistics.ts';
 
 it.each([
   [[7], { runs: 1, median: 7, p25: 7, p75: 7, min: 7, max: 7 }],
@@ -24,4 +25,9 @@ it.each([
   [[7], 0.9, 7],
 ])('finds of %j at %d: %d', (values, q, expected) => {
   expect(quantile(values, q)).toBeCloseTo(expected);
+});
+
+it('finds the middle, and none of nothing', () => {
+  expect(median([9, 1, 3])).toBe(3);
+  expect(median([])).toBeUndefined();
 });

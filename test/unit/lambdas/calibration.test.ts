@@ -35,22 +35,30 @@ describe('a migration', () => {
     [
       'slower than forecast, and just within the range',
       result({ blackout: { source: seen(120), destination: seen(150) } }),
-      { method: 'plain', time: { error: 0.2, within: true }, blackout: { errorMs: 50, within: true } },
+      {
+        method: 'plain',
+        time: { forecast: forecast.totalMs, outcome: 10_000, error: 0.2, within: true },
+        blackout: { forecast: forecast.blackoutMs, outcome: 150, errorMs: 50, within: true },
+      },
     ],
     [
       'faster than forecast, with a shorter blackout',
       result({ workedMs: 6_400, blackout: { source: seen(30), destination: unseen } }),
-      { method: 'plain', time: { error: -0.25, within: false }, blackout: { errorMs: -70, within: false } },
+      {
+        method: 'plain',
+        time: { forecast: forecast.totalMs, outcome: 6_400, error: -0.25, within: false },
+        blackout: { forecast: forecast.blackoutMs, outcome: 30, errorMs: -70, within: false },
+      },
     ],
     [
       'whose blackout nobody saw',
       result({ blackout: { source: unseen, destination: unseen } }),
-      { method: 'plain', time: { error: 0.2, within: true } },
+      { method: 'plain', time: { forecast: forecast.totalMs, outcome: 10_000, error: 0.2, within: true } },
     ],
     [
       'that fell back on post-copy',
       result({ postCopy: true }),
-      { method: 'post-copy', time: { error: 0.2, within: true } },
+      { method: 'post-copy', time: { forecast: forecast.totalMs, outcome: 10_000, error: 0.2, within: true } },
     ],
     ['that switched before it was told to', { totalMs: 12_000, switched: 'early' as const }, undefined],
   ])('%s', (_, outcome, miss) => {
@@ -64,10 +72,16 @@ describe('a migration', () => {
 });
 
 describe('the calibration', () => {
-  const miss = (method: string, error: number, within: boolean, blackout?: Miss['blackout']): Miss => ({
+  const known = { forecast: forecast.totalMs, outcome: 1 };
+  const miss = (
+    method: string,
+    error: number,
+    within: boolean,
+    blackout?: { errorMs: number; within: boolean },
+  ): Miss => ({
     method,
-    time: { error, within },
-    ...(blackout && { blackout }),
+    time: { ...known, error, within },
+    ...(blackout && { blackout: { ...known, ...blackout } }),
   });
 
   it('of nothing is empty', () => {
