@@ -7,7 +7,9 @@ import { connect, createServer, type Server, type Socket } from 'node:net';
  * traffic shaper has saved up, and TCP has yet to find the speed, so they are not counted.
  *
  * The first line names the migration. Whoever says anything else is cut off, and two tests at a time on one receiver, which would
- * measure each other, can't be: the port is held until a test is over.
+ * measure each other, can't be: the port is held until a test is over. A receiver whose own sender has not come lets go of the port
+ * for a moment when it hears another test's: that sender may never come, as when a migration is cancelled between its two orders,
+ * and the next migration's test would wait for as long as this one's patience.
  */
 
 /** The last of libvirt's migration ports (its migration_port_max): let through where migrations are, and taken last by them. */
@@ -23,10 +25,13 @@ const MOST_BYTES = 4 * 1024 ** 3;
 /** A peer that is silent for so long is gone. */
 const SILENCE_MS = 2_000;
 const AGAIN_MS = 100;
+/** Long enough for a receiver that waits for the port, and looks every `AGAIN_MS`, to have it. */
+const YIELD_MS = 3 * AGAIN_MS;
 const CHUNK = 256 * 1024;
 const FIRST_LINE_MAX = 128;
+const GREETING = 'handoff-link-test';
 
-const firstLine = (name: string): string => `handoff-link-test ${name}\n`;
+const firstLine = (name: string): string => `${GREETING} ${name}\n`;
 
 export interface LinkTest {
   port: number;
@@ -41,24 +46,45 @@ export type LinkResult = { bytesPerSecond: number } | { why: string };
 /** Waits for one test and answers it. Resolves when it is over or nobody came; never rejects. */
 export async function receiveLinkTest({ port, name, patienceMs }: LinkTest): Promise<void> {
   const deadline = performance.now() + patienceMs;
-  const server = await listen(port, deadline);
-  if (server === undefined) return;
+  for (;;) {
+    const server = await listen(port, deadline);
+    if (server === undefined || (await serve(server, name, deadline)) === 'over') return;
+    await pause(YIELD_MS);
+  }
+}
+
+/** Until the test is over, the deadline has passed, or another test's sender has asked for the port before its own came. */
+async function serve(server: Server, name: string, deadline: number): Promise<'over' | 'yielded'> {
   const sockets = new Set<Socket>();
-  await new Promise<void>((resolve) => {
-    const timer = setTimeout(resolve, Math.max(0, deadline - performance.now()));
+  let testing: Socket | undefined;
+  const how = await new Promise<'over' | 'yielded'>((resolve) => {
+    const timer = setTimeout(() => resolve('over'), Math.max(0, deadline - performance.now()));
+    const end = (end: 'over' | 'yielded') => {
+      clearTimeout(timer);
+      resolve(end);
+    };
     server.on('connection', (socket) => {
       sockets.add(socket);
       socket.setTimeout(SILENCE_MS, () => socket.destroy());
       socket.on('error', () => {});
       socket.on('close', () => sockets.delete(socket));
-      receive(socket, name, () => {
-        clearTimeout(timer);
-        resolve();
+      receive(socket, name, {
+        mine: () => {
+          testing = socket;
+          socket.once('close', () => {
+            testing = undefined;
+          });
+        },
+        another: () => {
+          if (testing === undefined) end('yielded');
+        },
+        over: () => end('over'),
       });
     });
   });
   for (const socket of sockets) socket.destroy();
   await new Promise((resolve) => server.close(resolve));
+  return how;
 }
 
 /** Connects until the receiver is there, sends, and returns what the receiver measured. Never rejects. */
@@ -87,7 +113,12 @@ async function listen(port: number, deadline: number): Promise<Server | undefine
   }
 }
 
-function receive(socket: Socket, name: string, over: () => void): void {
+/** Calls `mine` or `another` when the first line has said whose test it is, and `over` when the other end has the answer. */
+function receive(
+  socket: Socket,
+  name: string,
+  { mine, another, over }: Record<'mine' | 'another' | 'over', () => void>,
+): void {
   const expected = firstLine(name);
   let head: string | undefined = '';
   let bytes = 0;
@@ -109,9 +140,11 @@ function receive(socket: Socket, name: string, over: () => void): void {
       if (head.length < expected.length && expected.startsWith(head)) return;
       if (!head.startsWith(expected)) {
         socket.destroy();
+        if (head.startsWith(`${GREETING} `)) another();
         return;
       }
       head = undefined;
+      mine();
     }
     const now = performance.now();
     bytes += chunk.length;
