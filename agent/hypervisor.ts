@@ -81,8 +81,8 @@ export interface Domain {
    * The guest is not slowed: some of its pages are compared with what they were.
    */
   startDirtyRateCalc(seconds: number): Promise<void>;
-  /** What the last look found: distinct memory changed in it, per second of it; undefined until it has ended. */
-  dirtyBytesPerSecond(): Promise<number | undefined>;
+  /** What the last look found, whoever began it: distinct memory changed in it, per second of it. Undefined when there was none. */
+  dirtyRate(): Promise<{ bytesPerSecond: number; seconds: number } | 'looking' | undefined>;
   /**
    * The guest's addresses, as its own agent says, or as this host's neighbour table has them (for the domain's own interfaces
    * only). A guest without an agent, or one whose agent does not answer within 2 s, is a rejection.

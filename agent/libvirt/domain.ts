@@ -17,6 +17,7 @@ import {
   ADDRESS_SOURCES,
   DIRTY_RATE_BY_SAMPLING,
   DIRTY_RATE_MEASURED,
+  DIRTY_RATE_MEASURING,
   JOB_STATS_FLAGS,
   JOB_TYPE,
   LIST_MAX,
@@ -131,10 +132,14 @@ export class LibvirtDomain implements Domain {
     return this.#call('DOMAIN_START_DIRTY_RATE_CALC', write, nothing);
   }
 
-  async dirtyBytesPerSecond(): Promise<number | undefined> {
+  async dirtyRate() {
     const values = await this.#stats(STATS.dirtyRate);
-    if (numberIn(values, 'dirtyrate.calc_status') !== DIRTY_RATE_MEASURED) return undefined;
-    return (numberIn(values, 'dirtyrate.megabytes_per_second') ?? 0) * MIB;
+    const status = numberIn(values, 'dirtyrate.calc_status');
+    if (status !== DIRTY_RATE_MEASURED) return status === DIRTY_RATE_MEASURING ? 'looking' : undefined;
+    return {
+      bytesPerSecond: (numberIn(values, 'dirtyrate.megabytes_per_second') ?? 0) * MIB,
+      seconds: numberIn(values, 'dirtyrate.calc_period') ?? 0,
+    };
   }
 
   diskErrors(): Promise<string[]> {

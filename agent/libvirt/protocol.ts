@@ -105,7 +105,8 @@ export const STATS = { state: 1 << 0, balloon: 1 << 2, vcpu: 1 << 3, block: 1 <<
 /** VIR_CONNECT_GET_ALL_DOMAINS_STATS_NOWAIT: leave out what would have to wait for a job on the domain. */
 export const STATS_NOWAIT = 1 << 29;
 
-/** virDomainDirtyRateStatus, as the statistics have it: only then is there a rate. */
+/** virDomainDirtyRateStatus, as the statistics have it. */
+export const DIRTY_RATE_MEASURING = 1;
 export const DIRTY_RATE_MEASURED = 2;
 /** virDomainDirtyRateCalcFlags. */
 export const DIRTY_RATE_BY_SAMPLING = 0;

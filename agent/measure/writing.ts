@@ -18,7 +18,12 @@ const SECOND_LOOK_ABOVE = 0.1;
 /** A look is over this long after its time, or a few polls later. */
 const LATE_MS = 15;
 const POLL_MS = 25;
-const PATIENCE_MS = 5_000;
+/** Another agent's looks may have to end first: those of a migration that was cancelled in its preflight, which measures on. */
+const PATIENCE_MS = 10_000;
+/** Whoever began a look must have asked for what it found before the next one is begun, which QEMU forgets it for. */
+const GRACE_MS = 5 * POLL_MS;
+/** Refused so often in a row while no look goes on, QEMU can't look. Once or twice, a look may just have ended, or begun. */
+const IDLE_REFUSALS = 3;
 
 /**
  * Takes one second, and two more for a guest that writes fast for its link. `mostBytes`: the memory it has at most.
@@ -61,26 +66,34 @@ export function writingOf(first: number, second: number | undefined, mostBytes: 
 /** Distinct bytes changed within so many seconds. */
 async function look(domain: Domain, clock: Clock, seconds: number): Promise<number> {
   const deadline = clock.now() + seconds * 1_000 + PATIENCE_MS;
-  await startLook(domain, clock, seconds, deadline);
-  await clock.sleep(seconds * 1_000 + LATE_MS);
   for (;;) {
-    const rate = await domain.dirtyBytesPerSecond();
-    if (rate !== undefined) return rate * seconds;
+    await startLook(domain, clock, seconds, deadline);
+    await clock.sleep(seconds * 1_000 + LATE_MS);
+    const found = await endOfLook(domain, clock, seconds, deadline);
+    // Another's look may have come after this one, before it was asked for. One that took as long says as much.
+    if (found.seconds === seconds) return found.bytesPerSecond * seconds;
+  }
+}
+
+async function endOfLook(domain: Domain, clock: Clock, seconds: number, deadline: number) {
+  for (;;) {
+    const found = await domain.dirtyRate();
+    if (typeof found === 'object') return found;
     if (clock.now() > deadline) throw new Error(`QEMU did not end its look at the guest's memory in ${seconds} s`);
     await clock.sleep(POLL_MS);
   }
 }
 
-/** Somebody else, or an agent that died, may have begun a look that has to end first. */
 async function startLook(domain: Domain, clock: Clock, seconds: number, deadline: number): Promise<void> {
-  for (let mayEnd = true; ; ) {
+  const othersLook = async () => (await domain.dirtyRate()) === 'looking';
+  for (let idle = 0; ; ) {
     try {
       return await domain.startDirtyRateCalc(seconds);
     } catch (error) {
-      if (!mayEnd || clock.now() > deadline) throw error;
+      idle = (await othersLook()) ? 0 : idle + 1;
+      if (idle === IDLE_REFUSALS || clock.now() > deadline) throw error;
     }
-    // One that has just ended refuses no more.
-    mayEnd = (await domain.dirtyBytesPerSecond()) === undefined;
-    await clock.sleep(POLL_MS);
+    while ((await othersLook()) && clock.now() <= deadline) await clock.sleep(POLL_MS);
+    await clock.sleep(GRACE_MS);
   }
 }

@@ -70,16 +70,23 @@ export class SimulatedDomain implements Domain {
   startDirtyRateCalc(seconds: number) {
     return this.#with('find', async (copy) => {
       if (copy.state !== 'running') throw refusal('domain is not running');
+      if (this.#isLookedAt(copy)) throw refusal('still in measuring, try again later');
       copy.writingLook = { seconds, endsAt: this.#connection.fleet.clock.now() + seconds * 1_000 };
     });
   }
 
-  dirtyBytesPerSecond() {
-    return this.#with('find', async ({ writingLook, guest: { dirtyMiBps, workingSetMiB } }) => {
-      if (writingLook === undefined || this.#connection.fleet.clock.now() < writingLook.endsAt) return undefined;
-      const { seconds } = writingLook;
-      return (Math.min(workingSetMiB, dirtyMiBps * seconds) / seconds) * MIB;
+  dirtyRate() {
+    return this.#with('find', async (copy) => {
+      if (copy.writingLook === undefined) return undefined;
+      if (this.#isLookedAt(copy)) return 'looking' as const;
+      const { seconds } = copy.writingLook;
+      const { dirtyMiBps, workingSetMiB } = copy.guest;
+      return { bytesPerSecond: (Math.min(workingSetMiB, dirtyMiBps * seconds) / seconds) * MIB, seconds };
     });
+  }
+
+  #isLookedAt({ writingLook }: Copy): boolean {
+    return writingLook !== undefined && this.#connection.fleet.clock.now() < writingLook.endsAt;
   }
 
   /** No guest has an agent; hosts have talked to every guest. */

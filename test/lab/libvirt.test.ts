@@ -3,6 +3,8 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { Domain, HypervisorError, JobStats, MigrationTarget } from '../../agent/hypervisor.ts';
 import { connectLibvirt, type LibvirtOptions } from '../../agent/libvirt/connect.ts';
+import { measureWriting } from '../../agent/measure/writing.ts';
+import { systemClock } from '../../contract/clock.ts';
 import { MIB } from '../../contract/units.ts';
 import { destroyGuest, type GuestStatus, guestStatus, startGuest } from './guest/guests.ts';
 import { run } from './hosts/command.ts';
@@ -105,6 +107,19 @@ describeWithLab('the wire client', { name: 'wire', subnet: '10.79.0' }, (lab) =>
       const text = await virsh('kvm1', 'version');
       expect(text).toContain(`library: libvirt ${dotted(libvirt)}`);
       expect(text).toContain(`hypervisor: QEMU ${dotted(qemu)}`);
+    });
+
+    // As after a cancelled preflight, which measures on; the second one begins in the midst of a look, and between two.
+    it.each([300, 1_010])('has a guest measured by two agents at a time, one %d ms after the other', async (later) => {
+      const looks = { vcpus: 1, mostBytes: 256 * MIB, linkBytesPerSecond: Promise.resolve(MIB) };
+      const measured = await Promise.all(
+        [0, later].map(async (delay) => {
+          const domain = (await (await connect('kvm1')).find(guest.name))!;
+          await systemClock.sleep(delay);
+          return measureWriting(domain, systemClock, looks);
+        }),
+      );
+      for (const { dirtyBytesPerSecond } of measured) expect(dirtyBytesPerSecond).toBeGreaterThan(4 * MIB);
     });
 
     it('says the same of a guest', async () => {

@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import { connect, createServer } from 'node:net';
 import { describe, expect, it } from 'vitest';
+import type { AgentDeps } from '../../../agent/deps.ts';
 import type { Domain } from '../../../agent/hypervisor.ts';
 import { checkLink, linkOf } from '../../../agent/measure/link.ts';
 import { receiveLinkTest, sendLinkTest } from '../../../agent/measure/link-test.ts';
@@ -74,26 +75,61 @@ describe('a guest', () => {
     expect(mib(hard.workingSetBytes)).toBeLessThan(90);
   });
 
-  it('is looked at after an earlier look, which somebody else may have begun', async () => {
+  it('is looked at by as many agents at a time as come, each in the pauses of the others', async () => {
+    const world = new World();
+    Object.assign(world.source.mustHave(VM).guest, { dirtyMiBps: 40, workingSetMiB: 60 });
+    const domain = await domainOf(world);
+    const options = { vcpus: 2, mostBytes: 4_096 * MIB, linkBytesPerSecond: Promise.resolve(100 * MIB) };
+    const all = [0, 300, 1_020].map(async (later) => {
+      await world.clock.sleep(later);
+      return measureWriting(domain, world.clock, options);
+    });
+    for (const { dirtyBytesPerSecond } of await meanwhile(world, Promise.all(all))) {
+      expect(mib(dirtyBytesPerSecond)).toBe(40);
+    }
+  });
+
+  it.each([
+    ['that has just ended, and the next one that was begun at once', ['ended', 'ended', 'looking', 'ended'], true],
+    ['of an agent that died', ['looking', 'looking', 'looking', 'ended'], true],
+    ['that is none: QEMU refuses for another reason', ['ended', 'ended', 'ended', 'ended', 'ended'], false],
+  ])('is looked at after an earlier look %s', async (_, states, succeeds) => {
     const world = new World();
     const domain = await domainOf(world);
-    let refusals = 0;
-    const start = domain.startDirtyRateCalc.bind(domain);
-    domain.dirtyBytesPerSecond = async () => (refusals < 3 ? undefined : 7 * MIB);
+    const left = [...states];
+    const [start, dirtyRate] = [domain.startDirtyRateCalc.bind(domain), domain.dirtyRate.bind(domain)];
     domain.startDirtyRateCalc = async (seconds) => {
-      if (refusals++ < 3) throw refusal('dirty rate is already being measured');
+      if (left.length > 0) throw refusal('it does not look now');
       await start(seconds);
     };
+    domain.dirtyRate = async () => {
+      const state = left.shift();
+      if (state === undefined) return dirtyRate();
+      return state === 'looking' ? 'looking' : { bytesPerSecond: 3 * MIB, seconds: 1 };
+    };
+    const facts = { guestResidentBytes: async () => 1_000 * MIB } as unknown as AgentDeps['facts'];
     const memory = { memoryMiB: 4_096, vcpus: 2 };
-    const facts = { guestResidentBytes: async () => 1_000 * MIB } as unknown as Parameters<
-      typeof measureGuest
-    >[0]['facts'];
     const measuring = measureGuest({ clock: world.clock, facts }, domain, memory, Promise.resolve(1_000 * MIB));
-    expect(await meanwhile(world, measuring)).toMatchObject({
-      dirtyBytesPerSecond: 7 * MIB,
-      memoryBytes: 4_096 * MIB,
-      residentBytes: 1_000 * MIB,
-    });
+    if (succeeds) {
+      expect(await meanwhile(world, measuring)).toMatchObject({
+        memoryBytes: 4_096 * MIB,
+        residentBytes: 1_000 * MIB,
+      });
+    } else {
+      await expect(meanwhile(world, measuring)).rejects.toThrow('it does not look now');
+    }
+  });
+
+  it('is looked at again when the look that ended was another one, of another length', async () => {
+    const world = new World();
+    Object.assign(world.source.mustHave(VM).guest, { dirtyMiBps: 40, workingSetMiB: 60 });
+    const domain = await domainOf(world);
+    const dirtyRate = domain.dirtyRate.bind(domain);
+    let asked = 0;
+    domain.dirtyRate = async () => (asked++ === 0 ? { bytesPerSecond: 9 * MIB, seconds: 2 } : dirtyRate());
+    const options = { vcpus: 2, mostBytes: 4_096 * MIB, linkBytesPerSecond: Promise.resolve(1_000 * MIB) };
+    const { dirtyBytesPerSecond } = await meanwhile(world, measureWriting(domain, world.clock, options));
+    expect(mib(dirtyBytesPerSecond)).toBe(40);
   });
 
   it('that QEMU cannot look at is an error with its words', async () => {
@@ -184,6 +220,17 @@ describe('the link test', () => {
     expect(await sendLinkTest(LOCAL, { ...test(port, 0), name: 'web-2' })).toEqual({ why: expect.any(String) });
     expect(await sendLinkTest(LOCAL, test(port))).toEqual({ bytesPerSecond: expect.any(Number) });
     await received;
+  });
+
+  it('lets another go first while its own sender has not come', async () => {
+    const port = await freePort();
+    const another = { ...test(port), name: 'web-2' };
+    const waiting = receiveLinkTest(test(port));
+    const received = receiveLinkTest(another);
+    expect(await sendLinkTest(LOCAL, another)).toEqual({ bytesPerSecond: expect.any(Number) });
+    await received;
+    expect(await sendLinkTest(LOCAL, test(port))).toEqual({ bytesPerSecond: expect.any(Number) });
+    await waiting;
   });
 
   it('waits while the port is taken, and gives up in time on either end', async () => {
