@@ -9,7 +9,7 @@ import type { Lab } from './hosts/lab.ts';
 import { exec, execText } from './hosts/node.ts';
 import { type HostName, libvirtSocketOf } from './hosts/plan.ts';
 import { until } from './hosts/until.ts';
-import { ended, migrate, request, stateOn } from './support/moves.ts';
+import { ended, migrate, reaches, request, stateOn } from './support/moves.ts';
 import { describeWithWorld } from './support/world.ts';
 import type { World } from './world.ts';
 
@@ -134,7 +134,7 @@ describeWithWorld('the blackout as seen from outside', { name: 'black', subnet: 
       guestAddress: address,
       policy: { cutover: 'on-order' },
     });
-    await until('it is held', async () => (await getMigration(world.api, id)).status === 'HELD', { timeoutMs: 60_000 });
+    await reaches(world, id, 'is held', ({ status }) => status === 'HELD');
     // The destination's own bridge is deaf to the guest, and goes on sending what is for it out to where it was.
     const tap = await incomingTap('kvm2');
     const bridge = (...rule: string[]) => execText(lab, 'kvm2', ['ebtables', '-t', 'nat', ...rule]);
@@ -174,7 +174,7 @@ describeWithWorld('the blackout as seen from outside', { name: 'black', subnet: 
       guestAddress: address,
       policy: { cutover: 'on-order', silenceSeconds: 10 },
     });
-    await until('it is held', async () => (await getMigration(world.api, id)).status === 'HELD', { timeoutMs: 60_000 });
+    await reaches(world, id, 'is held', ({ status }) => status === 'HELD');
     expect((await exec(lab, 'kvm2', ['pgrep', '-x', 'ping'])).exitCode).toBe(0);
     const { pid } = JSON.parse(await execText(lab, 'kvm2', ['cat', `/run/handoff/${id}.pid`])) as { pid: number };
     await execText(lab, 'kvm2', ['kill', '-KILL', `${pid}`]);

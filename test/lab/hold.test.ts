@@ -1,10 +1,8 @@
 import { beforeAll, expect, it } from 'vitest';
-import { getMigration } from '../../commands/support/watch.ts';
 import { startTcp } from './clients/tcp-probe.ts';
 import { guestStatus, startGuest } from './guest/guests.ts';
 import { addressOf, libvirtUriOf } from './hosts/plan.ts';
-import { until } from './hosts/until.ts';
-import { ended, request, stateOn } from './support/moves.ts';
+import { ended, reaches, request, stateOn } from './support/moves.ts';
 import { describeWithWorld } from './support/world.ts';
 
 describeWithWorld('a hold', { name: 'hold', subnet: '10.94.0' }, (its) => {
@@ -33,9 +31,7 @@ describeWithWorld('a hold', { name: 'hold', subnet: '10.94.0' }, (its) => {
       ids.push(await request(world, { ...wish, policy: { cutover: 'on-order' } }));
     }
     for (const id of ids) {
-      await until(`${id} is held`, async () => (await getMigration(world.api, id)).status === 'HELD', {
-        timeoutMs: 90_000,
-      });
+      await reaches(world, id, 'is held', ({ status }) => status === 'HELD');
     }
     for (const { name } of guests) expect(await stateOn(world.lab, 'kvm1', name)).toMatch(/^running/);
 

@@ -1,13 +1,12 @@
 import { afterAll, afterEach, beforeAll, expect, it } from 'vitest';
 import type { Procedure } from '../../agent/libvirt/protocol.ts';
-import { getMigration } from '../../commands/support/watch.ts';
 import { guestStatus, startGuest } from './guest/guests.ts';
 import type { Lab } from './hosts/lab.ts';
 import { exec } from './hosts/node.ts';
 import { addressOf, type HostName } from './hosts/plan.ts';
 import { until } from './hosts/until.ts';
 import { type Direction, type Fate, MessageRelay } from './support/message-relay.ts';
-import { ended, request, stateOn } from './support/moves.ts';
+import { ended, reaches, request, stateOn } from './support/moves.ts';
 import { describeWithWorld } from './support/world.ts';
 import type { World } from './world.ts';
 
@@ -92,15 +91,8 @@ describeWithWorld('the mover is killed', { name: 'killed', subnet: '10.83.0' }, 
     }
   };
   const atPhase = (phase: string) => async (kill: () => Promise<void>, migrationId: () => string) => {
-    await until(
-      `phase ${phase}`,
-      async () => {
-        const id = migrationId();
-        if (id === '') return false;
-        return (await getMigration(world.api, id)).progress?.phase === phase;
-      },
-      { timeoutMs: 60_000 },
-    );
+    const id = await until('it is asked for', () => migrationId() || undefined);
+    await reaches(world, id, `is ${phase}`, ({ progress }) => progress?.phase === phase);
     await kill();
   };
   /** Before the commit is carried out, or after that and before the mover hears of it. */

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Procedure } from '../../agent/libvirt/protocol.ts';
-import { follow, getMigration } from '../../commands/support/watch.ts';
+import { follow } from '../../commands/support/watch.ts';
 import type { MigrationView } from '../../contract/api.ts';
 import type { Progress } from '../../contract/facts.ts';
 import { MIB } from '../../contract/units.ts';
@@ -14,7 +14,7 @@ import { exec, execText } from './hosts/node.ts';
 import { addressOf, folderOf, type HostName } from './hosts/plan.ts';
 import { until } from './hosts/until.ts';
 import { MessageRelay } from './support/message-relay.ts';
-import { ended, migrate, request, stateOn } from './support/moves.ts';
+import { ended, migrate, reaches, request, stateOn } from './support/moves.ts';
 import { describeWithWorld } from './support/world.ts';
 import type { World } from './world.ts';
 
@@ -47,11 +47,12 @@ describeWithWorld('copying disks along', { name: 'nbdt', subnet: '10.95.1' }, (i
   async function interrupted(then: (migrationId: string) => Promise<unknown>): Promise<MigrationView> {
     const before = await guestStatus(address);
     const migrationId = await request(world, { ...move, policy });
-    await until('some of the disk is copied', async () => {
-      const { progress, endedAt, ...view } = await getMigration(world.api, migrationId);
-      if (endedAt !== undefined) throw new Error(`it has ended: ${JSON.stringify(view)}`);
-      return progress?.phase === 'copying-disks' && (progress.disks?.bytesProcessed ?? 0) > 0;
-    });
+    await reaches(
+      world,
+      migrationId,
+      'has some of the disk copied',
+      ({ progress }) => progress?.phase === 'copying-disks' && (progress.disks?.bytesProcessed ?? 0) > 0,
+    );
     expect(await imagesOn(lab, 'kvm2')).toHaveLength(2);
     await then(migrationId);
     const view = await ended(world, migrationId);

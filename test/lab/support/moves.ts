@@ -1,8 +1,9 @@
-import { follow } from '../../../commands/support/watch.ts';
+import { follow, getMigration } from '../../../commands/support/watch.ts';
 import type { MigrationRequest, MigrationView } from '../../../contract/api.ts';
 import type { Lab } from '../hosts/lab.ts';
 import { exec } from '../hosts/node.ts';
 import type { HostName } from '../hosts/plan.ts';
+import { until } from '../hosts/until.ts';
 import type { World } from '../world.ts';
 
 export type Wish = { vm: string; from: HostName; to: HostName } & Partial<Omit<MigrationRequest, 'policy'>> & {
@@ -14,6 +15,25 @@ export async function request({ api }: World, { vm, from, to, ...more }: Wish): 
   const body = { vm, source: from, destination: to, ...more };
   const { migrationId } = await api.call<{ migrationId: string }>('POST', '/migrations', { body });
   return migrationId;
+}
+
+/** Follows a migration until `is` holds. One that ends before, or is not there within two minutes, rejects and says where it stands. */
+export async function reaches(
+  { api }: World,
+  migrationId: string,
+  what: string,
+  is: (view: MigrationView) => boolean,
+): Promise<MigrationView> {
+  let view = await getMigration(api, migrationId);
+  const there = async () => {
+    view = await getMigration(api, migrationId);
+    if (is(view)) return view;
+    if (view.endedAt !== undefined) throw new Error('it has ended');
+    return undefined;
+  };
+  return until(what, there, { timeoutMs: 120_000 }).catch((error: Error) => {
+    throw new Error(`${migrationId} ${what}: ${error.message}: ${JSON.stringify(view, undefined, 1)}`);
+  });
 }
 
 /** Longer than any recovery in these tests; a migration that takes longer hangs. */

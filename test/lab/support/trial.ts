@@ -11,7 +11,7 @@ import { exec } from '../hosts/node.ts';
 import type { HostName } from '../hosts/plan.ts';
 import { until } from '../hosts/until.ts';
 import type { LeapingClock } from './leaping-clock.ts';
-import { ended, request, stateOn } from './moves.ts';
+import { ended, reaches, request, stateOn } from './moves.ts';
 
 /** AWS's time, while it is let pass: small steps, so that its functions (of 30 s at most) end in time on a busy machine. */
 const STEP_SECONDS = 5;
@@ -75,17 +75,8 @@ export class Trial {
   }
 
   /** Follows the migration until `is` holds; fails when it has ended before. */
-  async reaches(what: string, is: (view: MigrationView) => boolean): Promise<MigrationView> {
-    let view = await this.show();
-    const there = async () => {
-      view = await this.show();
-      if (is(view)) return view;
-      if (view.endedAt !== undefined) throw new Error('it has ended');
-      return undefined;
-    };
-    return until(what, there, { timeoutMs: 60_000 }).catch((error: Error) => {
-      throw new Error(`${this.id} ${what}: ${error.message}: ${JSON.stringify(view, undefined, 1)}`);
-    });
+  reaches(what: string, is: (view: MigrationView) => boolean): Promise<MigrationView> {
+    return reaches(this.#stand.world, this.id, what, is);
   }
 
   copies(): Promise<MigrationView> {
