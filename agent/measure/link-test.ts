@@ -7,9 +7,9 @@ import { connect, createServer, type Server, type Socket } from 'node:net';
  * traffic shaper has saved up, and TCP has yet to find the speed, so they are not counted.
  *
  * The first line names the migration. Whoever says anything else is cut off, and two tests at a time on one receiver, which would
- * measure each other, can't be: the port is held until a test is over. A receiver whose own sender has not come lets go of the port
- * for a moment when it hears another test's: that sender may never come, as when a migration is cancelled between its two orders,
- * and the next migration's test would wait for as long as this one's patience.
+ * measure each other, can't be: the port is held until a test is over. A receiver whose own sender has not come within a second
+ * lets go of the port for a moment when it hears another test's: that sender may never come, as when a migration is cancelled between
+ * its two orders, and the next migration's test would wait for as long as this one's patience.
  */
 
 /** The last of libvirt's migration ports (its migration_port_max): let through where migrations are, and taken last by them. */
@@ -25,7 +25,9 @@ const MOST_BYTES = 4 * 1024 ** 3;
 /** A peer that is silent for so long is gone. */
 const SILENCE_MS = 2_000;
 const AGAIN_MS = 100;
-/** Long enough for a receiver that waits for the port, and looks every `AGAIN_MS`, to have it. */
+/** A sender that is there at all comes many times in this time. */
+const OWN_TURN_MS = 10 * AGAIN_MS;
+/** Long enough for a receiver that waits for the port to have it. */
 const YIELD_MS = 3 * AGAIN_MS;
 const CHUNK = 256 * 1024;
 const FIRST_LINE_MAX = 128;
@@ -53,9 +55,10 @@ export async function receiveLinkTest({ port, name, patienceMs }: LinkTest): Pro
   }
 }
 
-/** Until the test is over, the deadline has passed, or another test's sender has asked for the port before its own came. */
+/** Until the test is over, the deadline has passed, or another test's sender has asked for the port and its own does not come. */
 async function serve(server: Server, name: string, deadline: number): Promise<'over' | 'yielded'> {
   const sockets = new Set<Socket>();
+  const ownUntil = performance.now() + OWN_TURN_MS;
   let testing: Socket | undefined;
   const how = await new Promise<'over' | 'yielded'>((resolve) => {
     const timer = setTimeout(() => resolve('over'), Math.max(0, deadline - performance.now()));
@@ -76,7 +79,7 @@ async function serve(server: Server, name: string, deadline: number): Promise<'o
           });
         },
         another: () => {
-          if (testing === undefined) end('yielded');
+          if (testing === undefined && performance.now() > ownUntil) end('yielded');
         },
         over: () => end('over'),
       });
@@ -93,7 +96,7 @@ export async function sendLinkTest(host: string, { port, name, patienceMs }: Lin
   for (;;) {
     const outcome = await send(host, port, name);
     if ('bytesPerSecond' in outcome || performance.now() + AGAIN_MS > deadline) return outcome;
-    await pause(AGAIN_MS);
+    await again();
   }
 }
 
@@ -109,7 +112,7 @@ async function listen(port: number, deadline: number): Promise<Server | undefine
     });
     if (listening) return server;
     if (performance.now() + AGAIN_MS > deadline) return undefined;
-    await pause(AGAIN_MS);
+    await again();
   }
 }
 
@@ -189,4 +192,6 @@ function send(host: string, port: number, name: string): Promise<LinkResult> {
   });
 }
 
+/** Never in step with others that wait: whoever came right behind one of them would always do so. */
+const again = (): Promise<void> => pause(AGAIN_MS * (0.5 + Math.random()));
 const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
