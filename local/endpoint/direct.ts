@@ -108,7 +108,8 @@ export function answerDirectly(made: unknown, route: () => DirectRoute | undefin
       if (like !== undefined) throw again(like, error);
       const answer = { response: sdkResponse(failed(service, error)) };
       return overTheWire(command, { ...options, [ANSWER]: answer }).catch((made: SdkError) => {
-        errors.set(error.code, made);
+        // It may be another one: that the call was aborted.
+        if (made.name === error.code) errors.set(error.code, made);
         throw made;
       });
     }

@@ -291,6 +291,21 @@ describe('SDK clients answered directly', () => {
     expect(directly.wired).toBe(true);
   });
 
+  it('give the errors of the service after one whose call was aborted', async () => {
+    const [overTheWire, directly] = [place(false), place(true)];
+    await directly(put);
+    const abort = new AbortController();
+    const aborted = await directly(({ dynamo }) => {
+      const sent = dynamo.send(putAgain, { abortSignal: abort.signal });
+      abort.abort();
+      return sent;
+    });
+    expect(aborted.error).toMatchObject({ name: 'AbortError' });
+    await overTheWire(put);
+    const again: Act = ({ dynamo }) => dynamo.send(putAgain);
+    sameError((await directly(again)).error, (await overTheWire(again)).error);
+  });
+
   it('work as ever while there is no route', async () => {
     const wire = createWire({
       account: ACCOUNT,
