@@ -1,9 +1,9 @@
-import type { Clock } from '../contract/clock.ts';
-import type { OrderOf } from '../contract/orders.ts';
+import type { Clock } from '../common/clock.ts';
+import type { OrderOf } from '../contract/tasks.ts';
 import type { HostFacts } from './host/facts.ts';
 import type { MigrationTarget } from './hypervisor.ts';
 import type { Mailbox } from './mailbox.ts';
-import type { ImageFiles } from './storage/images.ts';
+import type { ImageFiles } from './migrated-storage/images.ts';
 
 /** Everything a stage can touch. A simulated host hands in its own and runs the very same code in process. */
 export interface AgentDeps {

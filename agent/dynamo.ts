@@ -1,6 +1,6 @@
 import { DynamoDBClient } from '@aws-sdk/client-dynamodb';
 import { DynamoDBDocumentClient } from '@aws-sdk/lib-dynamodb';
-import { systemClock } from '../contract/clock.ts';
+import { systemClock } from '../common/clock.ts';
 import { sharedCredentials } from './credentials.ts';
 import type { Environment } from './environment.ts';
 import { dynamoMailbox, type Mailbox } from './mailbox.ts';

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { ConditionalCheckFailedException } from '@aws-sdk/client-dynamodb';
 import { type DynamoDBDocumentClient, GetCommand, UpdateCommand } from '@aws-sdk/lib-dynamodb';
-import { type Clock, within } from '../contract/clock.ts';
+import { type Clock, within } from '../common/clock.ts';
 import { orderKey, reportKey, type TicketState, ticketKey } from '../contract/mailbox.ts';
 import type { Report } from '../contract/reports.ts';
 

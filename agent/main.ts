@@ -65,10 +65,10 @@ program
 async function realDeps(environment: Environment) {
   const [{ systemClock }, { hostMailbox }, { linuxFacts }, { linuxImages }, { connectLibvirt }, { MoverProcesses }] =
     await Promise.all([
-      import('../contract/clock.ts'),
+      import('../common/clock.ts'),
       import('./dynamo.ts'),
       import('./host/linux.ts'),
-      import('./storage/linux-images.ts'),
+      import('./migrated-storage/linux-images.ts'),
       import('./libvirt/connect.ts'),
       import('./mover/process.ts'),
     ]);

@@ -1,4 +1,4 @@
-import type { Clock } from '../contract/clock.ts';
+import type { Clock } from '../common/clock.ts';
 import type { FailureCode } from '../contract/errors.ts';
 import type { Progress } from '../contract/facts.ts';
 import type { Decision } from '../contract/forecast.ts';

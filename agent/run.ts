@@ -1,7 +1,7 @@
 import { HandoffError } from '../contract/errors.ts';
 import { Role, StageName } from '../contract/names.ts';
-import { type Order, Order as OrderSchema } from '../contract/orders.ts';
 import type { StageResult } from '../contract/reports.ts';
+import { type Order, Order as OrderSchema } from '../contract/tasks.ts';
 import type { AgentDeps } from './deps.ts';
 import { EXIT, ExitError } from './environment.ts';
 import { failureOf } from './failure.ts';
@@ -9,12 +9,12 @@ import { type FailureReport, Reporter, type RequestIdentity } from './reporter.t
 import { abort } from './stages/abort.ts';
 import { cutover } from './stages/cutover.ts';
 import { inspect } from './stages/inspect.ts';
+import { watch } from './stages/observe-guest.ts';
 import { precopy } from './stages/precopy.ts';
 import { preflightDestination } from './stages/preflight-destination.ts';
 import { preflightSource } from './stages/preflight-source.ts';
 import { storage } from './stages/storage.ts';
 import { verify } from './stages/verify.ts';
-import { watch } from './stages/watch.ts';
 
 /** How long a result is held on to while AWS is away: SSM kills the command after 120 s, and the stage has had its part. */
 const REPORT_PATIENCE_MS = 60_000;

@@ -45,10 +45,16 @@ export class HandoffStack extends Stack {
       handoffFunction(this, name, { file, description, environment: { ...environment, ...more } });
 
     // The stages of a migration.
-    const admit = fn('Admit', 'admit.ts', 'Takes lock, ticket and slots for a migration, or its place in line');
+    const admit = fn(
+      'Admit',
+      'migrations/admit.ts',
+      'Takes lock, ticket and slots for a migration, or its place in line',
+    );
     control.grantReadWriteData(admit);
     mailbox.grant(admit, 'dynamodb:PutItem');
-    const dispatch = fn('Dispatch', 'dispatch.ts', 'Orders one stage from one host', { AGENT_DOCUMENT: document.ref });
+    const dispatch = fn('Dispatch', 'agent-gateway/dispatch.ts', 'Orders one stage from one host', {
+      AGENT_DOCUMENT: document.ref,
+    });
     control.grantReadWriteData(dispatch);
     mailbox.grant(dispatch, 'dynamodb:GetItem', 'dynamodb:PutItem');
     dispatch.addToRolePolicy(
@@ -63,14 +69,26 @@ export class HandoffStack extends Stack {
       }),
     );
     this.mayAnswerTasks(dispatch);
-    const reserveMemory = fn('ReserveMemory', 'reserve-memory.ts', 'Promises the destination’s memory to a migration');
+    const reserveMemory = fn(
+      'ReserveMemory',
+      'migrations/reserve-memory.ts',
+      'Promises the destination’s memory to a migration',
+    );
     control.grantReadWriteData(reserveMemory);
-    const takeTurn = fn('TakeTurn', 'take-turn.ts', 'Lets a migration switch when it is its turn');
+    const takeTurn = fn(
+      'TakeTurn',
+      'migrations/acquire-cutover-slot.ts',
+      'Lets a migration switch when it is its turn',
+    );
     control.grantReadWriteData(takeTurn);
-    const decideRecovery = fn('DecideRecovery', 'recover.ts', 'Decides who owns the VM after a failure');
+    const decideRecovery = fn(
+      'DecideRecovery',
+      'recovery/decide-ownership.ts',
+      'Decides who owns the VM after a failure',
+    );
     control.grantReadWriteData(decideRecovery);
     mailbox.grant(decideRecovery, 'dynamodb:GetItem');
-    const settle = fn('Settle', 'settle.ts', 'Writes a migration’s outcome and gives back what it held');
+    const settle = fn('Settle', 'migrations/settle.ts', 'Writes a migration’s outcome and gives back what it held');
     control.grantReadWriteData(settle);
     mailbox.grant(settle, 'dynamodb:UpdateItem');
     settle.addToRolePolicy(
@@ -81,7 +99,11 @@ export class HandoffStack extends Stack {
         conditions: { StringEquals: { 'events:source': 'handoff' } },
       }),
     );
-    const takeOver = fn('TakeOver', 'take-over.ts', 'Reads what a stopped execution had been given, for its successor');
+    const takeOver = fn(
+      'TakeOver',
+      'recovery/resume-stopped-execution.ts',
+      'Reads what a stopped execution had been given, for its successor',
+    );
     control.grantReadWriteData(takeOver);
 
     const recovery = {
@@ -109,9 +131,17 @@ export class HandoffStack extends Stack {
     }
 
     // Emptying a host.
-    const beginEvacuation = fn('BeginEvacuation', 'begin-evacuation.ts', 'Cordons a host for one evacuation');
+    const beginEvacuation = fn(
+      'BeginEvacuation',
+      'evacuations/begin-evacuation.ts',
+      'Cordons a host for one evacuation',
+    );
     control.grantReadWriteData(beginEvacuation);
-    const planEvacuation = fn('PlanEvacuation', 'plan-evacuation.ts', 'Which hosts each VM of an evacuation may try');
+    const planEvacuation = fn(
+      'PlanEvacuation',
+      'evacuations/plan-evacuation.ts',
+      'Which hosts each VM of an evacuation may try',
+    );
     control.grantReadData(planEvacuation);
     const evacuate = this.machine('Evacuate', EVACUATE, {
       definition: evacuateDefinition({
@@ -148,7 +178,7 @@ export class HandoffStack extends Stack {
 
     // What hosts report.
     const deadReports = this.deadLetters('DeadReports');
-    const relay = fn('Relay', 'relay.ts', 'Carries hosts’ reports to the state machines');
+    const relay = fn('Relay', 'agent-gateway/relay.ts', 'Carries hosts’ reports to the state machines');
     control.grantReadWriteData(relay);
     this.mayAnswerTasks(relay);
     relay.addEventSource(
@@ -164,7 +194,11 @@ export class HandoffStack extends Stack {
         filters: [FilterCriteria.filter({ dynamodb: { Keys: { sk: { S: FilterRule.beginsWith('REPORT#') } } } })],
       }),
     );
-    const watchCommands = fn('WatchCommands', 'watch-commands.ts', 'Fails requests whose SSM command could not run');
+    const watchCommands = fn(
+      'WatchCommands',
+      'agent-gateway/on-command-ended.ts',
+      'Fails requests whose SSM command could not run',
+    );
     control.grantReadWriteData(watchCommands);
     this.mayAnswerTasks(watchCommands);
     const retries = { maxEventAge: Duration.hours(2), retryAttempts: 20 };
@@ -184,7 +218,7 @@ export class HandoffStack extends Stack {
     });
     const watchExecutions = fn(
       'WatchExecutions',
-      'watch-executions.ts',
+      'recovery/on-execution-stopped.ts',
       'Has Recover take over from stopped executions',
       { RECOVER_MACHINE: recover.stateMachineArn },
     );
@@ -205,7 +239,7 @@ export class HandoffStack extends Stack {
       ],
     });
     const sweep = handoffFunction(this, 'Sweep', {
-      file: 'sweep.ts',
+      file: 'recovery/sweep.ts',
       description: 'Recovers migrations nobody is at work on, follows up on flagged hosts, gives back what was leaked',
       environment: { ...environment, RECOVER_MACHINE: recover.stateMachineArn },
       timeout: Duration.minutes(4),
@@ -240,7 +274,7 @@ export class HandoffStack extends Stack {
     });
 
     // What people and programs call.
-    const api = fn('Api', 'api.ts', 'The HTTP API', {
+    const api = fn('Api', 'api/api.ts', 'The HTTP API', {
       MIGRATE_MACHINE: migrate.stateMachineArn,
       EVACUATE_MACHINE: evacuate.stateMachineArn,
       RECOVER_MACHINE: recover.stateMachineArn,

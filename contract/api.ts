@@ -1,9 +1,9 @@
 import { z } from 'zod';
 import { Check, Progress } from './facts.ts';
 import { Forecast, Measurements, Observation } from './forecast.ts';
+import { CopiedDisks } from './migrated-storage.ts';
 import { HostId, ManagedNodeId, MigrationId, Role, VmName } from './names.ts';
 import { Policy } from './policy.ts';
-import { CopiedDisks } from './storage.ts';
 
 /** `qemu+tcp://` reaches libvirtd's plain TCP port; it belongs on a trusted migration network only. */
 export const LibvirtUri = z

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { CopiedDisks } from './storage.ts';
+import { CopiedDisks } from './migrated-storage.ts';
 
 /**
  * What a move will cost, said before its first byte, and what that was derived from. Bytes are bytes, rates bytes per second,

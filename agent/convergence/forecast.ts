@@ -1,9 +1,9 @@
+import { MIB, mib, seconds } from '../../common/units.ts';
 import type { Forecast, Measurements, Plan, Range } from '../../contract/forecast.ts';
 import type { Policy } from '../../contract/policy.ts';
-import { MIB, mib, seconds } from '../../contract/units.ts';
-import { forecastStorage } from '../storage/forecast.ts';
+import { forecastStorage } from '../migrated-storage/storage-forecast.ts';
+import { firstThrottle, sleepMs, TOO_DIRTY, writesLeft } from './auto-converge.ts';
 import { type Copying, type Course, firstPass, precopy } from './precopy-model.ts';
-import { firstThrottle, sleepMs, TOO_DIRTY, writesLeft } from './throttle.ts';
 
 /**
  * What a move will cost, and how to make it, from what was measured and what the policy allows. Every way there is is reckoned

@@ -1,6 +1,6 @@
-import { MIB } from '../../contract/units.ts';
-import { firstLimitMs, mostLimitMs, nextLimitMs, STALLED_PASSES, STALLED_SHRINK } from './limit.ts';
-import { MAX_THROTTLE, PERIOD_SECONDS, sleepMs, TOO_DIRTY, TOO_DIRTY_PASSES, writesLeft } from './throttle.ts';
+import { MIB } from '../../common/units.ts';
+import { MAX_THROTTLE, PERIOD_SECONDS, sleepMs, TOO_DIRTY, TOO_DIRTY_PASSES, writesLeft } from './auto-converge.ts';
+import { firstLimitMs, mostLimitMs, nextLimitMs, STALLED_PASSES, STALLED_SHRINK } from './downtime-limit.ts';
 
 /**
  * QEMU's pre-copy as a sum, with our hold in it. The first pass sends the guest's memory; each pass after it sends what the

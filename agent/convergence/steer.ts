@@ -1,11 +1,11 @@
+import { MIB } from '../../common/units.ts';
 import type { FailureCode } from '../../contract/errors.ts';
 import type { Plan } from '../../contract/forecast.ts';
 import type { Policy } from '../../contract/policy.ts';
-import { MIB } from '../../contract/units.ts';
 import type { JobStats } from '../hypervisor.ts';
-import { FELT_THROTTLE, mostLimitMs, nextLimitMs, STALLED_PASSES, STALLED_SHRINK } from './limit.ts';
-import { bandwidthOf, type Pass } from './passes.ts';
-import { MAX_THROTTLE } from './throttle.ts';
+import { MAX_THROTTLE } from './auto-converge.ts';
+import { FELT_THROTTLE, mostLimitMs, nextLimitMs, STALLED_PASSES, STALLED_SHRINK } from './downtime-limit.ts';
+import { bandwidthOf, type Pass } from './iterations.ts';
 
 /**
  * What to do about a released copy, decided at the beginning of each pass. As long as passes shrink, nothing: the smallest

@@ -4,7 +4,7 @@ import { connect } from 'node:net';
 import { hostname } from 'node:os';
 import { basename } from 'node:path';
 import { receiveLinkTest, sendLinkTest } from '../measure/link-test.ts';
-import { guestResidentBytes } from '../measure/memory.ts';
+import { guestResidentBytes } from '../measure/resident-memory.ts';
 import { startPing } from '../observe/ping.ts';
 import type { HostFacts, TcpAnswer } from './facts.ts';
 

@@ -1,5 +1,5 @@
+import { MIB } from '../../common/units.ts';
 import type { CopyState } from '../../contract/facts.ts';
-import { MIB } from '../../contract/units.ts';
 import {
   type DiskSize,
   type Domain,

@@ -1,5 +1,5 @@
+import { mib } from '../../common/units.ts';
 import type { KnownLink, Measurements } from '../../contract/forecast.ts';
-import { mib } from '../../contract/units.ts';
 import { fail, pass, type Verdict } from '../checks/check.ts';
 import { LINK_TEST_PORT, type LinkResult } from './link-test.ts';
 

@@ -1,11 +1,11 @@
+import { MIB, mib } from '../../common/units.ts';
 import type { Measurements } from '../../contract/forecast.ts';
-import { MIB, mib } from '../../contract/units.ts';
 import { pass, type Verdict } from '../checks/check.ts';
 import type { AgentDeps } from '../deps.ts';
 import type { DomainDescription } from '../domain-xml.ts';
 import type { Domain } from '../hypervisor.ts';
+import { measureWriting } from './dirty-rate.ts';
 import type { Link } from './link.ts';
-import { measureWriting } from './writing.ts';
 
 export type GuestMeasurements = Omit<Measurements, keyof Link | 'roundTripMs' | 'takesSwitchRate'>;
 

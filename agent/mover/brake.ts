@@ -1,4 +1,4 @@
-import { MIB } from '../../contract/units.ts';
+import { MIB } from '../../common/units.ts';
 import type { JobStats } from '../hypervisor.ts';
 
 /**

@@ -1,11 +1,11 @@
-import type { Clock } from '../../contract/clock.ts';
+import type { Clock } from '../../common/clock.ts';
 import { HandoffError } from '../../contract/errors.ts';
 import type { Plan } from '../../contract/forecast.ts';
 import type { TicketState } from '../../contract/mailbox.ts';
 import type { Policy } from '../../contract/policy.ts';
-import { firstLimitMs } from '../convergence/limit.ts';
-import { noticesOf } from '../convergence/notice.ts';
-import { type Pass, withLook } from '../convergence/passes.ts';
+import { noticesOf } from '../convergence/copy-events.ts';
+import { firstLimitMs } from '../convergence/downtime-limit.ts';
+import { type Pass, withLook } from '../convergence/iterations.ts';
 import { type Move, steer } from '../convergence/steer.ts';
 import type { Domain, JobStats } from '../hypervisor.ts';
 import {
@@ -20,7 +20,7 @@ import {
   SETTLE_LOOK_MS,
   shrinkRate,
 } from './brake.ts';
-import { Pace } from './pace.ts';
+import { Pace } from './interruptible-sleep.ts';
 
 export interface Hold {
   guaranteedHoldSeconds: number;

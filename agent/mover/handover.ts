@@ -1,4 +1,4 @@
-import { type Clock, within } from '../../contract/clock.ts';
+import { type Clock, within } from '../../common/clock.ts';
 import { HandoffError } from '../../contract/errors.ts';
 import type { Plan } from '../../contract/forecast.ts';
 import { type Domain, HypervisorError, type MigrationOptions, type MigrationTarget } from '../hypervisor.ts';

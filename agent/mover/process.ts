@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs';
 import { mkdir, open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import type { Clock } from '../../contract/clock.ts';
+import type { Clock } from '../../common/clock.ts';
 import type { Movers } from '../deps.ts';
 import type { Environment } from '../environment.ts';
 import { eventually } from '../stages/stage.ts';

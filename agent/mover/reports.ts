@@ -1,7 +1,7 @@
-import type { Clock } from '../../contract/clock.ts';
+import type { Clock } from '../../common/clock.ts';
 import type { Progress } from '../../contract/facts.ts';
 import type { Observation, SourceSight } from '../../contract/forecast.ts';
-import type { OrderOf } from '../../contract/orders.ts';
+import type { OrderOf } from '../../contract/tasks.ts';
 import type { JobStats } from '../hypervisor.ts';
 import type { Mailbox } from '../mailbox.ts';
 import { type FailureReport, type Outcome, Reporter } from '../reporter.ts';

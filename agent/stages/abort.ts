@@ -1,12 +1,12 @@
-import { within } from '../../contract/clock.ts';
+import { within } from '../../common/clock.ts';
 import { HandoffError } from '../../contract/errors.ts';
 import type { CopyState } from '../../contract/facts.ts';
-import type { OrderOf } from '../../contract/orders.ts';
 import type { ResultOf } from '../../contract/reports.ts';
+import type { OrderOf } from '../../contract/tasks.ts';
 import type { AgentDeps } from '../deps.ts';
 import type { Domain } from '../hypervisor.ts';
+import { keepImages, madeImages, removeImages } from '../migrated-storage/images.ts';
 import { resumePostCopy } from '../mover/post-copy.ts';
-import { keepImages, madeImages, removeImages } from '../storage/images.ts';
 import { evidenceOf } from './evidence.ts';
 import { messageOf, withHypervisor } from './stage.ts';
 

@@ -1,5 +1,5 @@
 import { HandoffError } from '../../contract/errors.ts';
-import type { OrderOf } from '../../contract/orders.ts';
+import type { OrderOf } from '../../contract/tasks.ts';
 import type { AgentDeps } from '../deps.ts';
 
 /** Hands the cutover to the mover that holds the copy, which reports for itself. */

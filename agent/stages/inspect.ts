@@ -1,9 +1,9 @@
 import type { Evidence } from '../../contract/facts.ts';
-import type { OrderOf } from '../../contract/orders.ts';
 import type { ResultOf } from '../../contract/reports.ts';
+import type { OrderOf } from '../../contract/tasks.ts';
 import type { AgentDeps } from '../deps.ts';
-import { fenceStorage } from '../storage/fence.ts';
-import { madeImages } from '../storage/images.ts';
+import { fenceStorage } from '../migrated-storage/fence.ts';
+import { madeImages } from '../migrated-storage/images.ts';
 import { evidenceOf } from './evidence.ts';
 import { eventually, withHypervisor } from './stage.ts';
 

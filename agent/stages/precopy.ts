@@ -1,4 +1,4 @@
-import type { OrderOf } from '../../contract/orders.ts';
+import type { OrderOf } from '../../contract/tasks.ts';
 import type { AgentDeps } from '../deps.ts';
 
 /** Starts the mover, which carries the migration from here to its end and reports for itself. */

@@ -1,5 +1,5 @@
-import type { OrderOf } from '../../contract/orders.ts';
 import type { ResultOf } from '../../contract/reports.ts';
+import type { OrderOf } from '../../contract/tasks.ts';
 import { type NamedCheck, pass, runChecks, shared, type Verdict } from '../checks/check.ts';
 import { checkNotHereYet } from '../checks/guest.ts';
 import { checkBridge, checkInterface, checkNetwork, needOf } from '../checks/networks.ts';
@@ -10,7 +10,7 @@ import { type DomainDescription, hostModelCpu, type Interface, parseDomain } fro
 import type { MigrationTarget } from '../hypervisor.ts';
 import { LINK_TEST_PATIENCE_MS } from '../measure/link.ts';
 import { LINK_TEST_PORT } from '../measure/link-test.ts';
-import { destinationDiskChecks, localDisks, without } from '../storage/disks.ts';
+import { destinationDiskChecks, localDisks, without } from '../migrated-storage/disks.ts';
 import { diskChecks } from './disk-checks.ts';
 import { connectOrSay, mustFind, withHypervisor } from './stage.ts';
 

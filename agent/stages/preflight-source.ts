@@ -1,20 +1,20 @@
+import { median } from '../../common/statistics.ts';
 import type { Measurements } from '../../contract/forecast.ts';
-import type { OrderOf } from '../../contract/orders.ts';
 import type { GuestFacts, ResultOf } from '../../contract/reports.ts';
-import { median } from '../../contract/statistics.ts';
+import type { OrderOf } from '../../contract/tasks.ts';
 import { type NamedCheck, pass, runChecks, shared } from '../checks/check.ts';
 import { checkDevices, checkHostsDiffer, checkNoOtherJob, checkRunning } from '../checks/guest.ts';
 import { takesSwitchRate } from '../checks/platform.ts';
 import { checkReachable, FIRST_MIGRATION_PORT, libvirtEndpoint } from '../checks/reachability.ts';
 import { forecast } from '../convergence/forecast.ts';
-import { judgePolicy } from '../convergence/judge.ts';
+import { judgePolicy } from '../convergence/policy-check.ts';
 import type { AgentDeps } from '../deps.ts';
 import { type DomainDescription, parseDomain } from '../domain-xml.ts';
 import type { Domain, MigrationTarget } from '../hypervisor.ts';
 import { checkLink, LINK_TEST_PATIENCE_MS, type Link, linkOf } from '../measure/link.ts';
 import { LINK_TEST_PORT } from '../measure/link-test.ts';
 import { checkWriting, measureGuest } from '../measure/measure.ts';
-import { copiesOf, localDisks, measureDiskWrites, sourceDiskChecks, without } from '../storage/disks.ts';
+import { copiesOf, localDisks, measureDiskWrites, sourceDiskChecks, without } from '../migrated-storage/disks.ts';
 import { diskChecks } from './disk-checks.ts';
 import { mustFind, withHypervisor } from './stage.ts';
 

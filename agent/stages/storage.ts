@@ -1,8 +1,8 @@
 import { HandoffError } from '../../contract/errors.ts';
-import type { OrderOf } from '../../contract/orders.ts';
 import type { ResultOf } from '../../contract/reports.ts';
+import type { OrderOf } from '../../contract/tasks.ts';
 import type { AgentDeps } from '../deps.ts';
-import { makeImages, removeImages } from '../storage/images.ts';
+import { makeImages, removeImages } from '../migrated-storage/images.ts';
 
 /**
  * Makes the images that the copy is written to. It is over before the order's time is, or leaves nothing: whoever waited for it may

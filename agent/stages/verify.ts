@@ -1,12 +1,12 @@
-import type { OrderOf } from '../../contract/orders.ts';
+import type { CopiedDisk } from '../../contract/migrated-storage.ts';
 import type { ResultOf } from '../../contract/reports.ts';
-import type { CopiedDisk } from '../../contract/storage.ts';
+import type { OrderOf } from '../../contract/tasks.ts';
 import { fail, type NamedCheck, pass, runChecks, shared, type Verdict } from '../checks/check.ts';
 import { checkEnslaved } from '../checks/networks.ts';
 import type { AgentDeps } from '../deps.ts';
 import { type DomainDescription, parseDomain } from '../domain-xml.ts';
 import type { Domain } from '../hypervisor.ts';
-import { keepImages } from '../storage/images.ts';
+import { keepImages } from '../migrated-storage/images.ts';
 import { eventually, mustFind, withHypervisor } from './stage.ts';
 
 /** An idle guest's vCPUs may use less CPU time in a moment than the kernel's 10 ms ticks can show. */

@@ -1,8 +1,8 @@
 import type { APIGatewayProxyEventV2, APIGatewayProxyStructuredResultV2 } from 'aws-lambda';
 import { AuditRequest } from '../../contract/api.ts';
-import { auditHoldings } from '../shared/holdings.ts';
-import { parse } from '../shared/parse.ts';
-import { json } from '../shared/problem.ts';
+import { parse } from '../platform/parse.ts';
+import { auditHoldings } from '../recovery/resource-audit.ts';
+import { json } from './problem.ts';
 
 /** Looks for everything that is held and should not be, and gives back what is proven to be a leak when asked to. */
 export async function audit(event: APIGatewayProxyEventV2): Promise<APIGatewayProxyStructuredResultV2> {

@@ -1,12 +1,12 @@
 import { QueryCommand } from '@aws-sdk/lib-dynamodb';
 import type { APIGatewayProxyEventV2, APIGatewayProxyStructuredResultV2 } from 'aws-lambda';
 import { z } from 'zod';
-import { calibrationOf, missOf } from '../shared/calibration.ts';
-import { CONTROL } from '../shared/control-table.ts';
-import { resultOf } from '../shared/migration-record.ts';
-import { parse } from '../shared/parse.ts';
-import { json } from '../shared/problem.ts';
-import { dynamo } from '../shared/surroundings.ts';
+import { calibrationOf, missOf } from '../migrations/forecast-calibration.ts';
+import { resultOf } from '../migrations/migration-record.ts';
+import { CONTROL } from '../platform/control-table.ts';
+import { parse } from '../platform/parse.ts';
+import { dynamo } from '../platform/runtime.ts';
+import { json } from './problem.ts';
 import { getRecords } from './show-migrations.ts';
 
 /** As many as one read of records takes. */

@@ -3,6 +3,10 @@ import type { APIGatewayProxyEventV2, APIGatewayProxyStructuredResultV2 } from '
 import { FINAL_STATUSES, MigrationRequest } from '../../contract/api.ts';
 import { HandoffError } from '../../contract/errors.ts';
 import { ticketKey } from '../../contract/mailbox.ts';
+import { failTask } from '../agent-gateway/task-answer.ts';
+import { getHost } from '../hosts/hosts.ts';
+import { getExecution, getRecord, hostLinks, newRecord, unknownMigration } from '../migrations/migration-record.ts';
+import { addEvent } from '../migrations/timeline.ts';
 import {
   CONTROL,
   MAILBOX,
@@ -10,14 +14,10 @@ import {
   mailboxOfNode,
   migrationKey,
   type RequestItem,
-} from '../shared/control-table.ts';
-import { getHost } from '../shared/hosts.ts';
-import { getExecution, getRecord, hostLinks, newRecord, unknownMigration } from '../shared/migration-record.ts';
-import { json } from '../shared/problem.ts';
-import { dynamo, isoNow } from '../shared/surroundings.ts';
-import { failTask } from '../shared/task-answer.ts';
-import { addEvent } from '../shared/timeline.ts';
-import { transact } from '../shared/transaction.ts';
+} from '../platform/control-table.ts';
+import { dynamo, isoNow } from '../platform/runtime.ts';
+import { transact } from '../platform/transaction.ts';
+import { json } from './problem.ts';
 import { migrationIdOf } from './show-migrations.ts';
 
 /**

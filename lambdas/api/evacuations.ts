@@ -3,12 +3,12 @@ import type { APIGatewayProxyEventV2, APIGatewayProxyStructuredResultV2 } from '
 import { EvacuationOptions, type EvacuationRequest } from '../../contract/api.ts';
 import { HandoffError } from '../../contract/errors.ts';
 import { MigrationId } from '../../contract/names.ts';
-import { consoleUrl, executionArnOf } from '../shared/console.ts';
-import { getHost } from '../shared/hosts.ts';
-import { parse } from '../shared/parse.ts';
-import { json } from '../shared/problem.ts';
-import { setting, sfn, uuid } from '../shared/surroundings.ts';
+import { getHost } from '../hosts/hosts.ts';
+import { consoleUrl, executionArnOf } from '../platform/aws-console.ts';
+import { parse } from '../platform/parse.ts';
+import { setting, sfn, uuid } from '../platform/runtime.ts';
 import { hostIdOf } from './hosts.ts';
+import { json } from './problem.ts';
 
 export async function evacuate(event: APIGatewayProxyEventV2): Promise<APIGatewayProxyStructuredResultV2> {
   const host = hostIdOf(event);

@@ -4,11 +4,11 @@ import type { APIGatewayProxyEventV2, APIGatewayProxyStructuredResultV2 } from '
 import { HostRegistration, type HostView } from '../../contract/api.ts';
 import { HandoffError } from '../../contract/errors.ts';
 import { HostId } from '../../contract/names.ts';
-import { CONTROL, type HostItem, hostKey } from '../shared/control-table.ts';
-import { listHosts, unknownHost } from '../shared/hosts.ts';
-import { parse } from '../shared/parse.ts';
-import { json } from '../shared/problem.ts';
-import { dynamo } from '../shared/surroundings.ts';
+import { listHosts, unknownHost } from '../hosts/hosts.ts';
+import { CONTROL, type HostItem, hostKey } from '../platform/control-table.ts';
+import { parse } from '../platform/parse.ts';
+import { dynamo } from '../platform/runtime.ts';
+import { json } from './problem.ts';
 
 export const hostIdOf = (event: APIGatewayProxyEventV2): string =>
   parse(HostId, event.pathParameters?.hostId, 'hostId');

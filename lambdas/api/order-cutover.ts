@@ -2,11 +2,11 @@ import { ConditionalCheckFailedException } from '@aws-sdk/client-dynamodb';
 import { UpdateCommand } from '@aws-sdk/lib-dynamodb';
 import type { APIGatewayProxyEventV2, APIGatewayProxyStructuredResultV2 } from 'aws-lambda';
 import { HandoffError } from '../../contract/errors.ts';
-import { CONTROL, type MigrationItem, migrationKey } from '../shared/control-table.ts';
-import { getRecord, unknownMigration } from '../shared/migration-record.ts';
-import { json } from '../shared/problem.ts';
-import { dynamo, isoNow } from '../shared/surroundings.ts';
-import { addEvent } from '../shared/timeline.ts';
+import { getRecord, unknownMigration } from '../migrations/migration-record.ts';
+import { addEvent } from '../migrations/timeline.ts';
+import { CONTROL, type MigrationItem, migrationKey } from '../platform/control-table.ts';
+import { dynamo, isoNow } from '../platform/runtime.ts';
+import { json } from './problem.ts';
 import { migrationIdOf } from './show-migrations.ts';
 
 /**

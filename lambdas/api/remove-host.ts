@@ -4,18 +4,18 @@ import type { APIGatewayProxyEventV2, APIGatewayProxyStructuredResultV2 } from '
 import { HostRemoval } from '../../contract/api.ts';
 import { HandoffError } from '../../contract/errors.ts';
 import { ticketKey } from '../../contract/mailbox.ts';
-import { CONTROL, type FlagItem, type HostItem, hostKey, mailboxOfNode } from '../shared/control-table.ts';
-import { dropFlag, flagsOf, listFlags } from '../shared/flags.ts';
-import { heldOf, locks } from '../shared/holdings.ts';
-import { getHost, listHosts } from '../shared/hosts.ts';
-import { getRecord } from '../shared/migration-record.ts';
-import { parse } from '../shared/parse.ts';
-import { json } from '../shared/problem.ts';
-import { retireTicket } from '../shared/release.ts';
-import { dynamo } from '../shared/surroundings.ts';
-import { addEvent } from '../shared/timeline.ts';
+import { getHost, listHosts } from '../hosts/hosts.ts';
+import { getRecord } from '../migrations/migration-record.ts';
+import { retireTicket } from '../migrations/release.ts';
+import { addEvent } from '../migrations/timeline.ts';
+import { CONTROL, type FlagItem, type HostItem, hostKey, mailboxOfNode } from '../platform/control-table.ts';
+import { parse } from '../platform/parse.ts';
+import { dynamo } from '../platform/runtime.ts';
+import { dropFlag, flagsOf, listFlags } from '../recovery/pending-cleanups.ts';
+import { heldOf, locks } from '../recovery/resource-audit.ts';
 import { callerOf } from './caller.ts';
 import { hostIdOf, viewOf } from './hosts.ts';
+import { json } from './problem.ts';
 
 /**
  * Takes a host out of use for good. Only a cordoned host that no migration holds anything of, or needs as a witness, can go:

@@ -1,16 +1,16 @@
 import type { APIGatewayProxyEventV2, APIGatewayProxyStructuredResultV2 } from 'aws-lambda';
 import { type MigrationView, Resolution } from '../../contract/api.ts';
 import { HandoffError } from '../../contract/errors.ts';
-import { consoleUrl, executionArnOf } from '../shared/console.ts';
-import { CONTROL, migrationKey } from '../shared/control-table.ts';
-import { recoverNext, recoveryNumber } from '../shared/executions.ts';
-import { getRecord, unknownMigration } from '../shared/migration-record.ts';
-import { parse } from '../shared/parse.ts';
-import { json } from '../shared/problem.ts';
-import { isoNow, setting } from '../shared/surroundings.ts';
-import { eventItem } from '../shared/timeline.ts';
-import { transact } from '../shared/transaction.ts';
+import { getRecord, unknownMigration } from '../migrations/migration-record.ts';
+import { eventItem } from '../migrations/timeline.ts';
+import { consoleUrl, executionArnOf } from '../platform/aws-console.ts';
+import { CONTROL, migrationKey } from '../platform/control-table.ts';
+import { recoverNext, recoveryNumber } from '../platform/executions.ts';
+import { parse } from '../platform/parse.ts';
+import { isoNow, setting } from '../platform/runtime.ts';
+import { transact } from '../platform/transaction.ts';
 import { callerOf } from './caller.ts';
+import { json } from './problem.ts';
 import { migrationIdOf } from './show-migrations.ts';
 
 /**

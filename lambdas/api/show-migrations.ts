@@ -4,12 +4,12 @@ import { z } from 'zod';
 import { MigrationRequest, MigrationStatus, type MigrationView } from '../../contract/api.ts';
 import { HandoffError } from '../../contract/errors.ts';
 import { HostId, MigrationId, VmName } from '../../contract/names.ts';
-import { consoleUrl } from '../shared/console.ts';
-import { CONTROL, type EventItem, type MigrationItem, migrationKey } from '../shared/control-table.ts';
-import { getExecution, getRecord, resultOf, unknownMigration } from '../shared/migration-record.ts';
-import { parse } from '../shared/parse.ts';
-import { json } from '../shared/problem.ts';
-import { dynamo } from '../shared/surroundings.ts';
+import { getExecution, getRecord, resultOf, unknownMigration } from '../migrations/migration-record.ts';
+import { consoleUrl } from '../platform/aws-console.ts';
+import { CONTROL, type EventItem, type MigrationItem, migrationKey } from '../platform/control-table.ts';
+import { parse } from '../platform/parse.ts';
+import { dynamo } from '../platform/runtime.ts';
+import { json } from './problem.ts';
 
 export const migrationIdOf = (event: APIGatewayProxyEventV2): string =>
   parse(MigrationId, event.pathParameters?.migrationId, 'migrationId');

@@ -7,7 +7,8 @@ import { z } from 'zod';
 import { MigrationRequest } from '../../contract/api.ts';
 import { HandoffError } from '../../contract/errors.ts';
 import { slug } from '../../contract/names.ts';
-import { consoleUrl, executionArnOf } from '../shared/console.ts';
+import { getHosts, mustAccept } from '../hosts/hosts.ts';
+import { consoleUrl, executionArnOf } from '../platform/aws-console.ts';
 import {
   CONTROL,
   idempotencyKey,
@@ -15,11 +16,10 @@ import {
   type LockItem,
   lockKey,
   migrationOfLock,
-} from '../shared/control-table.ts';
-import { getHosts, mustAccept } from '../shared/hosts.ts';
-import { parse } from '../shared/parse.ts';
-import { json } from '../shared/problem.ts';
-import { dynamo, now, setting, sfn, uuid } from '../shared/surroundings.ts';
+} from '../platform/control-table.ts';
+import { parse } from '../platform/parse.ts';
+import { dynamo, now, setting, sfn, uuid } from '../platform/runtime.ts';
+import { json } from './problem.ts';
 
 const IdempotencyKey = z
   .string()

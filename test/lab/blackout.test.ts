@@ -1,17 +1,17 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { beforeAll, expect, it } from 'vitest';
 import { connectLibvirt } from '../../agent/libvirt/connect.ts';
-import { getMigration } from '../../commands/support/watch.ts';
+import { getMigration } from '../../cli/follow-migration.ts';
 import type { Observation } from '../../contract/forecast.ts';
-import { startPing } from './clients/ping-probe.ts';
-import { guestStatus, startGuest } from './guest/guests.ts';
-import type { Lab } from './hosts/lab.ts';
-import { exec, execText } from './hosts/node.ts';
-import { type HostName, libvirtSocketOf } from './hosts/plan.ts';
-import { until } from './hosts/until.ts';
+import { startPing } from '../../lab/clients/ping-probe.ts';
+import { guestStatus, startGuest } from '../../lab/guest/guests.ts';
+import type { Lab } from '../../lab/hosts/lab.ts';
+import { exec, execText } from '../../lab/hosts/node.ts';
+import { type HostName, libvirtSocketOf } from '../../lab/hosts/plan.ts';
+import { until } from '../../lab/hosts/until.ts';
+import type { World } from '../../lab/managed-lab.ts';
+import { describeWithWorld } from './support/describe-with-managed-lab.ts';
 import { ended, migrate, reaches, request, stateOn } from './support/moves.ts';
-import { describeWithWorld } from './support/world.ts';
-import type { World } from './world.ts';
 
 describeWithWorld('the blackout as seen from outside', { name: 'black', subnet: '10.90.0' }, (its) => {
   let lab: Lab;

@@ -1,14 +1,14 @@
 import { EventBridgeClient, PutEventsCommand } from '@aws-sdk/client-eventbridge';
 import { beforeAll, expect, it } from 'vitest';
 import type { HostView } from '../../contract/api.ts';
-import { startTcp } from './clients/tcp-probe.ts';
-import { destroyGuest, guestStatus, startGuest } from './guest/guests.ts';
-import type { Lab } from './hosts/lab.ts';
-import { addBridge } from './hosts/network.ts';
-import { until } from './hosts/until.ts';
+import { startTcp } from '../../lab/clients/tcp-probe.ts';
+import { destroyGuest, guestStatus, startGuest } from '../../lab/guest/guests.ts';
+import type { Lab } from '../../lab/hosts/lab.ts';
+import { addBridge } from '../../lab/hosts/network.ts';
+import { until } from '../../lab/hosts/until.ts';
+import type { World } from '../../lab/managed-lab.ts';
+import { describeWithWorld } from './support/describe-with-managed-lab.ts';
 import { stateOn } from './support/moves.ts';
-import { describeWithWorld } from './support/world.ts';
-import type { World } from './world.ts';
 
 describeWithWorld('emptying a host', { name: 'empty', subnet: '10.82.0' }, (its) => {
   let lab: Lab;

@@ -1,10 +1,10 @@
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { runCell } from '../../commands/faults/cell.ts';
-import { FAULTS } from '../../commands/faults/faults.ts';
-import type { Phase } from '../../commands/faults/phases.ts';
-import { sameCut } from '../../commands/faults/plain-virsh.ts';
-import { Stand } from '../../commands/faults/stand.ts';
-import { describeWithWorld } from './support/world.ts';
+import { runCell } from '../../lab/faults/fault-case.ts';
+import { FAULTS } from '../../lab/faults/fault-catalog.ts';
+import { Stand } from '../../lab/faults/fault-testbed.ts';
+import type { Phase } from '../../lab/faults/phases.ts';
+import { sameCut } from '../../lab/faults/plain-virsh.ts';
+import { describeWithWorld } from './support/describe-with-managed-lab.ts';
 
 /** A few cells of the matrix (docs/faults.md), one for each way a fault is injected and a phase is found. */
 describeWithWorld('faults', { name: 'fcells', subnet: '10.84.2' }, (its) => {

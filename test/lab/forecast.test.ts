@@ -1,13 +1,13 @@
 /** What is measured of real guests before a move, what is forecast from it, and that forecasting moves nothing. */
 
 import { afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { MIB } from '../../common/units.ts';
 import type { MigrationView } from '../../contract/api.ts';
-import { MIB } from '../../contract/units.ts';
-import { destroyGuest, type GuestStatus, guestStatus, setDirtyRate, startGuest } from './guest/guests.ts';
-import { MigrationLink } from './hosts/migration-link.ts';
-import { until } from './hosts/until.ts';
+import { destroyGuest, type GuestStatus, guestStatus, setDirtyRate, startGuest } from '../../lab/guest/guests.ts';
+import { MigrationLink } from '../../lab/hosts/migration-link.ts';
+import { until } from '../../lab/hosts/until.ts';
+import { describeWithWorld } from './support/describe-with-managed-lab.ts';
 import { migrate, stateOn } from './support/moves.ts';
-import { describeWithWorld } from './support/world.ts';
 
 const LINK_MIBPS = 100;
 const guest = { name: 'fc-a', address: '10.87.0.101', memoryMiB: 512, workingSetMiB: 200, dirtyMiBps: 0 };

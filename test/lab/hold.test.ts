@@ -1,9 +1,9 @@
 import { beforeAll, expect, it } from 'vitest';
-import { startTcp } from './clients/tcp-probe.ts';
-import { guestStatus, startGuest } from './guest/guests.ts';
-import { addressOf, libvirtUriOf } from './hosts/plan.ts';
+import { startTcp } from '../../lab/clients/tcp-probe.ts';
+import { guestStatus, startGuest } from '../../lab/guest/guests.ts';
+import { addressOf, libvirtUriOf } from '../../lab/hosts/plan.ts';
+import { describeWithWorld } from './support/describe-with-managed-lab.ts';
 import { ended, reaches, request, stateOn } from './support/moves.ts';
-import { describeWithWorld } from './support/world.ts';
 
 describeWithWorld('a hold', { name: 'hold', subnet: '10.94.0' }, (its) => {
   const guests = ['one', 'two', 'three'].map((name, index) => ({ name, address: `10.94.0.${101 + index}` }));

@@ -3,16 +3,16 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { Domain, HypervisorError, JobStats, MigrationTarget } from '../../agent/hypervisor.ts';
 import { connectLibvirt, type LibvirtOptions } from '../../agent/libvirt/connect.ts';
-import { measureWriting } from '../../agent/measure/writing.ts';
-import { systemClock } from '../../contract/clock.ts';
-import { MIB } from '../../contract/units.ts';
-import { destroyGuest, type GuestStatus, guestStatus, startGuest } from './guest/guests.ts';
-import { run } from './hosts/command.ts';
-import { signalLibvirtd } from './hosts/libvirtd.ts';
-import { addressOf, type HostName, libvirtSocketOf, libvirtUriOf } from './hosts/plan.ts';
-import { until } from './hosts/until.ts';
-import { type Relay, relayTo } from './libvirt-relay.ts';
-import { describeWithLab } from './support/lab.ts';
+import { measureWriting } from '../../agent/measure/dirty-rate.ts';
+import { systemClock } from '../../common/clock.ts';
+import { MIB } from '../../common/units.ts';
+import { type Relay, relayTo } from '../../lab/clients/libvirt-relay.ts';
+import { destroyGuest, type GuestStatus, guestStatus, startGuest } from '../../lab/guest/guests.ts';
+import { run } from '../../lab/hosts/command.ts';
+import { signalLibvirtd } from '../../lab/hosts/libvirtd.ts';
+import { addressOf, type HostName, libvirtSocketOf, libvirtUriOf } from '../../lab/hosts/plan.ts';
+import { until } from '../../lab/hosts/until.ts';
+import { describeWithLab } from './support/describe-with-lab.ts';
 
 const guest = { name: 'lv-a', address: '10.79.0.101', memoryMiB: 256, workingSetMiB: 64, dirtyMiBps: 20 };
 const vm = { name: guest.name, persistent: true };

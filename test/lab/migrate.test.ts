@@ -1,17 +1,17 @@
 import { DynamoDBClient } from '@aws-sdk/client-dynamodb';
 import { UpdateCommand } from '@aws-sdk/lib-dynamodb';
 import { beforeAll, expect, it } from 'vitest';
-import type { ApiProblem } from '../../commands/support/api-client.ts';
-import { getMigration } from '../../commands/support/watch.ts';
+import type { ApiProblem } from '../../cli/api-client.ts';
+import { getMigration } from '../../cli/follow-migration.ts';
 import type { HostView } from '../../contract/api.ts';
-import { startPing } from './clients/ping-probe.ts';
-import { startTcp } from './clients/tcp-probe.ts';
-import { destroyGuest, guestStatus, setDirtyRate, startGuest } from './guest/guests.ts';
-import type { Lab } from './hosts/lab.ts';
-import { addBridge, limitLink } from './hosts/network.ts';
+import { startPing } from '../../lab/clients/ping-probe.ts';
+import { startTcp } from '../../lab/clients/tcp-probe.ts';
+import { destroyGuest, guestStatus, setDirtyRate, startGuest } from '../../lab/guest/guests.ts';
+import type { Lab } from '../../lab/hosts/lab.ts';
+import { addBridge, limitLink } from '../../lab/hosts/network.ts';
+import type { World } from '../../lab/managed-lab.ts';
+import { describeWithWorld } from './support/describe-with-managed-lab.ts';
 import { ended, migrate, reaches, request, stateOn } from './support/moves.ts';
-import { describeWithWorld } from './support/world.ts';
-import type { World } from './world.ts';
 
 describeWithWorld('a migration through the API', { name: 'move', subnet: '10.80.0' }, (its) => {
   let lab: Lab;

@@ -1,14 +1,14 @@
 import { afterAll, afterEach, beforeAll, expect, it } from 'vitest';
 import type { Procedure } from '../../agent/libvirt/protocol.ts';
-import { guestStatus, startGuest } from './guest/guests.ts';
-import type { Lab } from './hosts/lab.ts';
-import { exec } from './hosts/node.ts';
-import { addressOf, type HostName } from './hosts/plan.ts';
-import { until } from './hosts/until.ts';
+import { guestStatus, startGuest } from '../../lab/guest/guests.ts';
+import type { Lab } from '../../lab/hosts/lab.ts';
+import { exec } from '../../lab/hosts/node.ts';
+import { addressOf, type HostName } from '../../lab/hosts/plan.ts';
+import { until } from '../../lab/hosts/until.ts';
+import type { World } from '../../lab/managed-lab.ts';
+import { describeWithWorld } from './support/describe-with-managed-lab.ts';
 import { type Direction, type Fate, MessageRelay } from './support/message-relay.ts';
 import { ended, reaches, request, stateOn } from './support/moves.ts';
-import { describeWithWorld } from './support/world.ts';
-import type { World } from './world.ts';
 
 /**
  * The mover is killed at exact points of the handshake. Its way to the destination leads through a relay that knows the

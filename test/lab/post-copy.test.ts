@@ -3,22 +3,22 @@ import { afterEach, beforeAll, expect, it } from 'vitest';
 import type { AgentDeps } from '../../agent/deps.ts';
 import { connectLibvirt } from '../../agent/libvirt/connect.ts';
 import { abort } from '../../agent/stages/abort.ts';
-import { getMigration } from '../../commands/support/watch.ts';
+import { getMigration } from '../../cli/follow-migration.ts';
+import { systemClock } from '../../common/clock.ts';
 import type { MigrationView } from '../../contract/api.ts';
-import { systemClock } from '../../contract/clock.ts';
 import { requestIdOf } from '../../contract/names.ts';
-import type { OrderOf } from '../../contract/orders.ts';
+import type { OrderOf } from '../../contract/tasks.ts';
 import { CONTRACT_VERSION } from '../../contract/version.ts';
-import { startTcp } from './clients/tcp-probe.ts';
-import { guestStatus, startGuest } from './guest/guests.ts';
-import type { Lab } from './hosts/lab.ts';
-import { MigrationLink } from './hosts/migration-link.ts';
-import { exec, execText } from './hosts/node.ts';
-import { addressOf, type HostName, libvirtUriOf } from './hosts/plan.ts';
-import { until } from './hosts/until.ts';
+import { startTcp } from '../../lab/clients/tcp-probe.ts';
+import { guestStatus, startGuest } from '../../lab/guest/guests.ts';
+import type { Lab } from '../../lab/hosts/lab.ts';
+import { MigrationLink } from '../../lab/hosts/migration-link.ts';
+import { exec, execText } from '../../lab/hosts/node.ts';
+import { addressOf, type HostName, libvirtUriOf } from '../../lab/hosts/plan.ts';
+import { until } from '../../lab/hosts/until.ts';
+import type { World } from '../../lab/managed-lab.ts';
+import { describeWithWorld } from './support/describe-with-managed-lab.ts';
 import { ended, request, stateOn } from './support/moves.ts';
-import { describeWithWorld } from './support/world.ts';
-import type { World } from './world.ts';
 
 /**
  * A guest that dirties memory three times as fast as the link carries it, and a policy that lets it switch first and fetch the

@@ -2,11 +2,11 @@ import type { Domain, JobStats, MigrationTarget } from '../../../agent/hyperviso
 import { connectLibvirt } from '../../../agent/libvirt/connect.ts';
 import { Copy, type Hold } from '../../../agent/mover/copy.ts';
 import { Handover } from '../../../agent/mover/handover.ts';
-import { systemClock } from '../../../contract/clock.ts';
+import { systemClock } from '../../../common/clock.ts';
 import type { Plan } from '../../../contract/forecast.ts';
 import type { Policy } from '../../../contract/policy.ts';
-import type { Lab } from '../hosts/lab.ts';
-import { addressOf, type HostName, libvirtUriOf } from '../hosts/plan.ts';
+import type { Lab } from '../../../lab/hosts/lab.ts';
+import { addressOf, type HostName, libvirtUriOf } from '../../../lab/hosts/plan.ts';
 
 export interface CopyWish {
   vm: string;

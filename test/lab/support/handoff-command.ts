@@ -1,7 +1,7 @@
-import { outcomeOf } from '../hosts/command.ts';
-import type { World } from '../world.ts';
+import { outcomeOf } from '../../../lab/hosts/command.ts';
+import type { World } from '../../../lab/managed-lab.ts';
 
-const COMMAND = new URL('../../../commands/handoff.ts', import.meta.url).pathname;
+const COMMAND = new URL('../../../cli/handoff.ts', import.meta.url).pathname;
 
 /** Runs `handoff --json` against this world, as a person does; `answer` is what it printed. */
 export async function handoff<T>({ access }: World, ...args: string[]): Promise<{ exitCode: number; answer: T }> {

@@ -1,4 +1,4 @@
-import type { Clock } from '../../../contract/clock.ts';
+import type { Clock } from '../../../common/clock.ts';
 
 interface Sleeper {
   /** By this clock, ms since the epoch. */

@@ -1,10 +1,10 @@
-import { follow, getMigration } from '../../../commands/support/watch.ts';
+import { follow, getMigration } from '../../../cli/follow-migration.ts';
 import type { MigrationRequest, MigrationView } from '../../../contract/api.ts';
-import type { Lab } from '../hosts/lab.ts';
-import { exec } from '../hosts/node.ts';
-import type { HostName } from '../hosts/plan.ts';
-import { until } from '../hosts/until.ts';
-import type { World } from '../world.ts';
+import type { Lab } from '../../../lab/hosts/lab.ts';
+import { exec } from '../../../lab/hosts/node.ts';
+import type { HostName } from '../../../lab/hosts/plan.ts';
+import { until } from '../../../lab/hosts/until.ts';
+import type { World } from '../../../lab/managed-lab.ts';
 
 export type Wish = { vm: string; from: HostName; to: HostName } & Partial<Omit<MigrationRequest, 'policy'>> & {
     policy?: Partial<MigrationRequest['policy']>;

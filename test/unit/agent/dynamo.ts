@@ -1,12 +1,12 @@
 import { DynamoDBClient } from '@aws-sdk/client-dynamodb';
 import { DynamoDBDocumentClient } from '@aws-sdk/lib-dynamodb';
-import { clientConfiguration } from '../../../local/client-configuration.ts';
-import { createDynamoDb } from '../../../local/dynamodb/service.ts';
-import { inProcessTransport } from '../../../local/endpoint/in-process.ts';
-import { createWire } from '../../../local/endpoint/wire.ts';
-import { AwsError, type JsonObject } from '../../../local/service.ts';
-import { VirtualClock } from '../../../local/virtual-clock.ts';
-import { admin } from '../dynamodb/fixture.ts';
+import { clientConfiguration } from '../../../embedded-aws/client-configuration.ts';
+import { createDynamoDb } from '../../../embedded-aws/dynamodb/service.ts';
+import { inProcessTransport } from '../../../embedded-aws/endpoint/in-process.ts';
+import { createWire } from '../../../embedded-aws/endpoint/wire.ts';
+import { AwsError, type JsonObject } from '../../../embedded-aws/service.ts';
+import { VirtualClock } from '../../../simulator/virtual-clock.ts';
+import { admin } from '../embedded-aws/dynamodb/fixture.ts';
 
 export const TABLE = 'Mailbox';
 

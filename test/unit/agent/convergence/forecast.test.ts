@@ -1,9 +1,9 @@
 import { describe, expect, it } from 'vitest';
 import { forecast } from '../../../../agent/convergence/forecast.ts';
-import { judgePolicy } from '../../../../agent/convergence/judge.ts';
+import { judgePolicy } from '../../../../agent/convergence/policy-check.ts';
+import { MIB } from '../../../../common/units.ts';
 import type { Measurements } from '../../../../contract/forecast.ts';
 import { Policy } from '../../../../contract/policy.ts';
-import { MIB } from '../../../../contract/units.ts';
 
 const LINK = 60;
 

@@ -1,8 +1,8 @@
 /** What libvirt said of real copies, put before the steering once more, with the policy they had and with others. */
 import { describe, expect, it } from 'vitest';
-import { firstLimitMs, mostLimitMs } from '../../../../agent/convergence/limit.ts';
-import { noticesOf } from '../../../../agent/convergence/notice.ts';
-import { type Pass, withLook } from '../../../../agent/convergence/passes.ts';
+import { noticesOf } from '../../../../agent/convergence/copy-events.ts';
+import { firstLimitMs, mostLimitMs } from '../../../../agent/convergence/downtime-limit.ts';
+import { type Pass, withLook } from '../../../../agent/convergence/iterations.ts';
 import { steer } from '../../../../agent/convergence/steer.ts';
 import type { Plan } from '../../../../contract/forecast.ts';
 import { Policy } from '../../../../contract/policy.ts';

@@ -1,11 +1,11 @@
 import { describe, expect, it } from 'vitest';
-import { noticesOf } from '../../../../agent/convergence/notice.ts';
-import { bandwidthOf, type Pass, withLook } from '../../../../agent/convergence/passes.ts';
+import { noticesOf } from '../../../../agent/convergence/copy-events.ts';
+import { bandwidthOf, type Pass, withLook } from '../../../../agent/convergence/iterations.ts';
 import { type Situation, steer } from '../../../../agent/convergence/steer.ts';
 import type { JobStats } from '../../../../agent/hypervisor.ts';
+import { MIB } from '../../../../common/units.ts';
 import type { Plan } from '../../../../contract/forecast.ts';
 import { Policy } from '../../../../contract/policy.ts';
-import { MIB } from '../../../../contract/units.ts';
 
 const LINK = 100;
 const PLAIN: Plan = { method: 'plain', postCopyAllowed: false, connections: 1 };

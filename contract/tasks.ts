@@ -1,0 +1,114 @@
+import { z } from 'zod';
+import { KnownLink, Plan, SourceSight } from './forecast.ts';
+import { CopiedDisks } from './migrated-storage.ts';
+import { HostId, MigrationId, RequestId, Role, type StageName, VmName } from './names.ts';
+import { Policy } from './policy.ts';
+import { CONTRACT_VERSION } from './version.ts';
+
+/** How an agent reaches a host's libvirt and its migration port. */
+export const HostAddress = z.object({
+  hostId: HostId,
+  /** IP address or DNS name on the migration network. */
+  address: z.string(),
+  /** libvirt URI by which the *other* host's agent reaches this one, such as `qemu+tcp://10.0.0.2/system`. */
+  libvirtUri: z.string(),
+});
+export type HostAddress = z.infer<typeof HostAddress>;
+
+const common = {
+  version: z.literal(CONTRACT_VERSION),
+  requestId: RequestId,
+  migrationId: MigrationId,
+  role: Role,
+  /** The host this order is for; an agent elsewhere rejects it. */
+  hostId: HostId,
+  issuedAt: z.iso.datetime(),
+  /** After this moment the order must not be begun any more: the control plane has stopped waiting for it. */
+  expiresAt: z.iso.datetime(),
+};
+
+const bothHosts = { vm: VmName, source: HostAddress, destination: HostAddress };
+
+export const PreflightOrder = z.object({
+  ...common,
+  ...bothHosts,
+  stage: z.literal('preflight'),
+  policy: Policy,
+  /** Memory on this host promised to other migrations and not to be counted as free, in MiB. */
+  reservedMiB: z.int().min(0),
+  /** What earlier migrations say of the link, if any. */
+  link: KnownLink.optional(),
+});
+/** To the destination, before pre-copy: make an image for each disk that is copied along. */
+export const StorageOrder = z.object({
+  ...common,
+  ...bothHosts,
+  stage: z.literal('storage'),
+  disks: CopiedDisks.min(1),
+});
+/** For the destination, when images were ordered to be made there. */
+const disks = CopiedDisks.optional();
+/** The guest's address, when the request named one; otherwise the agents look for one themselves. */
+const guestAddress = z.string().optional();
+export const PrecopyOrder = z.object({
+  ...common,
+  ...bothHosts,
+  stage: z.literal('precopy'),
+  /**
+   * How long before the hold the mover says that it comes, so that the cutover's order is there by then and the copy need not be held
+   * at all; 0: it reports the hold itself, once there is one.
+   */
+  announceMs: z.int().min(0).default(0),
+  policy: Policy,
+  plan: Plan,
+  guestAddress,
+});
+export const CutoverOrder = z.object({ ...common, ...bothHosts, stage: z.literal('cutover'), policy: Policy });
+/** To the destination, right before the cutover to the source: see from there when the guest answers again. */
+export const WatchOrder = z.object({
+  ...common,
+  ...bothHosts,
+  stage: z.literal('watch'),
+  /** As the request or the source has it; otherwise the destination looks for one itself. */
+  guest: SourceSight.optional(),
+});
+export const VerifyOrder = z.object({
+  ...common,
+  ...bothHosts,
+  stage: z.literal('verify'),
+  guestAddress,
+  disks,
+});
+/** Recovery's hands: what to do on this host once the owner is decided. */
+export const AbortAction = z.enum([
+  'resume',
+  'remove-paused-copy',
+  'destroy-incoming',
+  'resume-postcopy',
+  'keep-images',
+  'remove-images',
+]);
+export type AbortAction = z.infer<typeof AbortAction>;
+export const AbortOrder = z.object({ ...common, ...bothHosts, stage: z.literal('abort'), action: AbortAction, disks });
+export const InspectOrder = z.object({
+  ...common,
+  stage: z.literal('inspect'),
+  /** The VM to give evidence of; absent: list all domains. */
+  vm: VmName.optional(),
+  /** Kill this migration's mover first and wait until it and its libvirt job are gone. */
+  fence: z.boolean(),
+  disks,
+});
+
+export const Order = z.discriminatedUnion('stage', [
+  PreflightOrder,
+  StorageOrder,
+  PrecopyOrder,
+  CutoverOrder,
+  WatchOrder,
+  VerifyOrder,
+  AbortOrder,
+  InspectOrder,
+]);
+export type Order = z.infer<typeof Order>;
+export type OrderOf<S extends z.infer<typeof StageName>> = Extract<Order, { stage: S }>;

@@ -1,0 +1,69 @@
+import { AsyncLocalStorage } from 'node:async_hooks';
+import { randomUUID } from 'node:crypto';
+import { clientConfiguration } from '../client-configuration.ts';
+import { answerDirectly, type DirectRoute } from '../endpoint/direct.ts';
+import type { InProcessTransport } from '../endpoint/in-process.ts';
+import type { CallAws, Caller } from '../service.ts';
+
+/** One run of a function: who it is to the services it calls, and the world it runs in. */
+export interface Invocation {
+  functionName: string;
+  caller: Caller;
+  /** Where its SDK clients hand their requests. */
+  transport: InProcessTransport;
+  /** How they are answered without any request. */
+  directly?: CallAws | undefined;
+  now: () => number;
+  uuid: () => string;
+  /** Set when the answer is given or the time is up: AWS freezes the sandbox then. */
+  ended: boolean;
+}
+
+const running = new AsyncLocalStorage<Invocation>();
+
+export const runInvocation = <T>(invocation: Invocation, body: () => T): T => running.run(invocation, body);
+
+/** The role session of the function whose code is running; undefined outside of function code. */
+export const currentCaller = (): Caller | undefined => running.getStore()?.caller;
+
+function callingInvocation(): Invocation {
+  const invocation = running.getStore();
+  if (invocation === undefined)
+    throw new Error('A function called AWS while it was being loaded; call from its handler.');
+  if (invocation.ended) throw new Error(`${invocation.functionName} called AWS after its invocation had ended.`);
+  return invocation;
+}
+
+function directRoute(): DirectRoute | undefined {
+  const { directly, caller } = callingInvocation();
+  return directly && { call: directly, caller };
+}
+
+const transport: InProcessTransport = {
+  metadata: { handlerProtocol: 'http/1.1' },
+  async handle(request) {
+    return callingInvocation().transport.handle(request);
+  },
+  updateHttpClientConfig() {},
+  httpHandlerConfigs: () => ({}),
+  destroy() {},
+};
+
+/**
+ * Gives function code its clients, clock and identifiers (lambdas/platform/runtime.ts looks for them). All of it asks
+ * which invocation is running, so bundles are loaded once and serve every embedded AWS of the process.
+ */
+export function provideSurroundings(region: string): void {
+  Object.assign(globalThis, {
+    [Symbol.for('handoff.aws')]: {
+      client: clientConfiguration({
+        region,
+        credentials: { accessKeyId: 'function', secretAccessKey: 'function' },
+        requestHandler: transport,
+      }),
+      made: (client: unknown) => answerDirectly(client, directRoute),
+      now: () => (running.getStore()?.now ?? Date.now)(),
+      uuid: () => (running.getStore()?.uuid ?? randomUUID)(),
+    },
+  });
+}

@@ -1,0 +1,43 @@
+import type { Clock } from '../../../common/clock.ts';
+import type { Json, JsonObject } from '../../service.ts';
+import type { JsonataFunctions } from '../expressions/functions.ts';
+import { Variables } from '../expressions/variables.ts';
+import type { History, Trail } from '../history.ts';
+import type { Random } from '../random.ts';
+import type { TaskTokens } from '../task-tokens.ts';
+
+/** What running states need of the world. */
+export interface Environment {
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly functions: JsonataFunctions;
+  readonly region: string;
+  readonly tokens: TaskTokens;
+  whenEnded(executionArn: string): Promise<void>;
+}
+
+/** What all branches of one execution share. */
+export interface Run {
+  readonly environment: Environment;
+  readonly history: History;
+  readonly executionArn: string;
+  readonly stateMachineArn: string;
+  /** `Execution` and `StateMachine` of the context object. */
+  readonly context: JsonObject;
+  /** Calls a service as the state machine's role. */
+  call(service: string, operation: string, input: JsonObject): Promise<JsonObject>;
+}
+
+/** One line of states that run after each other: the execution's own, a Parallel's branch or a Map's iteration. */
+export interface Branch extends Trail {
+  readonly run: Run;
+  /** Aborts when the execution ends or a sibling fails. Whoever waits must look at it afterwards. */
+  readonly signal: AbortSignal;
+  readonly variables: Variables;
+  /** `Map.Item` of the context object, inside of a Map. */
+  mapItem?: Json;
+}
+
+export function childBranch(parent: Branch, signal: AbortSignal): Branch {
+  return { ...parent, signal, variables: new Variables(parent.variables) };
+}

@@ -1,0 +1,62 @@
+import { startPing } from '../clients/ping-probe.ts';
+import { startTcp } from '../clients/tcp-probe.ts';
+import { guestStatus, startGuest } from '../guest/guests.ts';
+import { installLab } from '../hosts/install.ts';
+import { downLab, upLab } from '../hosts/lab.ts';
+import { startWorld } from '../managed-lab.ts';
+import type { Place } from './demo-environment.ts';
+
+/** A lab of the demo's own, so that it disturbs no other on the machine. */
+const LAB = { name: 'demo', subnet: '10.78.0' };
+const VM = 'web';
+
+/** Two real libvirt hosts, a guest that serves TCP, and clients that watch it. */
+export async function openLabPlace(say: (line: string) => void): Promise<Place> {
+  await installLab(say);
+  say('bringing up two libvirt hosts, a disk server and a client, in network namespaces');
+  const lab = await upLab(LAB);
+  try {
+    say('starting the embedded AWS from the synthesized template');
+    const world = await startWorld(lab);
+    const address = `${lab.subnet}.101`;
+    say('booting a guest that serves TCP, writes to its disk and dirties memory');
+    await startGuest(lab, 'kvm1', { name: VM, address });
+    const before = await guestStatus(address);
+    return {
+      hypervisor: 'libvirt',
+      api: world.api,
+      access: world.access,
+      vm: VM,
+      from: 'kvm1',
+      to: 'kvm2',
+      guestAddress: address,
+      observe: async () => {
+        const [ping, tcp] = await Promise.all([startPing(lab, address), startTcp(lab, address)]);
+        return {
+          stop: async () => {
+            const [pinged, talked] = await Promise.all([ping.stop(), tcp.stop()]);
+            const after = await guestStatus(address);
+            return {
+              blackoutMs: Math.round(pinged.longestGapMs),
+              tcpLongestGapMs: Math.round(talked.longestGapMs),
+              tcpIntact: talked.survived && talked.lost === 0 && talked.wrong === 0,
+              bytesLost: talked.bytesLost,
+              guestIntact: after.bootId === before.bootId && after.patternErrors === 0 && after.diskErrors === 0,
+            };
+          },
+        };
+      },
+      hints: [
+        'on a host:          npm run lab -- --name demo exec kvm2 -- virsh list --all',
+        `the guest itself:   npm run lab -- --name demo exec client -- sh -c 'echo status | nc ${address} 7000'`,
+      ],
+      close: async () => {
+        await world.stop();
+        await downLab(lab.name);
+      },
+    };
+  } catch (error) {
+    await downLab(lab.name);
+    throw error;
+  }
+}

@@ -1,0 +1,48 @@
+import { synthesize } from '../../cdk/synthesize.ts';
+import { type Access, ApiClient } from '../../cli/api-client.ts';
+import { systemClock } from '../../common/clock.ts';
+import { startEmbeddedAws } from '../../embedded-aws/embedded-aws.ts';
+import { SimulatedFleet } from '../../simulator/hypervisor/fleet.ts';
+import { manage } from '../../simulator/hypervisor/manage.ts';
+import type { Place } from './demo-environment.ts';
+
+const HOSTS = ['kvm1', 'kvm2'] as const;
+/** A copy of about two seconds: long enough to be seen, short enough to wait for. */
+const GUEST = { name: 'web', memoryMiB: 2_048, dirtyMiBps: 30, workingSetMiB: 128, address: '10.0.0.101' };
+
+/** The real control plane and the agents' own code, on simulated hosts. Nobody stands outside the guest to look at it. */
+export async function openSimulatedPlace(say: (line: string) => void): Promise<Place> {
+  say('starting the embedded AWS from the synthesized template');
+  const aws = await startEmbeddedAws({
+    assembly: await synthesize(),
+    clock: systemClock,
+    listen: { hosts: ['127.0.0.1'], port: 0 },
+  });
+  try {
+    if (aws.apiUrl === undefined) throw new Error('the template has no HTTP API');
+    const access: Access = { url: aws.apiUrl, region: aws.region, credentials: aws.adminCredentials };
+    const api = new ApiClient(access);
+    say(`registering the simulated hosts ${HOSTS.join(' and ')}, with the guest ${GUEST.name} on ${HOSTS[0]}`);
+    const fleet = new SimulatedFleet(systemClock);
+    for (const hostId of HOSTS) {
+      fleet.addHost({ hostId });
+      await api.call('PUT', `/hosts/${hostId}`, { body: manage(aws, fleet, hostId).registration });
+    }
+    fleet.addGuest(HOSTS[0], GUEST);
+    return {
+      hypervisor: 'simulated',
+      api,
+      access,
+      vm: GUEST.name,
+      from: HOSTS[0],
+      to: HOSTS[1],
+      guestAddress: GUEST.address,
+      observe: async () => ({ stop: async () => ({}) }),
+      hints: [`empty a host:       npx handoff evacuate ${HOSTS[1]} --watch`],
+      close: () => aws.stop(),
+    };
+  } catch (error) {
+    await aws.stop();
+    throw error;
+  }
+}

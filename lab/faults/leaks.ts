@@ -1,0 +1,46 @@
+import { unmarshall } from '@aws-sdk/util-dynamodb';
+import type { MigrationView } from '../../contract/api.ts';
+import type { JsonObject } from '../../embedded-aws/service.ts';
+import type { World } from '../managed-lab.ts';
+
+type Item = Record<string, unknown>;
+
+/**
+ * What a migration that has ended still holds and must not: slots, its turn, its place in the line, promised memory, the lock, an
+ * open ticket. One that needs an operator must hold the lock, and nothing else.
+ */
+export async function leaksOf(world: World, { migrationId, vm, status }: MigrationView): Promise<string[]> {
+  const { ControlTable: control, MailboxTable: mailbox } = world.aws.outputs;
+  const hosts = await items(world, control, 'HOSTS', '');
+  const held = hosts.flatMap((host) =>
+    [
+      ['outgoing slot', (host.outgoing as Set<string> | undefined)?.has(migrationId)],
+      ['incoming slot', (host.incoming as Set<string> | undefined)?.has(migrationId)],
+      ['turn to switch', (host.cutovers as Set<string> | undefined)?.has(migrationId)],
+      ['place in line', migrationId in (host.line as Item)],
+      ['memory reservation', migrationId in (host.reservations as Item)],
+    ].flatMap(([what, isHeld]) => (isHeld === true ? [`${what} on ${host.sk}`] : [])),
+  );
+  const [lock] = await items(world, control, `VM#${vm}`, 'LOCK');
+  const mustBeLocked = status === 'NEEDS_OPERATOR';
+  if ((lock !== undefined) !== mustBeLocked) held.push(mustBeLocked ? 'the lock is gone' : 'lock');
+  for (const host of world.lab.hosts) {
+    const partition = `${world.aws.outputs.HostRoleId}:${world.nodeIdOf(host)}`;
+    const [ticket] = await items(world, mailbox, partition, `TICKET#${migrationId}`);
+    if (ticket?.state === 'OPEN') held.push('open ticket');
+  }
+  return held;
+}
+
+async function items({ aws }: World, table: string | undefined, pk: string, sk: string): Promise<Item[]> {
+  const names = { '#pk': 'pk', '#sk': 'sk' };
+  const input: JsonObject = {
+    TableName: table ?? '',
+    ConsistentRead: true,
+    KeyConditionExpression: sk === '' ? '#pk = :pk' : '#pk = :pk AND begins_with(#sk, :sk)',
+    ExpressionAttributeNames: sk === '' ? { '#pk': names['#pk'] } : names,
+    ExpressionAttributeValues: { ':pk': { S: pk }, ...(sk !== '' && { ':sk': { S: sk } }) },
+  };
+  const { Items } = await aws.callAws('dynamodb', 'Query', input, aws.adminCaller);
+  return (Items as unknown as Parameters<typeof unmarshall>[0][]).map((each) => unmarshall(each));
+}

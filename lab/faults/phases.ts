@@ -1,0 +1,118 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { AwsError, type JsonObject } from '../../embedded-aws/service.ts';
+import type { Fate } from '../../test/lab/support/message-relay.ts';
+import type { Sight } from './domain-state-monitor.ts';
+import type { Field } from './fault-catalog.ts';
+import type { AwsCall, Observer } from './fault-testbed.ts';
+
+/**
+ * The points at which faults strike, in the order of the handshake. Verify is ordered as soon as the VM runs on the
+ * destination, so it begins while the source's copy is still being taken down: `confirmed` may come before or after it.
+ */
+export const PHASES = {
+  prepare: 'Prepare has been carried out, its answer not yet read',
+  copying: 'half a second into the copy',
+  held: 'the copy is about to be held, its report of that on its way to AWS',
+  performed: 'both copies are paused, the commit is not yet carried out',
+  committed: 'the commit is carried out, its answer not yet read',
+  finished: 'Finish is answered, Confirm not yet called',
+  verify: 'the destination begins to verify',
+  confirmed: "the source's copy is gone",
+} as const;
+export type Phase = keyof typeof PHASES;
+
+const INTO_THE_COPY_MS = 500;
+
+export interface Trap {
+  /** Called when the phase is reached; what it returns is waited for wherever the phase can be held. */
+  strike(): Promise<void>;
+  /** The process that makes the commit is to die before it: then the call must not be carried out. */
+  killsTheCaller: boolean;
+}
+
+/** Sets the trap; returns what wants to see both hosts' states as they are polled. */
+export function lay(phase: Phase, { stand, to }: Field, { strike, killsTheCaller }: Trap): (sight: Sight) => void {
+  const watch = (observer: Observer) => stand.watch(observer);
+  const relay = stand.relayTo(to);
+  let struck: Promise<void> | undefined;
+  // The mover asks again when AWS is slow: that, too, waits until the blow has fallen.
+  const once = () => {
+    struck ??= strike();
+    return struck;
+  };
+  switch (phase) {
+    case 'prepare':
+      relay.rule(async (direction, procedure): Promise<Fate> => {
+        if (direction === 'reply' && procedure === 'DOMAIN_MIGRATE_PREPARE3_PARAMS') await once();
+        return 'pass';
+      });
+      break;
+    case 'copying':
+      watch((call, next) => {
+        if (isReport(call, '"phase":{"S":"copying"}')) void sleep(INTO_THE_COPY_MS).then(once);
+        return next();
+      });
+      break;
+    case 'held':
+      watch(async (call, next) => {
+        if (isReport(call, '"switched":{"S":"near"}')) await once();
+        return next();
+      });
+      break;
+    case 'performed':
+      watch(async (call, next) => {
+        if (!isCommit(call)) return next();
+        await once();
+        if (killsTheCaller) throw new AwsError('InternalServerError', 'The caller is dead.', 500);
+        return next();
+      });
+      break;
+    case 'committed':
+      watch(async (call, next) => {
+        if (!isCommit(call)) return next();
+        try {
+          const answer = await next();
+          await once();
+          return answer;
+        } catch (error) {
+          // Refused: a second try of this mover's, or a late one of an earlier migration's, which is no reason to strike.
+          await struck;
+          throw error;
+        }
+      });
+      break;
+    case 'finished': {
+      let answered = false;
+      relay.rule(async (direction, procedure): Promise<Fate> => {
+        if (direction === 'reply' && procedure === 'DOMAIN_MIGRATE_FINISH3_PARAMS') answered = true;
+        // The mover's next call, of the figures, comes before its Confirm.
+        else if (answered && direction === 'call') await once();
+        return 'pass';
+      });
+      break;
+    }
+    case 'verify':
+      watch(async (call, next) => {
+        if (keyOf(call).includes('.verify.destination.') && call.operation === 'UpdateItem') await once();
+        return next();
+      });
+      break;
+    case 'confirmed':
+      return ({ source, destination }) => {
+        if (source.state === 'absent' && destination.state === 'running') void once();
+      };
+  }
+  return () => {};
+}
+
+const isReport = (call: AwsCall, what: string): boolean =>
+  keyOf(call).startsWith('REPORT#') && JSON.stringify(call.input).includes(what);
+
+/** The mover's write that hands the VM over. */
+export const isCommit = (call: AwsCall): boolean =>
+  keyOf(call).startsWith('TICKET#') && JSON.stringify(call.input).includes('committedBy');
+
+function keyOf({ input }: AwsCall): string {
+  const key = input.Key as JsonObject | undefined;
+  return ((key?.sk as JsonObject | undefined)?.S as string | undefined) ?? '';
+}

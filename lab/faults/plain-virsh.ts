@@ -1,0 +1,86 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { ended, request } from '../../test/lab/support/moves.ts';
+import { guestStatus } from '../guest/guests.ts';
+import { exec } from '../hosts/node.ts';
+import type { HostName } from '../hosts/plan.ts';
+import { Witness } from './domain-state-monitor.ts';
+import type { Stand } from './fault-testbed.ts';
+
+/** How a move ended whose control connection was cut between Finish and its answer. */
+export interface AfterTheCut {
+  how: string;
+  /** Its own word: a migration's status, or virsh's error. */
+  said: string;
+  states: { source: string; destination: string };
+  doubleRunning: boolean;
+  /** Ticks on the VM's disk that the other running copy overwrote, as a running copy itself tells. */
+  diskErrors: number;
+}
+
+/** A double is watched for this long: long enough for both copies to have written to the disk. */
+const WATCH_MS = 10_000;
+
+/**
+ * `virsh migrate --p2p` and Handoff, each with the same cut: Finish reaches the destination, its answer does not come back.
+ * The VM that ends up running twice is destroyed.
+ */
+export async function sameCut(stand: Stand): Promise<{ plainVirsh: AfterTheCut; handoff: AfterTheCut }> {
+  const handoff = await cutAtFinish(stand, 'Handoff', async (vm, from, to) => {
+    const view = await ended(stand.world, await request(stand.world, { vm, from, to }));
+    return `${view.status}, runs on ${view.runsOn}`;
+  });
+  const plainVirsh = await cutAtFinish(stand, 'virsh migrate --live --p2p', async (vm, from, to) => {
+    const uri = `qemu+tcp://${stand.lab.subnet}.2:${stand.relayTo(to).port}/system`;
+    const flags = ['--live', '--p2p', '--persistent', '--undefinesource'];
+    const { exitCode, stderr } = await exec(stand.lab, from, ['virsh', 'migrate', ...flags, vm, uri]);
+    return exitCode === 0 ? 'success' : stderr.trim();
+  });
+  await stand.dropGuest();
+  return { plainVirsh, handoff };
+}
+
+async function cutAtFinish(
+  stand: Stand,
+  how: string,
+  move: (vm: string, from: HostName, to: HostName) => Promise<string>,
+): Promise<AfterTheCut> {
+  const { name: vm, home: from } = await stand.readyGuest();
+  const to: HostName = from === 'kvm1' ? 'kvm2' : 'kvm1';
+  const relay = stand.relayTo(to);
+  let cut = false;
+  relay.rule((direction, procedure) => {
+    if (cut || direction !== 'reply' || procedure !== 'DOMAIN_MIGRATE_FINISH3_PARAMS') return 'pass';
+    cut = true;
+    relay.cut();
+    return 'swallow';
+  });
+  const witness = new Witness(stand.lab, vm, { from, to }, () => {});
+  try {
+    const said = await move(vm, from, to);
+    if (!cut) throw new Error(`${how} never asked for Finish: ${said}`);
+    const diskErrors = await overwrittenTicks(stand.guestAddress);
+    const { source, destination } = await witness.look();
+    return {
+      how,
+      said,
+      states: { source: source.detail, destination: destination.detail },
+      doubleRunning: witness.doubles > 0,
+      diskErrors,
+    };
+  } finally {
+    stand.watch();
+    await witness.stop();
+  }
+}
+
+/** Two copies answer at one address in turn, or neither for a while: asked again and again, the most that either says. */
+async function overwrittenTicks(address: string): Promise<number> {
+  const until = performance.now() + WATCH_MS;
+  let most = 0;
+  while (performance.now() < until) {
+    const status = await guestStatus(address).catch(() => undefined);
+    most = Math.max(most, status?.diskErrors ?? 0);
+    await sleep(200);
+  }
+  return most;
+}

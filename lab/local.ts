@@ -1,0 +1,32 @@
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { dirname } from 'node:path';
+import { Command } from 'commander';
+import { LOCAL_FILE } from '../cli/api-client.ts';
+import { openLab } from './hosts/lab.ts';
+import { startWorld } from './managed-lab.ts';
+
+const options = new Command('local')
+  .description('Runs the synthesized control plane on this machine, with the hosts of a lab that is up, until Ctrl-C.')
+  .option('--lab <name>', 'which lab ("npm run lab -- up" brings one up)', 'lab')
+  .parse()
+  .opts<{ lab: string }>();
+
+const world = await startWorld(await openLab(options.lab));
+mkdirSync(dirname(LOCAL_FILE), { recursive: true });
+writeFileSync(LOCAL_FILE, JSON.stringify(world.access), { mode: 0o600 });
+const endpoint = new URL(world.access.url).origin;
+console.log(
+  [
+    `The embedded AWS answers on ${endpoint}, with the hosts ${world.lab.hosts.join(', ')}.`,
+    '  npx handoff hosts',
+    `  AWS_ACCESS_KEY_ID=local AWS_SECRET_ACCESS_KEY=local aws --region ${world.access.region} --endpoint-url ${endpoint} stepfunctions list-state-machines`,
+    ...Object.entries(world.aws.outputs).map(([name, value]) => `  ${name} = ${value}`),
+    'Ctrl-C stops it; the lab stays up.',
+  ].join('\n'),
+);
+await new Promise<void>((resolve) => {
+  process.once('SIGINT', () => resolve());
+  process.once('SIGTERM', () => resolve());
+});
+rmSync(LOCAL_FILE, { force: true });
+await world.stop();

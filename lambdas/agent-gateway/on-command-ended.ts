@@ -1,0 +1,41 @@
+import type { EventBridgeEvent } from 'aws-lambda';
+import { z } from 'zod';
+import { RequestId } from '../../contract/names.ts';
+import { count, lambda, logger } from '../platform/function.ts';
+import { failTask, getRequest } from './task-answer.ts';
+
+const Detail = z.object({
+  'command-id': z.string(),
+  status: z.string(),
+  /** A JSON string, or already an object, by the age of the event. */
+  parameters: z.union([z.string(), z.record(z.string(), z.unknown())]),
+});
+
+/**
+ * Hears of commands that ended otherwise than well, and fails their request early. These events are best effort: a request
+ * whose event never comes ends by its heartbeat or time limit. A command that "succeeded" says nothing: the agent's report does.
+ */
+export const handler = lambda(async (event: EventBridgeEvent<string, unknown>) => {
+  const parsed = Detail.safeParse(event.detail);
+  const requestId = parsed.success ? requestIdIn(parsed.data.parameters) : undefined;
+  if (!parsed.success || requestId === undefined) {
+    logger.warn('Not an event about one of our commands.', { detail: event.detail });
+    return;
+  }
+  const { status, 'command-id': commandId } = parsed.data;
+  const request = await getRequest(requestId.slice(0, requestId.indexOf('.')), requestId);
+  if (request === undefined || !request.open) return;
+  count('CommandFailed', { status });
+  await failTask(request, {
+    code: 'CommandFailed',
+    message:
+      `SSM could not run the ${request.stage} command on ${request.hostId} (node ${request.nodeId}): ${status}. ` +
+      `Look at command ${commandId} in Run Command's history; is the SSM agent running, and handoff-agent installed?`,
+  });
+});
+
+function requestIdIn(parameters: string | Record<string, unknown>): string | undefined {
+  const object = typeof parameters === 'string' ? (JSON.parse(parameters) as Record<string, unknown>) : parameters;
+  const value = Array.isArray(object.requestId) ? object.requestId[0] : object.requestId;
+  return RequestId.safeParse(value).data;
+}

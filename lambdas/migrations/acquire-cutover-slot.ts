@@ -1,0 +1,64 @@
+import { z } from 'zod';
+import { HandoffError } from '../../contract/errors.ts';
+import { MigrationId } from '../../contract/names.ts';
+import { getHosts } from '../hosts/hosts.ts';
+import { CONTROL, type HostItem, hostKey, type MigrationItem, migrationKey } from '../platform/control-table.ts';
+import { lambda } from '../platform/function.ts';
+import { parse } from '../platform/parse.ts';
+import { transact } from '../platform/transaction.ts';
+import { getRecord, unknownMigration } from './migration-record.ts';
+
+const Input = z.object({ migrationId: MigrationId });
+
+/**
+ * Pre-copies may be many, cutovers are few: they share the hosts' links and CPUs while a guest stands still. A turn is a slot on
+ * both hosts, taken at once; until it is free, and the word has come where the policy waits for one, the copy stays held. Fails
+ * with NotYet, for the state machine to ask again. Asking twice, after an answer that was lost, finds its own turn.
+ */
+export const handler = lambda(async (event: unknown) => {
+  const { migrationId } = parse(Input, event, 'turn');
+  const record = await getRecord(migrationId);
+  if (record === undefined) throw unknownMigration(migrationId, 'it has not been admitted');
+  mustNotBeCancelled(record);
+  if (record.policy.cutover === 'on-order' && record.cutoverOrderedAt === undefined) {
+    throw new HandoffError('NotYet', 'Held; its cutover is to be ordered with POST /migrations/{id}/cutover.');
+  }
+  const { source, destination } = await getHosts(record.source, record.destination);
+  const notCancelled = {
+    name: 'record',
+    write: {
+      ConditionCheck: {
+        TableName: CONTROL,
+        Key: migrationKey(migrationId),
+        ConditionExpression: 'attribute_not_exists(cancelRequestedAt)',
+      },
+    },
+  };
+  const refused = await transact([notCancelled, slot(source, migrationId), slot(destination, migrationId)]);
+  if (refused.includes('record')) mustNotBeCancelled({ ...record, cancelRequestedAt: 'since' });
+  if (refused.length > 0) {
+    throw new HandoffError('NotYet', `Held; ${refused.join(' and ')} let(s) other VMs switch first.`);
+  }
+  return { turn: true };
+});
+
+function mustNotBeCancelled(record: MigrationItem): void {
+  if (record.cancelRequestedAt !== undefined) throw new HandoffError('Cancelled', 'Cancelled on request.');
+}
+
+const slot = (host: HostItem, migrationId: string) => ({
+  name: host.sk,
+  write: {
+    Update: {
+      TableName: CONTROL,
+      Key: hostKey(host.sk),
+      UpdateExpression: 'ADD cutovers :me',
+      ConditionExpression: 'attribute_not_exists(cutovers) OR size(cutovers) < :limit OR contains(cutovers, :id)',
+      ExpressionAttributeValues: {
+        ':me': new Set([migrationId]),
+        ':id': migrationId,
+        ':limit': host.limits.cutovers,
+      },
+    },
+  },
+});

@@ -1,0 +1,240 @@
+import { ConditionalCheckFailedException } from '@aws-sdk/client-dynamodb';
+import { PutEventsCommand } from '@aws-sdk/client-eventbridge';
+import { UpdateCommand, type UpdateCommandInput } from '@aws-sdk/lib-dynamodb';
+import { z } from 'zod';
+import type { MigrationEnded, MigrationStatus } from '../../contract/api.ts';
+import type { Observation } from '../../contract/forecast.ts';
+import { ticketKey } from '../../contract/mailbox.ts';
+import { Role } from '../../contract/names.ts';
+import { CutoverResult, PrecopyResult } from '../../contract/reports.ts';
+import { learnLink } from '../fleet/links.ts';
+import { getHost, getHosts } from '../hosts/hosts.ts';
+import { CONTROL, type FlagItem, type MigrationItem, mailboxOfNode, migrationKey } from '../platform/control-table.ts';
+import { count, lambda, observe } from '../platform/function.ts';
+import { parse } from '../platform/parse.ts';
+import { dynamo, events, isoNow } from '../platform/runtime.ts';
+import { transact } from '../platform/transaction.ts';
+import { dropFlag, flagsOf, keepFlag, newFlag } from '../recovery/pending-cleanups.ts';
+import { missOf } from './forecast-calibration.ts';
+import { getRecord, resultOf } from './migration-record.ts';
+import { closeTicket, release, retireTicket, unlock } from './release.ts';
+import { addEvent } from './timeline.ts';
+
+const Input = z.object({
+  /** The execution's name, which a person may have chosen: one that is no migration's id has nothing to settle. */
+  migrationId: z.string(),
+  executionArn: z.string(),
+  outcome: z.object({
+    status: z.enum(['SUCCEEDED', 'FAILED', 'FORECASTED', 'NEEDS_OPERATOR']),
+    /** Who owns the VM now; absent when nothing was touched and nothing is known. */
+    owner: z.union([Role, z.literal('none')]).optional(),
+    failure: z.object({ code: z.string(), message: z.string() }).optional(),
+    /** Whose hosts did not answer, so that something may be left there. */
+    flagged: z.array(Role).default([]),
+    /** Whether the migration had ended before, and this was about its flagged hosts only. */
+    followUp: z.boolean().optional(),
+  }),
+  results: z.object({ precopy: PrecopyResult.optional(), cutover: CutoverResult.optional() }),
+});
+type Input = z.infer<typeof Input>;
+
+/**
+ * The last thing a migration does, whatever happened: writes the outcome, closes the ticket, and gives back everything the
+ * migration held. It may run any number of times; the first outcome written stays. An execution whose migration another one has
+ * taken over has nothing more to say.
+ *
+ * Order matters for a crash in between: the ticket first (nobody may hand over any more), then the outcome, then the things
+ * others wait for. A VM that needs an operator keeps its lock, so that nothing else touches it. Flags are written together with
+ * the outcome: the lock, by which alone they are followed up, is never free without them.
+ */
+export const handler = lambda(async (event: unknown) => {
+  const input = parse(Input, event, 'settlement');
+  const { migrationId } = input;
+  const record = await getRecord(migrationId);
+  if (record === undefined) {
+    // Admission refused before anything was stored.
+    return { migrationId, ...input.outcome };
+  }
+  if (superseded(input, record)) return settlement(record);
+  if (input.outcome.followUp === true) {
+    await settleFlags(input, record);
+    return settlement(record);
+  }
+  const hosts = await getHosts(record.source, record.destination);
+  const ticket = ticketKey(mailboxOfNode(hosts.source.nodeId), migrationId);
+  await closeTicket(ticket);
+  const final = record.endedAt === undefined ? await writeOutcome(input, record) : record;
+  if (superseded(input, final)) return settlement(final);
+  await release(record.source, 'outgoing', migrationId);
+  await release(record.destination, 'incoming', migrationId);
+  if (final.status !== 'NEEDS_OPERATOR') {
+    await unlock(record.vm, migrationId);
+    // A follow-up still has to know how it was decided.
+    if (input.outcome.flagged.length === 0) await retireTicket(ticket);
+  }
+  await learnLink(final);
+  await tellTheWorld(final);
+  // Like the event at least once: an alarm hangs on it, so it must not be lost with the answer to the write above.
+  count('MigrationEnded', { status: final.status });
+  return settlement(final);
+});
+
+/** What became of the flagged hosts; the outcome was told long ago. The lock is the follow-up's own. */
+async function settleFlags({ outcome, executionArn }: Input, record: MigrationItem): Promise<void> {
+  const flags = await flagsOf(record);
+  const needsPerson = outcome.status === 'NEEDS_OPERATOR' ? outcome.failure?.message : undefined;
+  const kept = flags.filter(({ role }) => needsPerson !== undefined || outcome.flagged.includes(role));
+  for (const flag of flags) await (kept.includes(flag) ? keepFlag(flag, needsPerson) : dropFlag(flag));
+  const hosts = (of: readonly FlagItem[]) => of.map(({ hostId }) => hostId);
+  if (needsPerson !== undefined) count('HostFlagged', { why: 'needs a person' });
+  if (flags.length > 0) {
+    await addEvent(record.migrationId, 'follow-up ended', {
+      clear: hosts(flags.filter((flag) => !kept.includes(flag))),
+      flagged: hosts(kept),
+      ...(needsPerson !== undefined && { why: needsPerson }),
+    });
+  }
+  if (kept.length === 0) {
+    const { nodeId } = await getHost(record.source);
+    await retireTicket(ticketKey(mailboxOfNode(nodeId), record.migrationId));
+  }
+  await unlock(record.vm, executionArn.slice(executionArn.lastIndexOf(':') + 1));
+}
+
+const superseded = ({ executionArn }: Input, record: MigrationItem): boolean =>
+  record.endedAt === undefined && record.executionArn !== executionArn;
+
+const settlement = (record: MigrationItem) => {
+  const { migrationId, status, runsOn, failure } = record;
+  const result = resultOf(record);
+  return {
+    migrationId,
+    status,
+    ...(runsOn !== undefined && { runsOn }),
+    ...(result !== undefined && { result }),
+    ...(failure !== undefined && { failure }),
+  };
+};
+
+const UNTOLD: Observation = { observed: false, why: 'the mover did not live to tell' };
+
+async function writeOutcome(input: Input, record: MigrationItem): Promise<MigrationItem> {
+  const { outcome } = input;
+  const { precopy, cutover } = input.results;
+  const endedAt = isoNow();
+  const runsOn =
+    outcome.owner === 'source' ? record.source : outcome.owner === 'destination' ? record.destination : undefined;
+  const cancelled = outcome.status === 'FAILED' && record.cancelRequestedAt !== undefined;
+  const status: MigrationStatus = cancelled ? 'CANCELLED' : outcome.status;
+  const failure = cancelled
+    ? { code: 'Cancelled', message: 'Cancelled on request; the VM was not moved.' }
+    : outcome.failure;
+  // The VM is where it should be: what went wrong on the way is a caution, not a failure.
+  const said = failure === undefined ? undefined : status === 'SUCCEEDED' ? { caution: failure } : { failure };
+  const downtimeMs = cutover?.downtimeMs ?? precopy?.downtimeMs;
+  const workedMs = cutover?.workedMs ?? precopy?.workedMs;
+  const guaranteedHoldSeconds = cutover?.guaranteedHoldSeconds ?? precopy?.guaranteedHoldSeconds;
+  const final: MigrationItem = {
+    ...record,
+    status,
+    endedAt,
+    ...(runsOn !== undefined && { runsOn }),
+    ...said,
+    result: {
+      totalMs: Date.parse(endedAt) - Date.parse(record.requestedAt),
+      ...(downtimeMs !== undefined && { downtimeMs }),
+      ...(workedMs !== undefined && { workedMs }),
+      ...(cutover !== undefined && { commitMs: cutover.commitMs, postCopy: cutover.postCopy }),
+      ...((cutover ?? precopy) !== undefined && { bytesTransferred: (cutover ?? precopy)?.bytesTransferred }),
+      ...(precopy !== undefined && {
+        switched: precopy.switched,
+        ...(guaranteedHoldSeconds !== undefined && { guaranteedHoldSeconds }),
+      }),
+      ...(outcome.owner === 'destination' && {
+        blackout: { source: cutover?.blackout ?? precopy?.blackout ?? UNTOLD },
+        ...(record.copiedDisks !== undefined && {
+          imagesLeft: { host: record.source, paths: record.copiedDisks.map(({ path }) => path) },
+        }),
+      }),
+    },
+  };
+  const fields = ['status', 'endedAt', 'runsOn', 'failure', 'caution', 'result'] as const;
+  const present = fields.filter((field) => final[field] !== undefined);
+  const update = {
+    TableName: CONTROL,
+    Key: migrationKey(record.migrationId),
+    UpdateExpression: `SET ${present.map((field) => `#${field} = :${field}`).join(', ')}`,
+    // A cancel that was accepted since the record was read is part of the outcome.
+    ConditionExpression: `attribute_not_exists(endedAt) AND executionArn = :me AND attribute_${record.cancelRequestedAt === undefined ? 'not_' : ''}exists(cancelRequestedAt)`,
+    ExpressionAttributeNames: Object.fromEntries(present.map((field) => [`#${field}`, field])),
+    ExpressionAttributeValues: {
+      ...Object.fromEntries(present.map((field) => [`:${field}`, final[field]])),
+      ':me': input.executionArn,
+    },
+  };
+  const { owner, flagged } = outcome;
+  const flags =
+    owner === 'source' || owner === 'destination' ? flagged.map((role) => newFlag(record, role, owner)) : [];
+  if (!(await written(update, flags))) {
+    const latest = await getRecord(record.migrationId);
+    if (latest === undefined) throw new Error(`The record of ${record.migrationId} is gone.`);
+    // Another run of this function was first, and its word stands; or a cancel came in between, or another execution.
+    return latest.endedAt === undefined && !superseded(input, latest) ? writeOutcome(input, latest) : latest;
+  }
+  await addEvent(record.migrationId, 'ended', {
+    status,
+    ...(runsOn !== undefined && { runsOn }),
+    ...(flags.length > 0 && { flagged: flags.map(({ hostId }) => hostId) }),
+    ...said,
+  });
+  if (status === 'SUCCEEDED') observeMiss(final);
+  if (flags.length > 0) count('HostFlagged', { why: 'silent' });
+  return final;
+}
+
+/** How far the forecast was off. What the destination saw of the blackout may not have come yet; the calibration has it later. */
+function observeMiss(record: MigrationItem): void {
+  const miss = missOf(record);
+  if (miss === undefined) return;
+  observe('ForecastTimeError', 'Percent', Math.abs(miss.time.error) * 100);
+  if (miss.blackout !== undefined) observe('ForecastBlackoutError', 'Milliseconds', Math.abs(miss.blackout.errorMs));
+}
+
+/** Whether the outcome was written, and the flags with it; not when another outcome, or another execution, was first. */
+async function written(update: UpdateCommandInput & { UpdateExpression: string }, flags: readonly FlagItem[]) {
+  if (flags.length > 0) {
+    const puts = flags.map((Item) => ({ name: 'flag' as const, write: { Put: { TableName: CONTROL, Item } } }));
+    return (await transact([{ name: 'record' as const, write: { Update: update } }, ...puts])).length === 0;
+  }
+  try {
+    await dynamo.send(new UpdateCommand(update));
+    return true;
+  } catch (error) {
+    if (!(error instanceof ConditionalCheckFailedException)) throw error;
+    return false;
+  }
+}
+
+/** An event for whoever wants to act on ends: a pager, a ticket, a program that waits. It comes at least once. */
+async function tellTheWorld({
+  migrationId,
+  vm,
+  source,
+  destination,
+  status,
+  runsOn,
+  failure,
+}: MigrationItem): Promise<void> {
+  const detail: MigrationEnded = {
+    migrationId,
+    vm,
+    source,
+    destination,
+    status,
+    ...(runsOn !== undefined && { runsOn }),
+    ...(failure !== undefined && { failure }),
+  };
+  const entry = { Source: 'handoff', DetailType: 'Migration Ended', Detail: JSON.stringify(detail) };
+  const { FailedEntryCount, Entries } = await events.send(new PutEventsCommand({ Entries: [entry] }));
+  if (FailedEntryCount) throw new Error(`EventBridge did not take the event: ${Entries?.[0]?.ErrorMessage}`);
+}

@@ -1,0 +1,156 @@
+import { GetCommand, QueryCommand, type QueryCommandInput } from '@aws-sdk/lib-dynamodb';
+import type { AuditFinding } from '../../contract/api.ts';
+import { ticketKey } from '../../contract/mailbox.ts';
+import { getHost, listHosts } from '../hosts/hosts.ts';
+import { getRecord } from '../migrations/migration-record.ts';
+import { closeTicket, endEvacuation, release, releaseCutover, unlock } from '../migrations/release.ts';
+import { executionArnOf } from '../platform/aws-console.ts';
+import { CONTROL, type HostItem, type LockItem, lockKey, MAILBOX, mailboxOfNode } from '../platform/control-table.ts';
+import { describeExecution, recoveryNumber } from '../platform/executions.ts';
+import { count, logger } from '../platform/function.ts';
+import { dynamo, now, setting } from '../platform/runtime.ts';
+import { findLeaks, type Held, type Leak, type Owner } from './audit.ts';
+import { listFlags } from './pending-cleanups.ts';
+
+/** Everything that is held. Tickets lie among all there ever were, so they are looked at only when asked for. */
+async function listHoldings({ tickets }: { tickets: boolean }): Promise<Held[]> {
+  const hosts = await listHosts();
+  const held = hosts.flatMap(heldOf);
+  for await (const { vm, owner } of locks()) held.push({ what: 'lock', of: vm, owner });
+  if (tickets) for (const host of hosts) held.push(...(await openTickets(host)));
+  return held;
+}
+
+/** The VMs that are locked, and by whom: a migration, or a follow-up to one. */
+export async function* locks(): AsyncGenerator<{ vm: string; owner: string }> {
+  // The index has keys only, and lags: a lock may be gone, or another's, by now.
+  const known = queryAll<LockItem>({
+    TableName: CONTROL,
+    IndexName: 'recent',
+    KeyConditionExpression: 'entity = :lock',
+    ExpressionAttributeValues: { ':lock': 'LOCK' },
+  });
+  for await (const { pk } of known) {
+    const vm = pk.slice('VM#'.length);
+    const { Item } = await dynamo.send(new GetCommand({ TableName: CONTROL, Key: lockKey(vm), ConsistentRead: true }));
+    if (Item !== undefined) yield { vm, owner: (Item as LockItem).migrationId };
+  }
+}
+
+/** What is held of one host. */
+export function heldOf(host: HostItem): Held[] {
+  const each = (what: Held['what'], owners: Iterable<string>): Held[] =>
+    [...owners].map((owner) => ({ what, of: host.sk, owner }));
+  return [
+    ...each('outgoing slot', host.outgoing ?? []),
+    ...each('incoming slot', host.incoming ?? []),
+    ...each('cutover slot', host.cutovers ?? []),
+    ...each('place in line', Object.keys(host.line)),
+    ...each('memory', Object.keys(host.reservations)),
+    ...each('evacuation', host.evacuation === undefined ? [] : [host.evacuation]),
+  ];
+}
+
+async function openTickets(host: HostItem): Promise<Held[]> {
+  const tickets = queryAll<{ sk: string }>({
+    TableName: MAILBOX,
+    KeyConditionExpression: 'pk = :mailbox AND begins_with(sk, :ticket)',
+    FilterExpression: '#state = :open',
+    ExpressionAttributeNames: { '#state': 'state' },
+    ExpressionAttributeValues: { ':mailbox': mailboxOfNode(host.nodeId), ':ticket': 'TICKET#', ':open': 'OPEN' },
+    ConsistentRead: true,
+  });
+  const held: Held[] = [];
+  for await (const { sk } of tickets) held.push({ what: 'ticket', of: host.sk, owner: sk.slice('TICKET#'.length) });
+  return held;
+}
+
+async function* queryAll<T>(input: QueryCommandInput): AsyncGenerator<T> {
+  let from: Record<string, unknown> | undefined;
+  do {
+    const page = await dynamo.send(new QueryCommand({ ...input, ...(from && { ExclusiveStartKey: from }) }));
+    yield* (page.Items ?? []) as T[];
+    from = page.LastEvaluatedKey;
+  } while (from !== undefined);
+}
+
+/** Read after the holdings: whoever held something by then had a record or an execution before. */
+async function ownersOf(held: readonly Held[]): Promise<Map<string, Owner>> {
+  const owners = new Map<string, Owner>();
+  for (const { what, owner } of held) {
+    if (owners.has(owner)) continue;
+    if (what === 'evacuation') owners.set(owner, await execution(owner));
+    // A lock may be a follow-up's.
+    else if (recoveryNumber(owner) > 0) owners.set(owner, await execution(executionArnOf(recoverMachine(), owner)));
+    else owners.set(owner, await migration(owner));
+  }
+  return owners;
+}
+
+async function migration(migrationId: string): Promise<Owner> {
+  const record = await getRecord(migrationId);
+  if (record === undefined) return { state: 'unknown' };
+  const { status, endedAt } = record;
+  if (endedAt === undefined) return { state: 'at work' };
+  return { state: 'ended', at: Date.parse(endedAt), how: status, needsOperator: status === 'NEEDS_OPERATOR' };
+}
+
+const recoverMachine = () => setting('RECOVER_MACHINE');
+
+async function execution(executionArn: string): Promise<Owner> {
+  const known = await describeExecution(executionArn);
+  if (known === undefined) return { state: 'unknown' };
+  if (known.status === 'RUNNING') return { state: 'at work' };
+  return { state: 'ended', at: known.stopDate?.getTime() ?? 0, how: String(known.status) };
+}
+
+/** By the same code that settle uses. */
+async function giveBack({ what, of, owner }: Leak): Promise<void> {
+  switch (what) {
+    case 'lock':
+      return unlock(of, owner);
+    case 'evacuation':
+      return endEvacuation(of, owner);
+    case 'outgoing slot':
+      return release(of, 'outgoing', owner);
+    case 'incoming slot':
+    case 'place in line':
+    case 'memory':
+      return release(of, 'incoming', owner);
+    case 'cutover slot':
+      return releaseCutover(of, owner);
+    case 'ticket':
+      return closeTicket(ticketKey(mailboxOfNode((await getHost(of)).nodeId), owner));
+  }
+}
+
+/** Nothing that could be given back: what may be left on a host is put right by a follow-up, or by a person. */
+async function flaggedHosts(): Promise<AuditFinding[]> {
+  return (await listFlags()).map(({ hostId, vm, migrationId, since, why }) => ({
+    what: 'flagged host',
+    of: hostId,
+    owner: migrationId,
+    why: why ?? `it has not answered since ${since}; a copy of ${vm} may be left there, and is looked for when it does`,
+    outcome: 'reported',
+  }));
+}
+
+/**
+ * Looks for leaks; gives back those that are proven when `repair` says so. Everything found is logged and counted. Flagged hosts
+ * are listed besides; they were counted when they were flagged.
+ */
+export async function auditHoldings(options: { repair: boolean; tickets: boolean }): Promise<AuditFinding[]> {
+  const held = await listHoldings(options);
+  const leaks = findLeaks(held, await ownersOf(held), now());
+  const findings: AuditFinding[] = [];
+  for (const leak of leaks) {
+    const { proven, ...rest } = leak;
+    const repaired = proven && options.repair;
+    if (repaired) await giveBack(leak);
+    const finding: AuditFinding = { ...rest, outcome: repaired ? 'repaired' : 'reported' };
+    logger.warn('Something is held that should not be.', { finding });
+    count('LeakFound', { outcome: finding.outcome });
+    findings.push(finding);
+  }
+  return [...findings, ...(await flaggedHosts())];
+}

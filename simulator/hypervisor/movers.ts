@@ -1,0 +1,79 @@
+import type { Movers } from '../../agent/deps.ts';
+import type { MigrationTarget } from '../../agent/hypervisor.ts';
+import { ANSWER_TIMEOUT_MS } from '../../agent/mover/control-socket.ts';
+import { Mover, type MoverDeps } from '../../agent/mover/mover.ts';
+import { within } from '../../common/clock.ts';
+import { SimulatedProcess, type WatchBoundaries } from './process.ts';
+
+export interface SimulatedMoversOptions extends Omit<MoverDeps, 'connect'> {
+  hostId?: string;
+  connect(uri: string, process?: SimulatedProcess): Promise<MigrationTarget>;
+  watch?: WatchBoundaries;
+}
+
+/** SIMULATED: the movers of one host, in this process. */
+export class SimulatedMovers implements Movers {
+  readonly #options: SimulatedMoversOptions;
+  readonly #running = new Map<string, { mover: Mover; process: SimulatedProcess }>();
+
+  constructor(options: SimulatedMoversOptions) {
+    this.#options = options;
+  }
+
+  async start(order: Parameters<Movers['start']>[0]): Promise<void> {
+    // A second process for the same migration ends at once; whoever asks is answered by the first.
+    if (this.#running.has(order.migrationId)) return;
+    const { hostId = order.hostId, mailbox, clock, localUri, log, facts, connect, watch } = this.#options;
+    const process = new SimulatedProcess('mover', hostId, order.migrationId, clock, watch);
+    const surroundings: MoverDeps = {
+      mailbox: process.mailbox(mailbox),
+      clock: process.clock(clock),
+      connect: (uri) => process.connect(() => connect(uri, process)),
+      localUri,
+      facts: process.facts(facts),
+      log,
+    };
+    const mover = new Mover(surroundings, order);
+    this.#running.set(order.migrationId, { mover, process });
+    void mover.run().then(() => this.#forget(order.migrationId, process));
+  }
+
+  async cutover(migrationId: string, request: Parameters<Movers['cutover']>[1]): Promise<boolean> {
+    const running = this.#running.get(migrationId);
+    if (running === undefined) return false;
+    const { mover, process } = running;
+    if (process.stalled) {
+      // It lies in the mover's socket, whether somebody waits for the answer or not.
+      const heard = process.whenAwake().then(() => mover.cutover(request));
+      await within(this.#options.clock, ANSWER_TIMEOUT_MS, heard, () => {
+        throw new Error('the mover does not answer');
+      });
+    } else mover.cutover(request);
+    return true;
+  }
+
+  cancel(migrationId: string): boolean {
+    return this.#running.get(migrationId)?.mover.cancel() ?? false;
+  }
+
+  async fence(migrationId: string): Promise<'none' | 'killed'> {
+    const running = this.#running.get(migrationId);
+    if (running === undefined) return 'none';
+    this.kill(running.process);
+    return 'killed';
+  }
+
+  /** As when the host's processes die. */
+  killAll(): void {
+    for (const { process } of [...this.#running.values()]) this.kill(process);
+  }
+
+  kill(process: SimulatedProcess): void {
+    this.#forget(process.migrationId, process);
+    process.kill();
+  }
+
+  #forget(migrationId: string, process: SimulatedProcess): void {
+    if (this.#running.get(migrationId)?.process === process) this.#running.delete(migrationId);
+  }
+}

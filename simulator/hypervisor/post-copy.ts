@@ -1,0 +1,171 @@
+import { Pace } from '../../agent/mover/interruptible-sleep.ts';
+import type { Clock } from '../../common/clock.ts';
+import { MIB } from '../../common/units.ts';
+import { type Copy, refusal, type SimulatedHost } from './host.ts';
+import type { SimulatedNetwork } from './network.ts';
+
+/** Starting the guest's CPUs on the destination. */
+const FINISH_MS = 20;
+/** A stream that nothing passes through is given up. */
+const STREAM_GIVES_UP_MS = 30_000;
+/** Whoever ends a stall wakes the stream; this is for a stall that nobody ends. */
+const STALLED_LOOK_MS = 60_000;
+
+/** One host's part in a post-copy. */
+export interface End {
+  host: SimulatedHost;
+  copy: Copy;
+}
+
+/**
+ * SIMULATED: a post-copy, from the moment the source stops: the rest of the memory on its way from one half of the VM to the other,
+ * and what libvirt 11.3 was seen to make of both. It goes on without a client; a source that nobody attends to is called failed, and
+ * ends when all is sent. A stream that breaks leaves both halves as they are.
+ */
+export class PostCopy {
+  readonly #clock: Clock;
+  readonly #pace: Pace;
+  readonly #network: SimulatedNetwork;
+  readonly #source: End;
+  readonly #target: End;
+  #state: 'sending' | 'broken' | 'whole' = 'sending';
+  #restMs: number;
+  #stalled = false;
+  /** Whether a client waits to confirm. */
+  #attended = true;
+  #settled = Promise.withResolvers<void>();
+
+  constructor(
+    { clock, network }: { clock: Clock; network: SimulatedNetwork },
+    source: End,
+    target: End,
+    { bytes, mibps }: { bytes: number; mibps: number },
+  ) {
+    this.#clock = clock;
+    this.#pace = new Pace(clock);
+    this.#network = network;
+    this.#source = source;
+    this.#target = target;
+    this.#restMs = Math.ceil((bytes / (mibps * MIB)) * 1_000);
+    for (const { copy } of [source, target]) {
+      copy.postCopy = this;
+      copy.stream = () => this.break();
+    }
+    source.host.change(source.copy, 'postcopy-paused', 'paused (post-copy)');
+    void this.#send();
+  }
+
+  get broken(): boolean {
+    return this.#state === 'broken';
+  }
+
+  /** Whether all memory has come. */
+  get whole(): boolean {
+    return this.#state === 'whole';
+  }
+
+  /** On the destination: runs its half, and answers when the VM is whole. */
+  async finish(): Promise<void> {
+    const { host, copy } = this.#target;
+    // From here on the daemon goes through with it, whatever becomes of its client.
+    delete copy.preparedBy;
+    await this.#clock.sleep(FINISH_MS);
+    if (!present(this.#target)) throw refusal('the QEMU of the incoming copy has died');
+    if (copy.state === 'incoming') {
+      copy.runningSince = this.#clock.now();
+      if (copy.guest.unannounced) copy.unheard = true;
+      if (this.#state === 'whole') this.#runs();
+      else if (this.#state === 'broken') host.change(copy, 'postcopy-failed', 'running (post-copy failed)');
+      else host.change(copy, 'postcopy-running', 'running (post-copy)');
+    }
+    await this.#settled.promise;
+    if (this.#state === 'broken') throw refusal("operation failed: job 'migration in' failed in post-copy phase", 9);
+  }
+
+  /** On the source: its client is gone. */
+  leave(): void {
+    this.#attended = false;
+    this.#sourceFails();
+  }
+
+  /** On the source: answers when the VM is whole, and the source's half may go. */
+  async confirmed(): Promise<void> {
+    await this.#settled.promise;
+    if (this.#state === 'broken') throw refusal("operation failed: job 'migration out' failed in post-copy phase", 9);
+  }
+
+  break(): void {
+    if (this.#state !== 'sending') return;
+    this.#state = 'broken';
+    this.#sourceFails();
+    const { host, copy } = this.#target;
+    if (present(this.#target) && copy.state === 'postcopy-running') {
+      host.change(copy, 'postcopy-failed', 'running (post-copy failed)');
+    }
+    this.#settled.resolve();
+    this.#pace.wake();
+  }
+
+  /** Both halves are there and the stream is broken: the rest is sent. */
+  resume(): void {
+    this.#state = 'sending';
+    this.#attended = true;
+    this.#settled = Promise.withResolvers<void>();
+    this.#source.host.change(this.#source.copy, 'postcopy-paused', 'paused (post-copy)');
+    this.#target.host.change(this.#target.copy, 'postcopy-running', 'running (post-copy)');
+    void this.#send();
+  }
+
+  async #send(): Promise<void> {
+    const ends = [this.#source.host.spec.hostId, this.#target.host.spec.hostId] as const;
+    const stall = (up: boolean) => {
+      this.#stalled = !up;
+      this.#pace.wake();
+    };
+    stall(this.#network.isUp(...ends));
+    const forget = [
+      this.#network.onChange(...ends, stall),
+      this.#network.onSilence(
+        ...ends,
+        () => STREAM_GIVES_UP_MS,
+        () => this.break(),
+      ),
+    ];
+    while (this.#state === 'sending' && (this.#restMs > 0 || this.#stalled)) {
+      const at = this.#clock.now();
+      const sending = !this.#stalled;
+      await this.#pace.sleep(sending ? this.#restMs : STALLED_LOOK_MS);
+      if (sending) this.#restMs -= this.#clock.now() - at;
+    }
+    for (const end of forget) end();
+    if (this.#state === 'sending') this.#whole();
+  }
+
+  #whole(): void {
+    this.#state = 'whole';
+    const { copy } = this.#target;
+    delete this.#source.copy.stream;
+    delete copy.stream;
+    if (copy.state === 'postcopy-running') this.#runs();
+    if (!this.#attended && present(this.#source)) {
+      delete this.#source.copy.outgoing;
+      this.#source.host.end(this.#source.copy, 'shut off (migrated)');
+    }
+    this.#settled.resolve();
+  }
+
+  #runs(): void {
+    const { host, copy } = this.#target;
+    delete copy.postCopy;
+    host.change(copy, 'running', 'running (migrated)');
+  }
+
+  #sourceFails(): void {
+    const { host, copy } = this.#source;
+    if (present(this.#source) && copy.state === 'postcopy-paused') {
+      host.change(copy, 'postcopy-failed', 'paused (post-copy failed)');
+    }
+  }
+}
+
+const present = ({ host, copy }: End): boolean => host.copies.get(copy.guest.name) === copy && copy.state !== 'shutoff';

@@ -1,0 +1,120 @@
+import { describe, expect, it } from 'vitest';
+import type { NodeExecutor } from '../../../embedded-aws/ssm/node.ts';
+import { type ControlPlane, eachWithControlPlane } from './control-plane.ts';
+
+const ADDRESS = '10.1.0.5';
+const seen = (more: object = {}) => ({ observed: true, address: ADDRESS, announcedAgain: false, ...more });
+const unseen = (why: RegExp) => ({ observed: false, why: expect.stringMatching(why) });
+
+describe('the blackout as seen from outside', () => {
+  const plane = eachWithControlPlane(async (plane: ControlPlane) => {
+    await plane.register(['kvm-a', 'kvm-b']);
+    plane.fleet.addGuest('kvm-a', { name: 'web', address: ADDRESS });
+  });
+
+  /** Puts something in front of the agent when it is to watch. */
+  const onWatch = (wrap: (run: () => ReturnType<NodeExecutor['run']>) => ReturnType<NodeExecutor['run']>) => {
+    const { nodeId, node } = plane().host('kvm-b');
+    plane().aws.registerNode(nodeId, {
+      run: (step, signal) => {
+        const run = () => node.run(step, signal);
+        return step.script.includes('.watch.') || JSON.stringify(step.env).includes('.watch.') ? wrap(run) : run();
+      },
+    });
+  };
+  const secondsOf = async (id: string): Promise<number> => {
+    const { requestedAt, endedAt } = await plane().show(id);
+    return (Date.parse(endedAt!) - Date.parse(requestedAt)) / 1_000;
+  };
+
+  it('is in the record for both hosts, beside QEMU’s downtime', async () => {
+    const id = await plane().migrate('web', { guestAddress: ADDRESS });
+    const { result, timeline } = await plane().ended(id);
+    expect(result?.downtimeMs).toBeGreaterThan(0);
+    const both = seen({ addressFrom: 'request' });
+    expect(result?.blackout).toMatchObject({ source: both, destination: both });
+    const at = (event: string) => timeline.find(({ what }) => what === event)!.at;
+    expect(at('watch ordered') <= at('cutover ordered')).toBe(true);
+    expect(at('watch done') >= at('cutover ordered')).toBe(true);
+  });
+
+  it('is looked for by the destination where the source found the guest', async () => {
+    const id = await plane().migrate('web');
+    const { result } = await plane().ended(id);
+    const both = seen({ addressFrom: 'arp' });
+    expect(result?.blackout).toMatchObject({ source: both, destination: both });
+    const orders = (await plane().mailbox()).map(
+      ({ order }) => order as { stage?: string; guest?: object } | undefined,
+    );
+    expect(orders.find((order) => order?.stage === 'watch')?.guest).toMatchObject({
+      address: ADDRESS,
+      addressFrom: 'arp',
+    });
+  });
+
+  it('is not observed, and never zero, when no address is known', async () => {
+    plane().fleet.addGuest('kvm-a', { name: 'quiet' });
+    const { result } = await plane().ended(await plane().migrate('quiet'));
+    expect(result?.blackout).toEqual({ source: unseen(/no address/), destination: unseen(/no address/) });
+  });
+
+  it('says that the guest was announced again', async () => {
+    plane().fleet.addGuest('kvm-a', { name: 'lost', address: '10.1.0.6', unannounced: true });
+    const id = await plane().migrate('lost', { guestAddress: '10.1.0.6' });
+    await plane().ended(id);
+    const { status, result, timeline } = await plane().show(id);
+    expect(status).toBe('SUCCEEDED');
+    expect(result?.blackout?.destination).toMatchObject({ observed: true, announcedAgain: true });
+    expect(timeline).toContainEqual(
+      expect.objectContaining({ what: 'announced again', detail: expect.objectContaining({ host: 'kvm-b' }) }),
+    );
+  });
+
+  it('costs the migration nothing when the watch is lost, silent, or cannot be ordered', async () => {
+    const plain = await plane().migrate('web', { guestAddress: ADDRESS });
+    expect(await plane().ended(plain)).toMatchObject({ status: 'SUCCEEDED' });
+    const usual = await secondsOf(plain);
+    const back = { source: 'kvm-b', destination: 'kvm-a', guestAddress: ADDRESS };
+    const faults: (() => void)[] = [
+      () => onWatch(() => new Promise(() => {})),
+      () => onWatch(async () => ({ exitCode: 1, stdout: '', stderr: 'killed' })),
+      () =>
+        plane().aws.intercept(async ({ operation, input }, next) => {
+          if (operation === 'SendCommand' && JSON.stringify(input).includes('.watch.')) throw new Error('throttled');
+          return next();
+        }),
+    ];
+    for (const fault of faults) {
+      await plane().ended(await plane().migrate('web', back));
+      fault();
+      const id = await plane().migrate('web', { guestAddress: ADDRESS });
+      const { status, result } = await plane().ended(id);
+      expect(status).toBe('SUCCEEDED');
+      expect(await secondsOf(id)).toBeLessThan(usual + 1);
+      expect(result?.blackout).toMatchObject({ source: seen(), destination: unseen(/nothing was heard of the watch/) });
+    }
+  });
+
+  it('is told late when the watch is late', async () => {
+    onWatch(async (run) => {
+      await plane().clock.sleep(30_000);
+      return run();
+    });
+    const id = await plane().migrate('web', { guestAddress: ADDRESS });
+    expect((await plane().ended(id)).result?.blackout?.destination).toEqual(unseen(/nothing was heard/));
+    await plane().clock.advance(60_000);
+    expect((await plane().show(id)).result?.blackout?.destination).toEqual(unseen(/ran here already/));
+  });
+
+  it('is not told of a VM that stayed where it was', async () => {
+    plane()
+      .fleet.host('kvm-b')
+      .faults.set('finish', async (proceed) => {
+        plane().fleet.host('kvm-b').killQemu('web');
+        return proceed();
+      });
+    const view = await plane().ended(await plane().migrate('web', { guestAddress: ADDRESS }));
+    expect(view).toMatchObject({ status: 'FAILED', runsOn: 'kvm-a' });
+    expect(view.result?.blackout).toBeUndefined();
+  });
+});

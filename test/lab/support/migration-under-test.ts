@@ -1,0 +1,165 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { expect } from 'vitest';
+import { getMigration } from '../../../cli/follow-migration.ts';
+import type { MigrationStatus, MigrationView, TimelineEvent } from '../../../contract/api.ts';
+import type { Policy } from '../../../contract/policy.ts';
+import { Witness } from '../../../lab/faults/domain-state-monitor.ts';
+import type { Stand } from '../../../lab/faults/fault-testbed.ts';
+import { leaksOf } from '../../../lab/faults/leaks.ts';
+import { type GuestStatus, guestStatus } from '../../../lab/guest/guests.ts';
+import { exec } from '../../../lab/hosts/node.ts';
+import type { HostName } from '../../../lab/hosts/plan.ts';
+import { until } from '../../../lab/hosts/until.ts';
+import type { LeapingClock } from './leaping-clock.ts';
+import { ended, reaches, request, stateOn } from './moves.ts';
+
+/** AWS's time, while it is let pass: small steps, so that its functions (of 30 s at most) end in time on a busy machine. */
+const STEP_SECONDS = 5;
+const STEP_MS = 100;
+const HOLDS_TRIED = 3;
+
+/** One migration of the stand's guest that something is done to: how it is begun, watched, and looked at when all is over. */
+export class Trial {
+  readonly id: string;
+  readonly vm: string;
+  readonly from: HostName;
+  readonly to: HostName;
+  readonly #stand: Stand;
+  readonly #clock: LeapingClock;
+  readonly #before: GuestStatus;
+  readonly #witness: Witness;
+
+  private constructor(
+    stand: Stand,
+    clock: LeapingClock,
+    move: { id: string; vm: string; from: HostName; to: HostName; before: GuestStatus },
+  ) {
+    this.#stand = stand;
+    this.#clock = clock;
+    this.id = move.id;
+    this.vm = move.vm;
+    this.from = move.from;
+    this.to = move.to;
+    this.#before = move.before;
+    this.#witness = new Witness(stand.lab, move.vm, move, () => {});
+  }
+
+  /** Asks for a migration of the guest to where it is not; its copy takes some seconds. */
+  static async begin(stand: Stand, clock: LeapingClock, policy: Partial<Policy> = {}): Promise<Trial> {
+    const { name: vm, home: from } = await stand.readyGuest();
+    const to: HostName = from === 'kvm1' ? 'kvm2' : 'kvm1';
+    const before = await guestStatus(stand.guestAddress);
+    const id = await request(stand.world, { vm, from, to, policy: { bandwidthMiBps: 32, ...policy } });
+    return new Trial(stand, clock, { id, vm, from, to, before });
+  }
+
+  /**
+   * One whose copy is held, for the word to switch. A guest that has little work on a busy machine may be copied to its end before
+   * it is held, and switches by itself: then it is another one's turn.
+   */
+  static async beginHeld(stand: Stand, clock: LeapingClock): Promise<Trial> {
+    for (let attempt = 1; ; attempt++) {
+      const trial = await Trial.begin(stand, clock, { cutover: 'on-order' });
+      const view = await trial.reaches(
+        'is held',
+        ({ status, timeline, result }) =>
+          result?.switched === 'early' || (status === 'HELD' && count(timeline, 'precopy done') > 0),
+      );
+      if (view.endedAt === undefined || attempt === HOLDS_TRIED) return trial;
+      await trial.endWatch();
+    }
+  }
+
+  show(): Promise<MigrationView> {
+    return getMigration(this.#stand.world.api, this.id);
+  }
+
+  /** Follows the migration until `is` holds; fails when it has ended before. */
+  reaches(what: string, is: (view: MigrationView) => boolean): Promise<MigrationView> {
+    return reaches(this.#stand.world, this.id, what, is);
+  }
+
+  copies(): Promise<MigrationView> {
+    return this.reaches('copies', ({ progress }) => progress?.phase === 'copying');
+  }
+
+  async moverRuns(): Promise<boolean> {
+    return (await exec(this.#stand.lab, this.from, ['pgrep', '-f', `mover ${this.id}\\.`])).exitCode === 0;
+  }
+
+  async killMover(): Promise<void> {
+    const { exitCode } = await exec(this.#stand.lab, this.from, ['pkill', '-KILL', '-f', `mover ${this.id}\\.`]);
+    expect(exitCode, 'there was a mover to kill').toBe(0);
+  }
+
+  /** StopExecution, as from the console; of the execution at work, if none is named. */
+  async stopExecution(named?: string): Promise<void> {
+    const { aws } = this.#stand.world;
+    const executionArn = named ?? (await this.show()).executionArn;
+    await aws.callAws('states', 'StopExecution', { executionArn, cause: 'stopped by hand' }, aws.adminCaller);
+  }
+
+  /**
+   * Lets AWS's time pass until `ask` answers. It stands by while a host is at a short stage, which takes its real time; `silent`
+   * is the host of which no answer is to be expected.
+   */
+  async timePasses<T>(
+    what: string,
+    ask: (view: MigrationView) => T | Promise<T>,
+    silent?: 'source' | 'destination' | 'both',
+  ): Promise<Exclude<T, false | null | undefined>> {
+    return until(
+      `${this.id}: ${what}`,
+      async () => {
+        const view = await this.show();
+        const answer = await ask(view);
+        if (answer) return answer;
+        const asked = (['source', 'destination'] as const).filter((role) => silent !== role && silent !== 'both');
+        if (!asked.some((role) => isAtWork(view.timeline, role))) this.#clock.leap(STEP_SECONDS);
+        await sleep(STEP_MS);
+        return undefined;
+      },
+      { timeoutMs: 120_000 },
+    ).catch(async (error: Error) => {
+      throw new Error(`${error.message}: ${JSON.stringify(await this.show(), undefined, 1)}`);
+    });
+  }
+
+  /** It ended as expected; the VM runs there alone, with the memory it had, and never ran twice; nothing is held, and no mover is left. */
+  async isSettled(expected: {
+    status: MigrationStatus;
+    runsOn: HostName;
+    [field: string]: unknown;
+  }): Promise<MigrationView> {
+    const { world, lab, guestAddress } = this.#stand;
+    const view = await ended(world, this.id);
+    expect(view, JSON.stringify(view, undefined, 1)).toMatchObject(expected);
+    const other = view.runsOn === this.from ? this.to : this.from;
+    expect(await stateOn(lab, expected.runsOn, this.vm)).toMatch(/^running/);
+    await until(`nothing of ${this.vm} is on ${other}`, async () => (await stateOn(lab, other, this.vm)) === undefined);
+    const now = await until('the guest answers', () => guestStatus(guestAddress).catch(() => undefined));
+    expect(now).toMatchObject({ bootId: this.#before.bootId, patternErrors: 0, diskErrors: 0 });
+    expect(now.ticks).toBeGreaterThan(this.#before.ticks);
+    await until('nothing is held', async () => (await leaksOf(world, view)).length === 0);
+    await until('no mover is left', async () => !(await this.moverRuns()));
+    await this.endWatch();
+    expect(this.#witness.doubles, JSON.stringify(this.#witness.history)).toBe(0);
+    return view;
+  }
+
+  endWatch(): Promise<void> {
+    return this.#witness.stop();
+  }
+}
+
+export const count = (timeline: readonly TimelineEvent[], what: string): number =>
+  timeline.filter((event) => event.what === what).length;
+
+/** Whether the role's host was given a short stage that it has not answered. */
+function isAtWork(timeline: readonly TimelineEvent[], role: 'source' | 'destination'): boolean {
+  const of = (end: string) =>
+    timeline.filter(
+      ({ what, detail }) => /^(inspect|abort) /.test(what) && what.endsWith(end) && detail?.role === role,
+    );
+  return of(' ordered').length > of(' done').length + of(' failed').length;
+}

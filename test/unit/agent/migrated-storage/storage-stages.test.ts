@@ -1,0 +1,246 @@
+import { describe, expect, it } from 'vitest';
+import type { AgentDeps } from '../../../../agent/deps.ts';
+import { makeImages, markOf } from '../../../../agent/migrated-storage/images.ts';
+import { runRequest } from '../../../../agent/run.ts';
+import type { CopyState } from '../../../../contract/facts.ts';
+import type { CopiedDisk } from '../../../../contract/migrated-storage.ts';
+import type { StageName } from '../../../../contract/names.ts';
+import { Policy } from '../../../../contract/policy.ts';
+import type { Report, ResultOf } from '../../../../contract/reports.ts';
+import { MIGRATION, VM, World } from '../world.ts';
+
+const PATH = '/images/web01.qcow2';
+const DISK: CopiedDisk = {
+  target: 'vda',
+  path: PATH,
+  format: 'qcow2',
+  capacityBytes: 1024 ** 3,
+  allocatedBytes: 512 * 1024 ** 2,
+};
+const MARK = markOf(MIGRATION, DISK);
+const onDestination = { role: 'destination', disks: [DISK] };
+
+async function report(world: World, stage: StageName, extra: Record<string, unknown>, attempt = 1): Promise<Report> {
+  const order = world.order(stage, extra, attempt);
+  const run = runRequest(world.give(order), world.deps(order.role));
+  await world.clock.runUntilIdle();
+  await run;
+  return world.reportOf(stage, order.role, attempt)!;
+}
+const names = (world: World) => [...world.images.destination.files.keys()].sort();
+
+describe('the storage stage', () => {
+  it('makes the images, marked', async () => {
+    const world = new World();
+    expect(await report(world, 'storage', onDestination)).toMatchObject({ result: { stage: 'storage', made: [PATH] } });
+    expect(names(world)).toEqual([MARK, PATH].sort());
+  });
+
+  it('refuses where a file is in the way, and leaves it', async () => {
+    const world = new World();
+    await world.images.destination.create(PATH);
+    expect(await report(world, 'storage', onDestination)).toMatchObject({
+      kind: 'failed',
+      failure: { code: 'StorageFailed', message: expect.stringContaining(PATH) },
+    });
+    expect(names(world)).toEqual([PATH]);
+  });
+
+  it('leaves nothing where it comes too late to be known of', async () => {
+    const world = new World();
+    const create = world.images.destination.create.bind(world.images.destination);
+    world.images.destination.create = async (path) => {
+      await create(path);
+      await world.clock.sleep(61_000);
+    };
+    expect(await report(world, 'storage', onDestination)).toMatchObject({ failure: { code: 'OrderExpired' } });
+    expect(names(world)).toEqual([]);
+  });
+});
+
+describe('recovery', () => {
+  async function withImages(): Promise<World> {
+    const world = new World();
+    await makeImages(world.images.destination, MIGRATION, [DISK]);
+    return world;
+  }
+  const abort = (world: World, action: string, attempt = 1) =>
+    report(world, 'abort', { ...onDestination, action }, attempt);
+
+  it('is told of images that were made, and of nothing where none were', async () => {
+    const seen = async (world: World) => {
+      const said = await report(world, 'inspect', { ...onDestination, fence: false });
+      return (said as unknown as { result: ResultOf<'inspect'> }).result.evidence;
+    };
+    expect(await seen(await withImages())).toMatchObject({ state: 'absent', madeImages: [PATH] });
+    expect(await seen(new World())).not.toHaveProperty('madeImages');
+  });
+
+  const inspect = { ...onDestination, fence: false };
+
+  it('has a storage order that was not begun never begun', async () => {
+    const world = new World();
+    const late = world.give(world.order('storage', onDestination));
+    await report(world, 'inspect', inspect);
+    expect(await runRequest(late, world.deps('destination'))).toBe('claimed-before');
+    expect(names(world)).toEqual([]);
+  });
+
+  it('waits for one that is under way, and sees what it made', async () => {
+    const world = new World();
+    const create = world.images.destination.create.bind(world.images.destination);
+    world.images.destination.create = async (path) => {
+      await world.clock.sleep(10_000);
+      await create(path);
+    };
+    const making = runRequest(world.give(world.order('storage', onDestination)), world.deps('destination'));
+    const looking = runRequest(world.give(world.order('inspect', inspect)), world.deps('destination'));
+    await world.clock.advance(9_000);
+    expect(world.reportOf('inspect', 'destination')).toBeUndefined();
+    await world.clock.runUntilIdle();
+    await Promise.all([making, looking]);
+    expect(world.reportOf('inspect', 'destination')).toMatchObject({ result: { evidence: { madeImages: [PATH] } } });
+  });
+
+  it('does not wait for one that died, once its time is over', async () => {
+    const world = new World();
+    const died = world.give(world.order('storage', onDestination));
+    await world.mailbox.claim(died);
+    await report(world, 'inspect', inspect);
+    expect(world.reportOf('inspect', 'destination')).toMatchObject({ kind: 'succeeded' });
+    expect(world.clock.now()).toBeLessThan(Date.parse(world.order('storage').issuedAt) + 61_000);
+  });
+
+  it.each([
+    ['remove-images', []],
+    ['keep-images', [PATH]],
+  ])('%s, as often as it asks', async (action, left) => {
+    const world = await withImages();
+    expect(await abort(world, action)).toMatchObject({ kind: 'succeeded' });
+    expect(await abort(world, action, 2)).toMatchObject({ kind: 'succeeded' });
+    expect(names(world)).toEqual(left);
+  });
+
+  it.each([
+    ['running', 'running (migrated)'],
+    ['paused', 'paused (user)'],
+    ['incoming', 'paused (migrating)'],
+    ['migrating-paused', 'paused (migrating)'],
+    ['postcopy-failed', 'paused (post-copy failed)'],
+  ] satisfies [CopyState, string][])('removes no image of a VM that is %s here', async (state, detail) => {
+    const world = await withImages();
+    world.fleet.addGuest('kvm-b', { name: VM });
+    Object.assign(world.destination.mustHave(VM), { state, detail });
+    expect(await abort(world, 'remove-images')).toMatchObject({ failure: { code: 'NeedsOperator' } });
+    expect(names(world)).toEqual([MARK, PATH].sort());
+  });
+});
+
+describe('verify', () => {
+  it('leaves the images to the VM once it is seen to run here', async () => {
+    const world = new World();
+    await makeImages(world.images.destination, MIGRATION, [DISK]);
+    expect(await report(world, 'verify', onDestination), 'no VM here').toMatchObject({ kind: 'succeeded' });
+    expect(names(world)).toEqual([MARK, PATH].sort());
+
+    world.fleet.addGuest('kvm-b', { name: VM });
+    const { result } = (await report(world, 'verify', onDestination, 2)) as { result: ResultOf<'verify'> };
+    expect(result.checks).toContainEqual({ name: 'images', passed: true, found: expect.stringContaining(PATH) });
+    expect(names(world)).toEqual([PATH]);
+  });
+});
+
+describe('preflight of a disk in a file of one host alone', () => {
+  const xmlOfDisk = `<disk type='file' device='disk'><driver name='qemu' type='qcow2'/><source file='${PATH}'/><target dev='vda'/></disk>`;
+  /** The hosts as they are, but with the guest's disk in a file. */
+  function altered(deps: AgentDeps, fileSystem: string | undefined): AgentDeps {
+    return {
+      ...deps,
+      facts: { ...deps.facts, fileSystemType: async () => fileSystem },
+      connect: async (uri) => {
+        const connection = await deps.connect(uri);
+        const find = connection.find.bind(connection);
+        connection.find = async (name) => {
+          const domain = await find(name);
+          if (domain === undefined) return undefined;
+          const xml = await domain.xml();
+          domain.xml = async () => xml.replace(/<disk[\s\S]*<\/disk>/, xmlOfDisk);
+          let writtenBytes = 0;
+          domain.diskSizes = async () => {
+            writtenBytes += 5_000_000;
+            return [
+              { target: 'vda', capacityBytes: DISK.capacityBytes, allocatedBytes: DISK.allocatedBytes, writtenBytes },
+            ];
+          };
+          return domain;
+        };
+        return connection;
+      },
+    };
+  }
+
+  async function preflight(world: World, policy: Partial<Policy>, { directory = true } = {}) {
+    const orders = (['source', 'destination'] as const).map((role) =>
+      world.order('preflight', { role, policy: Policy.parse(policy) }),
+    );
+    const runs = orders.map((order) =>
+      runRequest(
+        world.give(order),
+        altered(world.deps(order.role), order.role === 'source' ? 'ext4' : directory ? 'xfs' : undefined),
+      ),
+    );
+    await world.clock.runUntilIdle();
+    await Promise.all(runs);
+    const [source, destination] = orders.map(
+      ({ role }) => (world.reportOf('preflight', role) as { result: ResultOf<'preflight'> }).result,
+    );
+    const failed = [...source!.checks, ...destination!.checks].filter(({ passed }) => !passed);
+    return { source: source!, destination: destination!, failed };
+  }
+
+  it('refuses it where the policy does not say so, and says what would help', async () => {
+    const { source, failed } = await preflight(new World(), {});
+    expect(failed.map(({ name }) => name)).toEqual(['disk:vda', 'disk:vda']);
+    for (const { remedy } of failed) expect(remedy).toContain('copyStorage');
+    expect(source.measured).not.toHaveProperty('disks');
+  });
+
+  it('says what will be copied, and plans it', async () => {
+    const { source, failed } = await preflight(new World(), { copyStorage: true });
+    expect(failed).toEqual([]);
+    expect(source.checks.find(({ name }) => name === 'disk:vda')?.found).toContain(
+      `${PATH} (qcow2, 1024 MiB, of which 512 MiB in use)`,
+    );
+    expect(source.forecast?.plan.disks).toEqual([DISK]);
+    // 5 MB between two looks a second apart; a call takes a moment itself.
+    expect(source.measured?.diskWriteBytesPerSecond).toBeGreaterThan(4_900_000);
+    expect(source.measured?.diskWriteBytesPerSecond).toBeLessThanOrEqual(5_000_000);
+  });
+
+  it('refuses to write over an image', async () => {
+    const world = new World();
+    await world.images.destination.create(PATH);
+    const { failed } = await preflight(world, { copyStorage: true });
+    expect(failed).toMatchObject([{ name: 'disk:vda', found: expect.stringContaining(`${PATH} is there already`) }]);
+  });
+
+  it('refuses where there is no room, no directory or no qemu-img', async () => {
+    const full = new World();
+    full.images.destination.availableBytes = DISK.allocatedBytes - 1;
+    expect((await preflight(full, { copyStorage: true })).failed).toMatchObject([{ name: 'storage-room' }]);
+
+    const { failed } = await preflight(new World(), { copyStorage: true }, { directory: false });
+    expect(failed).toMatchObject([{ name: 'disk:vda', found: 'there is no /images here for the copy of the disk' }]);
+
+    const bare = new World();
+    bare.images.destination.mustMakeImages = () => Promise.reject(new Error('spawn qemu-img ENOENT'));
+    expect((await preflight(bare, { copyStorage: true })).failed).toMatchObject([
+      { name: 'storage-room', remedy: expect.stringContaining('qemu-utils') },
+    ]);
+  });
+
+  it('refuses post-copy with it', async () => {
+    const { failed } = await preflight(new World(), { copyStorage: true, whenNotMet: 'postcopy' });
+    expect(failed).toMatchObject([{ name: 'policy', found: expect.stringContaining('post-copy') }]);
+  });
+});

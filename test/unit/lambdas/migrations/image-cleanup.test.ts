@@ -1,0 +1,54 @@
+import { expect, it } from 'vitest';
+import { withImages } from '../../../../lambdas/migrations/image-cleanup.ts';
+import type { Decision, RecoveryInput } from '../../../../lambdas/recovery/recovery.ts';
+
+const settle = (owner: 'source' | 'destination' | 'none'): Decision => ({
+  kind: 'settle',
+  owner,
+  why: 'proof',
+  flagged: [],
+});
+const evidence = (images?: string[]): RecoveryInput => {
+  const seen = { state: 'absent', detail: 'no such domain', jobActive: false, mover: 'not-asked' } as const;
+  return {
+    ticket: 'REVOKED',
+    source: { ...seen, state: 'running' },
+    destination: { ...seen, ...(images && { madeImages: images }) },
+  };
+};
+const made = evidence(['/images/vda.qcow2']);
+
+it.each([
+  ['the VM is on the destination', settle('destination'), made, 'keep-images'],
+  ['the VM is on the source', settle('source'), made, 'remove-images'],
+  ['the VM is nowhere, and was never started there', settle('none'), made, 'remove-images'],
+  // What a guest may have written to is not for us to remove.
+  ['the destination ran the VM once', settle('source'), { ...made, started: true }, 'keep-images'],
+  [
+    'an operator says that the source has the VM',
+    settle('source'),
+    { ...made, word: 'source' as const },
+    'keep-images',
+  ],
+] satisfies [string, Decision, RecoveryInput, string][])('%s: %s', (_, decision, input, action) => {
+  expect(withImages(decision, input)).toMatchObject({ kind: 'act', role: 'destination', action });
+});
+
+it.each([
+  ['there are none', settle('source'), evidence()],
+  ['the destination does not answer', settle('source'), { ...made, destination: 'unreachable' as const }],
+  ['more is to be seen first', { kind: 'wait', why: 'a job' }, made],
+  ['an operator is to look first', { kind: 'operator', why: 'both run' }, made],
+  [
+    'something else is to be done first',
+    { kind: 'act', role: 'destination', action: 'destroy-incoming', why: 'a copy', flagged: [] },
+    made,
+  ],
+] satisfies [string, Decision, RecoveryInput][])('the decision stays where %s', (_, decision, input) => {
+  expect(withImages(decision, input)).toBe(decision);
+});
+
+it('a silent host is still flagged afterwards', () => {
+  const flagged: Decision = { kind: 'settle', owner: 'destination', why: 'proof', flagged: ['source'] };
+  expect(withImages(flagged, { ...made, source: 'unreachable' })).toMatchObject({ flagged: ['source'] });
+});

@@ -1,0 +1,58 @@
+import { GetCommand, PutCommand } from '@aws-sdk/lib-dynamodb';
+import { expect, it } from 'vitest';
+import { orderKey, reportKey, ticketKey } from '../../../../contract/mailbox.ts';
+import type { Order } from '../../../../contract/tasks.ts';
+import { simulatedNode } from '../../../../simulator/hypervisor/node.ts';
+import { mailboxTable, TABLE } from '../../agent/dynamo.ts';
+import { MIGRATION, World } from '../../agent/world.ts';
+
+const NODE = 'mi-0123456789abcdef0';
+const HOST = `AROAHOST:${NODE}`;
+const SCRIPT = `: "\${SSM_requestId:?}"
+export HANDOFF_MAILBOX_TABLE='${TABLE}'
+export HANDOFF_ROLE_ID='AROAHOST'
+export AWS_REGION='eu-central-1'
+exec handoff-agent run "$SSM_requestId"`;
+
+it('carries a migration through the mailbox in DynamoDB, in process and on a virtual clock', async () => {
+  const world = new World();
+  const { clock } = world;
+  const { client } = await mailboxTable(clock);
+  const node = simulatedNode(world.fleet, 'kvm-a', { clock, dynamo: () => client });
+  const put = (Item: Record<string, unknown>) => client.send(new PutCommand({ TableName: TABLE, Item }));
+  const run = async (order: Order) => {
+    await put({ ...orderKey(HOST, order.requestId), order });
+    const step = {
+      script: SCRIPT,
+      env: { SSM_requestId: order.requestId, AWS_SSM_INSTANCE_ID: NODE },
+      timeoutSeconds: 120,
+    };
+    const ran = node.run(step, new AbortController().signal);
+    await clock.advance(20_000);
+    expect(await ran).toMatchObject({ exitCode: 0 });
+    const { Item } = await client.send(new GetCommand({ TableName: TABLE, Key: reportKey(HOST, order.requestId) }));
+    return Item?.report;
+  };
+  await put({ ...ticketKey(HOST, MIGRATION), state: 'OPEN' });
+
+  expect(await run(world.order('precopy'))).toMatchObject({ kind: 'succeeded', result: { switched: 'held' } });
+  expect(await run(world.order('cutover'))).toMatchObject({ kind: 'succeeded', result: { stage: 'cutover' } });
+  expect([world.at('source'), world.at('destination')]).toEqual(['absent', 'running (migrated)']);
+  const ticket = await client.send(new GetCommand({ TableName: TABLE, Key: ticketKey(HOST, MIGRATION) }));
+  expect(ticket.Item).toMatchObject({ state: 'COMMITTED', committedBy: expect.stringContaining(MIGRATION) });
+});
+
+it('ends with the exit code the agent has', async () => {
+  const world = new World();
+  const { client } = await mailboxTable(world.clock);
+  const node = simulatedNode(world.fleet, 'kvm-a', { clock: world.clock, dynamo: () => client });
+  const step = { script: SCRIPT, env: { SSM_requestId: 'web01-5f2c.verify.source.1' }, timeoutSeconds: 120 };
+  const signal = new AbortController().signal;
+
+  expect(await node.run(step, signal)).toMatchObject({
+    exitCode: 78,
+    stderr: expect.stringContaining('AWS_SSM_INSTANCE_ID'),
+  });
+  const known = { ...step, env: { ...step.env, AWS_SSM_INSTANCE_ID: NODE } };
+  expect(await node.run(known, signal)).toMatchObject({ exitCode: 66 });
+});
