@@ -1,7 +1,7 @@
 import type { Clock } from '../common/clock.ts';
-import type { OrderOf } from '../contract/tasks.ts';
+import type { TaskOf } from '../contract/tasks.ts';
 import type { HostFacts } from './host/facts.ts';
-import type { MigrationTarget } from './hypervisor.ts';
+import type { HypervisorConnection } from './hypervisor.ts';
 import type { Mailbox } from './mailbox.ts';
 import type { ImageFiles } from './migrated-storage/images.ts';
 
@@ -10,7 +10,7 @@ export interface AgentDeps {
   mailbox: Mailbox;
   clock: Clock;
   /** Rejects with a HypervisorError when that libvirt cannot be reached. */
-  connect(uri: string): Promise<MigrationTarget>;
+  connect(uri: string): Promise<HypervisorConnection>;
   /** The URI under which this host's agent reaches its own libvirt. */
   localUri: string;
   facts: HostFacts;
@@ -25,7 +25,7 @@ export interface AgentDeps {
 /** The movers of this host: one for each migration that leaves it, each outliving the command that started it. */
 export interface Movers {
   /** Starts a mover for a claimed order; resolves once it answers, and from then on it reports for itself. */
-  start(order: OrderOf<'precopy'>): Promise<void>;
+  start(task: TaskOf<'precopy'>): Promise<void>;
   /** Hands the cutover to the migration's mover, which reports for itself from then on. False when there is no mover. */
   cutover(migrationId: string, request: CutoverRequest): Promise<boolean>;
   /** Kills the migration's mover, if any, and resolves only once it is proven dead. */

@@ -22,7 +22,7 @@ export const EXIT = {
   /** The command line is wrong. */
   usage: 64,
   /** There is no such order in this host's mailbox. */
-  noOrder: 66,
+  noTask: 66,
   /** The mailbox could not be reached, so nobody was told how it went. */
   unavailable: 69,
   /** A fault of the agent's own. */

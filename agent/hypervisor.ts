@@ -120,7 +120,7 @@ export interface Domain {
 }
 
 /** The destination's two calls of the protocol; they exist before the domain does. */
-export interface MigrationTarget extends Hypervisor {
+export interface HypervisorConnection extends Hypervisor {
   /**
    * `address` is where the source is to send the memory: the destination's address on the migration network. Without it the
    * destination names itself, by its configuration or its hostname, which the source may not be able to resolve.
@@ -148,7 +148,7 @@ export interface MigrationOptions {
    * What the last pass is sure to be carried at, in MiB/s: QEMU then judges by this, and not by what it last sent, whether the rest
    * fits into the downtime limit. Taken from libvirt 11.1 and QEMU 8.2 on.
    */
-  switchMiBps?: number;
+  availSwitchoverBandwidthMiBps?: number;
   /** Post-copy is made possible; it begins when `startPostCopy` is called. */
   postCopy?: boolean;
   /** Its background stream's upper limit, in MiB/s; pages the guest asks for are sent at once. 0: none. */
@@ -156,7 +156,7 @@ export interface MigrationOptions {
   /** All five calls once more, for a post-copy that broke: both halves are there, and only the rest of the memory is sent. */
   resume?: boolean;
   /** Targets (vda, ...) of the disks that are copied too; the destination has an image of the same size for each. */
-  copiedDisks?: readonly string[];
+  migratedDisks?: readonly string[];
   /** What the copy of each of them may take, in MiB/s; 0: no limit. It is fixed once Perform has begun, unlike the memory's. */
   diskMiBps?: number;
   /** TCP connections for the memory, when more than one. */

@@ -2,27 +2,27 @@ import { randomUUID } from 'node:crypto';
 import { ConditionalCheckFailedException } from '@aws-sdk/client-dynamodb';
 import { type DynamoDBDocumentClient, GetCommand, UpdateCommand } from '@aws-sdk/lib-dynamodb';
 import { type Clock, within } from '../common/clock.ts';
-import { orderKey, reportKey, type TicketState, ticketKey } from '../contract/mailbox.ts';
+import { type CommitRecordState, commitRecordKey, reportKey, taskKey } from '../contract/mailbox.ts';
 import type { Report } from '../contract/reports.ts';
 
 /** This host's partition of the Mailbox table. Every call but `commit` rejects when AWS cannot be reached. */
 export interface Mailbox {
   /** The order as it is stored, not yet validated; undefined when there is none. */
-  readOrder(requestId: string): Promise<unknown>;
+  readTask(requestId: string): Promise<unknown>;
   /**
    * The order, for exactly one caller; undefined for every other, and when there is none. SSM may deliver a command twice; only the
-   * one that claims its order may carry it out.
+   * one that claims its task may carry it out.
    */
-  claim(requestId: string): Promise<{ order: unknown } | undefined>;
+  claim(requestId: string): Promise<{ task: unknown } | undefined>;
   /** False when the report came too late: a newer or a final one is there already. */
   report(report: Report): Promise<boolean>;
   /** Whether the request has its last report. */
   ended(requestId: string): Promise<boolean>;
-  /** undefined when there is no ticket. */
-  readTicket(migrationId: string): Promise<TicketState | undefined>;
+  /** undefined when there is no commit record. */
+  readCommitRecord(migrationId: string): Promise<CommitRecordState | undefined>;
   /**
    * The handover's one decision: OPEN -> COMMITTED. `unknown` means that AWS gave no answer within the patience, so the
-   * ticket may be either. Never rejects, and asking again after `unknown` is safe: the mover's own commit counts.
+   * commit record may be either. Never rejects, and asking again after `unknown` is safe: the mover's own commit counts.
    */
   commit(migrationId: string, moverId: string): Promise<CommitOutcome>;
 }
@@ -51,8 +51,8 @@ export function dynamoMailbox({ client, commitClient, table, mailbox, clock }: M
   const now = () => new Date(clock.now()).toISOString();
 
   return {
-    async readOrder(requestId) {
-      return (await get(orderKey(mailbox, requestId)))?.order;
+    async readTask(requestId) {
+      return (await get(taskKey(mailbox, requestId)))?.task;
     },
 
     async claim(requestId) {
@@ -62,7 +62,7 @@ export function dynamoMailbox({ client, commitClient, table, mailbox, clock }: M
         client.send(
           new UpdateCommand({
             TableName: table,
-            Key: orderKey(mailbox, requestId),
+            Key: taskKey(mailbox, requestId),
             UpdateExpression: 'SET claimedAt = :now, claimedBy = :me',
             ConditionExpression: 'attribute_exists(pk) AND (attribute_not_exists(claimedAt) OR claimedBy = :me)',
             ExpressionAttributeValues: { ':now': now(), ':me': claimant },
@@ -70,7 +70,7 @@ export function dynamoMailbox({ client, commitClient, table, mailbox, clock }: M
           }),
         ),
       );
-      return claimed && { order: claimed.Attributes?.order };
+      return claimed && { task: claimed.Attributes?.task };
     },
 
     async ended(requestId) {
@@ -100,14 +100,14 @@ export function dynamoMailbox({ client, commitClient, table, mailbox, clock }: M
       return written !== undefined;
     },
 
-    async readTicket(migrationId) {
-      return (await get(ticketKey(mailbox, migrationId)))?.state as TicketState | undefined;
+    async readCommitRecord(migrationId) {
+      return (await get(commitRecordKey(mailbox, migrationId)))?.state as CommitRecordState | undefined;
     },
 
     async commit(migrationId, moverId) {
       const write = new UpdateCommand({
         TableName: table,
-        Key: ticketKey(mailbox, migrationId),
+        Key: commitRecordKey(mailbox, migrationId),
         UpdateExpression: 'SET #state = :committed, committedAt = :now, committedBy = :mover',
         ConditionExpression: '#state = :open',
         ExpressionAttributeNames: { '#state': 'state' },

@@ -13,7 +13,7 @@ const EXIT_CODES = `
 Exit codes:
   ${EXIT.reported}   the request is settled and reported (a failed stage too), or handed to the migration's mover
   ${EXIT.usage}  the command line is wrong
-  ${EXIT.noOrder}  there is no such order in this host's mailbox
+  ${EXIT.noTask}  there is no such order in this host's mailbox
   ${EXIT.unavailable}  the mailbox could not be reached, so nothing was reported
   ${EXIT.internal}  a fault of the agent's own
   ${EXIT.configuration}  the environment is incomplete or malformed
@@ -50,16 +50,16 @@ program
   .argument('<requestId>', 'the claimed pre-copy order')
   .action(async (requestId: string) => {
     const environment = readEnvironment(process.env);
-    const [{ Mover }, { runMoverProcess }, { identityOf, parseOrder }] = await Promise.all([
+    const [{ Mover }, { runMoverProcess }, { identityOf, parseTask }] = await Promise.all([
       import('./mover/mover.ts'),
       import('./mover/process.ts'),
       import('./run.ts'),
     ]);
     const deps = await realDeps(environment);
-    const order = parseOrder(await deps.mailbox.readOrder(requestId), identityOf(requestId));
-    if (order.stage !== 'precopy') throw new ExitError(EXIT.usage, `${requestId} is not a pre-copy order`);
-    const mover = new Mover({ ...deps, log: (message) => console.error(message) }, order);
-    await runMoverProcess(mover, order.migrationId, environment.runDirectory);
+    const task = parseTask(await deps.mailbox.readTask(requestId), identityOf(requestId));
+    if (task.stage !== 'precopy') throw new ExitError(EXIT.usage, `${requestId} is not a pre-copy order`);
+    const mover = new Mover({ ...deps, log: (message) => console.error(message) }, task);
+    await runMoverProcess(mover, task.migrationId, environment.runDirectory);
   });
 
 async function realDeps(environment: Environment) {

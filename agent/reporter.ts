@@ -53,8 +53,8 @@ export class Reporter {
   }
 
   /** Goes out with the next report, and with every later one of this request. */
-  decided(what: string, detail: Record<string, unknown>): void {
-    this.#decisions.push({ at: new Date(this.#clock.now()).toISOString(), what, detail });
+  decided(event: string, detail: Record<string, unknown>): void {
+    this.#decisions.push({ at: new Date(this.#clock.now()).toISOString(), event, detail });
   }
 
   /** At most one every 2 s, and one at each change of phase. */

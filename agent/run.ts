@@ -1,7 +1,7 @@
 import { HandoffError } from '../contract/errors.ts';
 import { Role, StageName } from '../contract/names.ts';
 import type { StageResult } from '../contract/reports.ts';
-import { type Order, Order as OrderSchema } from '../contract/tasks.ts';
+import { type AgentTask, AgentTask as TaskSchema } from '../contract/tasks.ts';
 import type { AgentDeps } from './deps.ts';
 import { EXIT, ExitError } from './environment.ts';
 import { failureOf } from './failure.ts';
@@ -9,7 +9,7 @@ import { type FailureReport, Reporter, type RequestIdentity } from './reporter.t
 import { abort } from './stages/abort.ts';
 import { cutover } from './stages/cutover.ts';
 import { inspect } from './stages/inspect.ts';
-import { watch } from './stages/observe-guest.ts';
+import { observeGuest } from './stages/observe-guest.ts';
 import { precopy } from './stages/precopy.ts';
 import { preflightDestination } from './stages/preflight-destination.ts';
 import { preflightSource } from './stages/preflight-source.ts';
@@ -28,18 +28,18 @@ export type RunOutcome = 'reported' | 'mover-reports' | 'claimed-before';
  */
 export async function runRequest(requestId: string, deps: AgentDeps): Promise<RunOutcome> {
   const identity = identityOf(requestId);
-  // Claimed before it is judged: a second delivery, late perhaps, must not speak for an order that is being carried out.
+  // Claimed before it is judged: a second delivery, late perhaps, must not speak for a task that is being carried out.
   const claimed = await reachingAws(deps.mailbox.claim(requestId));
   if (claimed === undefined) {
-    if ((await reachingAws(deps.mailbox.readOrder(requestId))) !== undefined) return 'claimed-before';
-    throw new ExitError(EXIT.noOrder, `there is no order ${requestId} in this host's mailbox`);
+    if ((await reachingAws(deps.mailbox.readTask(requestId))) !== undefined) return 'claimed-before';
+    throw new ExitError(EXIT.noTask, `there is no order ${requestId} in this host's mailbox`);
   }
 
   let outcome: { result: StageResult } | { failure: FailureReport };
   try {
-    const order = parseOrder(claimed.order, identity);
-    mustBeForNowAndHere(order, deps);
-    const result = await runStage(deps, order);
+    const task = parseTask(claimed.task, identity);
+    mustBeForNowAndHere(task, deps);
+    const result = await runStage(deps, task);
     if (result === 'mover-reports') return 'mover-reports';
     outcome = { result };
   } catch (error) {
@@ -49,61 +49,61 @@ export async function runRequest(requestId: string, deps: AgentDeps): Promise<Ru
   return 'reported';
 }
 
-function runStage(deps: AgentDeps, order: Order): Promise<StageResult | 'mover-reports'> {
-  switch (order.stage) {
+function runStage(deps: AgentDeps, task: AgentTask): Promise<StageResult | 'mover-reports'> {
+  switch (task.stage) {
     case 'preflight':
-      return order.role === 'source' ? preflightSource(deps, order) : preflightDestination(deps, order);
+      return task.role === 'source' ? preflightSource(deps, task) : preflightDestination(deps, task);
     case 'storage':
-      return storage(deps, order);
+      return storage(deps, task);
     case 'precopy':
-      return precopy(deps, order);
+      return precopy(deps, task);
     case 'cutover':
-      return cutover(deps, order);
-    case 'watch':
-      return watch(deps, order);
+      return cutover(deps, task);
+    case 'observe-guest':
+      return observeGuest(deps, task);
     case 'verify':
-      return verify(deps, order);
+      return verify(deps, task);
     case 'abort':
-      return abort(deps, order);
+      return abort(deps, task);
     case 'inspect':
-      return inspect(deps, order);
+      return inspect(deps, task);
   }
 }
 
-/** Throws OrderInvalid, naming each fault. */
-export function parseOrder(raw: unknown, identity: RequestIdentity): Order {
-  const parsed = OrderSchema.safeParse(raw);
+/** Throws TaskInvalid, naming each fault. */
+export function parseTask(raw: unknown, identity: RequestIdentity): AgentTask {
+  const parsed = TaskSchema.safeParse(raw);
   if (!parsed.success) {
     const faults = parsed.error.issues.map(({ path, message }) => `${path.join('.') || 'order'}: ${message}`);
-    throw new HandoffError('OrderInvalid', `the order is malformed: ${faults.join('; ')}`);
+    throw new HandoffError('TaskInvalid', `the order is malformed: ${faults.join('; ')}`);
   }
-  const order = parsed.data;
+  const task = parsed.data;
   for (const field of ['requestId', 'migrationId', 'stage', 'role'] as const) {
-    if (order[field] !== identity[field]) {
-      throw new HandoffError('OrderInvalid', `the order under ${identity.requestId} has ${field} "${order[field]}"`);
+    if (task[field] !== identity[field]) {
+      throw new HandoffError('TaskInvalid', `the order under ${identity.requestId} has ${field} "${task[field]}"`);
     }
   }
-  return order;
+  return task;
 }
 
-/** Throws OrderMisdirected or OrderExpired. */
-function mustBeForNowAndHere(order: Order, { clock, hostId }: Pick<AgentDeps, 'clock' | 'hostId'>): void {
-  const meant = 'source' in order ? order[order.role].hostId : order.hostId;
-  if (order.hostId !== meant || order.hostId !== (hostId ?? meant)) {
+/** Throws TaskMisdirected or TaskExpired. */
+function mustBeForNowAndHere(task: AgentTask, { clock, hostId }: Pick<AgentDeps, 'clock' | 'hostId'>): void {
+  const meant = 'source' in task ? task[task.role].hostId : task.hostId;
+  if (task.hostId !== meant || task.hostId !== (hostId ?? meant)) {
     throw new HandoffError(
-      'OrderMisdirected',
-      `the order is for host "${order.hostId}", but its ${order.role} is "${meant}" and this host is "${hostId ?? 'unnamed'}"`,
+      'TaskMisdirected',
+      `the order is for host "${task.hostId}", but its ${task.role} is "${meant}" and this host is "${hostId ?? 'unnamed'}"`,
     );
   }
-  if (clock.now() > Date.parse(order.expiresAt)) {
+  if (clock.now() > Date.parse(task.expiresAt)) {
     throw new HandoffError(
-      'OrderExpired',
-      `the order was to be begun by ${order.expiresAt}; the control plane waits no longer`,
+      'TaskExpired',
+      `the order was to be begun by ${task.expiresAt}; the control plane waits no longer`,
     );
   }
 }
 
-/** `<migration>.<stage>.<role>.<attempt>`: enough to report on an order that cannot be read. */
+/** `<migration>.<stage>.<role>.<attempt>`: enough to report on a task that cannot be read. */
 export function identityOf(requestId: string): RequestIdentity {
   const [migrationId, stage, role] = requestId.split('.');
   const known = { stage: StageName.safeParse(stage), role: Role.safeParse(role) };

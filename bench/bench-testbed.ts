@@ -41,7 +41,7 @@ export interface BenchGuest extends GuestOptions {
  * Two hosts whose migration link is held at one rate, and one guest, always in the same state before it is moved. Whoever
  * moves it, the same instruments look on from outside.
  */
-export class BenchStand {
+export class BenchTestbed {
   readonly lab: Lab;
   readonly #link: MigrationLink;
   readonly #linkMiBps: number;
@@ -57,11 +57,11 @@ export class BenchStand {
   /** Runs `use` on a stand; whatever becomes of it, nothing of the stand is left. */
   static async with<T>(
     options: { name: string; subnet: string; linkMiBps: number },
-    use: (stand: BenchStand) => Promise<T>,
+    use: (stand: BenchTestbed) => Promise<T>,
   ): Promise<T> {
     const lab = await upLab({ name: options.name, subnet: options.subnet });
     try {
-      const stand = new BenchStand(lab, await MigrationLink.between(lab, 'kvm1', 'kvm2'), options.linkMiBps);
+      const stand = new BenchTestbed(lab, await MigrationLink.between(lab, 'kvm1', 'kvm2'), options.linkMiBps);
       try {
         return await use(stand);
       } finally {

@@ -1,5 +1,5 @@
 import { bytes, duration, table } from '../cli/text.ts';
-import { BenchStand } from './bench-testbed.ts';
+import { BenchTestbed } from './bench-testbed.ts';
 import { estimateSeconds } from './estimate.ts';
 import { allWays, type Way } from './strategies.ts';
 import { type Case, type Verdicts, verdictsOf } from './verdicts.ts';
@@ -37,7 +37,7 @@ export interface ConvergenceOptions {
 export function convergenceBench(options: ConvergenceOptions, say: (line: string) => void): Promise<ConvergenceBench> {
   const { rates, ways, runs } = options;
   say(`about ${duration(estimate(options) * 1000)} for ${rates.length * ways.length * runs} moves`);
-  return BenchStand.with({ ...LAB, linkMiBps: LINK_MIBPS }, async (stand) => {
+  return BenchTestbed.with({ ...LAB, linkMiBps: LINK_MIBPS }, async (stand) => {
     await stand.newGuest(GUEST);
     const cases: Case[] = [];
     for (let run = 1; run <= runs; run++) {
@@ -63,14 +63,14 @@ export function convergenceBench(options: ConvergenceOptions, say: (line: string
   });
 }
 
-async function warmUp(stand: BenchStand, ways: readonly Way[]): Promise<void> {
+async function warmUp(stand: BenchTestbed, ways: readonly Way[]): Promise<void> {
   // Of Handoff if it is to be measured: its agent and functions are compiled by then too.
   const way = ways.findLast(({ convergesBy }) => convergesBy === 'computed') ?? ways[0]!;
   await stand.ready('kvm1', 0);
   await stand.watched((move) => way.move(stand, move));
 }
 
-async function oneCase(stand: BenchStand, way: Way, rate: number, run: number): Promise<Case> {
+async function oneCase(stand: BenchTestbed, way: Way, rate: number, run: number): Promise<Case> {
   await stand.ready('kvm1', Math.round(rate * LINK_MIBPS));
   const { moved: _, sight, bytes: carried, askedMs, ...told } = await stand.watched((move) => way.move(stand, move));
   const { totalMs, blackoutMs, usualGapMs, downtimeMs, longestGapMs, requests } = sight;

@@ -1,7 +1,7 @@
 import { duration, table } from '../cli/text.ts';
 import type { Policy } from '../contract/policy.ts';
 import { calibrationOf, type Miss, missOf } from '../lambdas/migrations/forecast-calibration.ts';
-import { type BenchGuest, BenchStand } from './bench-testbed.ts';
+import { type BenchGuest, BenchTestbed } from './bench-testbed.ts';
 import { handoffMove } from './handoff-move.ts';
 
 const LAB = { name: 'fcast', subnet: '10.92.0' };
@@ -19,13 +19,13 @@ const WISHES: readonly { rate: number; policy: Partial<Policy> }[] = [
   { rate: 0, policy: {} },
   { rate: 0.2, policy: {} },
   { rate: 1.5, policy: {} },
-  { rate: 0.5, policy: { whenNotMet: 'postcopy' } },
-  { rate: 1.5, policy: { whenNotMet: 'postcopy' } },
+  { rate: 0.5, policy: { onNonConvergence: 'postcopy' } },
+  { rate: 1.5, policy: { onNonConvergence: 'postcopy' } },
   { rate: 0.1, policy: { blackoutBudgetMs: 100 } },
   { rate: 0.8, policy: {} },
-  { rate: 3, policy: { whenNotMet: 'postcopy' } },
+  { rate: 3, policy: { onNonConvergence: 'postcopy' } },
   { rate: 0.4, policy: { bandwidthMiBps: 40 } },
-  { rate: 1, policy: { whenNotMet: 'exceed', autoConverge: false, blackoutBudgetMs: 1_000 } },
+  { rate: 1, policy: { onNonConvergence: 'exceed', autoConverge: false, blackoutBudgetMs: 1_000 } },
 ];
 
 interface ForecastCase {
@@ -62,7 +62,7 @@ export interface ForecastBench {
  */
 export function forecastBench(runs: number, say: (line: string) => void): Promise<ForecastBench> {
   say(`about ${duration(runs * 24_000)} for ${runs} migrations`);
-  return BenchStand.with({ ...LAB, linkMiBps: LINK_MIBPS }, async (stand) => {
+  return BenchTestbed.with({ ...LAB, linkMiBps: LINK_MIBPS }, async (stand) => {
     const cases: ForecastCase[] = [];
     const perGuest = Math.ceil(runs / GUESTS.length);
     for (const guest of GUESTS) {
@@ -97,7 +97,7 @@ export function forecastBench(runs: number, say: (line: string) => void): Promis
 }
 
 async function oneCase(
-  stand: BenchStand,
+  stand: BenchTestbed,
   guest: string,
   { rate, policy }: (typeof WISHES)[number],
 ): Promise<ForecastCase> {

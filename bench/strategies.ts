@@ -1,6 +1,6 @@
 import type { MigrationView } from '../contract/api.ts';
 import type { Policy } from '../contract/policy.ts';
-import type { BenchStand, Move } from './bench-testbed.ts';
+import type { BenchTestbed, Move } from './bench-testbed.ts';
 import { handoffMove } from './handoff-move.ts';
 import { virshMove } from './virsh-move.ts';
 import { autoConverge, kubevirt, nova, plain, postCopy, type VirshWay } from './virsh-strategies.ts';
@@ -17,7 +17,7 @@ export interface Told {
   outcome: Outcome;
   why?: string;
   /** Handoff's own figures: what the copy worked for, what was forecast for it, and how it was made. */
-  workedMs?: number;
+  activeMs?: number;
   forecastMs?: number;
   method?: string;
 }
@@ -32,14 +32,14 @@ export interface Way {
   mayExceed: boolean;
   /** What lets it converge on a guest that writes faster than the link carries: for the estimate of how long it takes. */
   convergesBy: 'nothing' | 'steps' | 'computed' | 'post-copy' | 'exceed';
-  move(stand: BenchStand, move: Move): Promise<Told>;
+  move(stand: BenchTestbed, move: Move): Promise<Told>;
 }
 
 export const HANDOFF = 'handoff';
 export const HANDOFF_POSTCOPY = 'handoff-postcopy';
 const HANDOFF_EXCEED = 'handoff-exceed';
 
-/** In the order they are tried in at each rate. */
+/** In the task they are tried in at each rate. */
 export function allWays(memoryGiB: number): Way[] {
   return [
     virsh('virsh', 'virsh migrate --live --p2p', 'nothing', plain),
@@ -48,9 +48,9 @@ export function allWays(memoryGiB: number): Way[] {
     virsh('nova', "OpenStack Nova's defaults, through virsh", 'nothing', nova(memoryGiB)),
     virsh('kubevirt', "KubeVirt's defaults, through virsh", 'nothing', kubevirt(memoryGiB)),
     handoff(HANDOFF, 'Handoff, its default policy: throttling allowed, else abort', 'computed', {}),
-    handoff(HANDOFF_POSTCOPY, 'Handoff, post-copy allowed', 'post-copy', { whenNotMet: 'postcopy' }),
+    handoff(HANDOFF_POSTCOPY, 'Handoff, post-copy allowed', 'post-copy', { onNonConvergence: 'postcopy' }),
     handoff(HANDOFF_EXCEED, 'Handoff, no throttling, longer blackout allowed', 'exceed', {
-      whenNotMet: 'exceed',
+      onNonConvergence: 'exceed',
       autoConverge: false,
     }),
   ];
@@ -80,7 +80,7 @@ function handoff(name: string, what: string, convergesBy: Way['convergesBy'], po
     name,
     what,
     budgetMs: BUDGET_MS,
-    mayExceed: policy.whenNotMet === 'exceed',
+    mayExceed: policy.onNonConvergence === 'exceed',
     convergesBy,
     move: async (stand, move) => {
       const wish = { blackoutBudgetMs: BUDGET_MS, deadlineSeconds: LIMIT_SECONDS, ...policy };
@@ -95,7 +95,7 @@ function toldBy({ status, runsOn, destination, failure, result, forecast }: Migr
     moved,
     outcome: moved ? 'moved' : outcomeOf(status, failure?.code),
     ...(failure !== undefined && { why: `${failure.code}: ${failure.message}` }),
-    ...(result?.workedMs !== undefined && { workedMs: result.workedMs }),
+    ...(result?.activeMs !== undefined && { activeMs: result.activeMs }),
     ...(forecast !== undefined && { forecastMs: forecast.totalMs.expected, method: forecast.plan.method }),
   };
 }

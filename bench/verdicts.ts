@@ -13,7 +13,7 @@ export interface Case {
   totalMs?: number;
   /** From the request, or the command's start, to its end. */
   askedMs: number;
-  workedMs?: number;
+  activeMs?: number;
   forecastMs?: number;
   method?: string;
   /** See Sight. */

@@ -48,7 +48,7 @@ export class HandoffStack extends Stack {
     const admit = fn(
       'Admit',
       'migrations/admit.ts',
-      'Takes lock, ticket and slots for a migration, or its place in line',
+      'Takes lock, commit record and slots for a migration, or its place in line',
     );
     control.grantReadWriteData(admit);
     mailbox.grant(admit, 'dynamodb:PutItem');
@@ -75,14 +75,14 @@ export class HandoffStack extends Stack {
       'Promises the destination’s memory to a migration',
     );
     control.grantReadWriteData(reserveMemory);
-    const takeTurn = fn(
-      'TakeTurn',
+    const acquireCutoverSlot = fn(
+      'AcquireCutoverSlot',
       'migrations/acquire-cutover-slot.ts',
       'Lets a migration switch when it is its turn',
     );
-    control.grantReadWriteData(takeTurn);
+    control.grantReadWriteData(acquireCutoverSlot);
     const decideRecovery = fn(
-      'DecideRecovery',
+      'DecideOwnership',
       'recovery/decide-ownership.ts',
       'Decides who owns the VM after a failure',
     );
@@ -99,12 +99,12 @@ export class HandoffStack extends Stack {
         conditions: { StringEquals: { 'events:source': 'handoff' } },
       }),
     );
-    const takeOver = fn(
-      'TakeOver',
+    const resumeStoppedExecution = fn(
+      'ResumeStoppedExecution',
       'recovery/resume-stopped-execution.ts',
       'Reads what a stopped execution had been given, for its successor',
     );
-    control.grantReadWriteData(takeOver);
+    control.grantReadWriteData(resumeStoppedExecution);
 
     const recovery = {
       dispatch: dispatch.functionArn,
@@ -117,14 +117,14 @@ export class HandoffStack extends Stack {
         ...recovery,
         admit: admit.functionArn,
         reserveMemory: reserveMemory.functionArn,
-        takeTurn: takeTurn.functionArn,
+        acquireCutoverSlot: acquireCutoverSlot.functionArn,
       }),
     });
-    for (const called of [admit, reserveMemory, takeTurn]) called.grantInvoke(migrate);
+    for (const called of [admit, reserveMemory, acquireCutoverSlot]) called.grantInvoke(migrate);
     const recover = this.machine('Recover', RECOVER, {
-      definition: recoverDefinition({ ...recovery, takeOver: takeOver.functionArn }),
+      definition: recoverDefinition({ ...recovery, resumeStoppedExecution: resumeStoppedExecution.functionArn }),
     });
-    takeOver.grantInvoke(recover);
+    resumeStoppedExecution.grantInvoke(recover);
     for (const machine of [migrate, recover]) {
       for (const called of [dispatch, decideRecovery, settle]) called.grantInvoke(machine);
       mailbox.grant(machine, 'dynamodb:UpdateItem');
@@ -194,13 +194,13 @@ export class HandoffStack extends Stack {
         filters: [FilterCriteria.filter({ dynamodb: { Keys: { sk: { S: FilterRule.beginsWith('REPORT#') } } } })],
       }),
     );
-    const watchCommands = fn(
-      'WatchCommands',
+    const onCommandEnded = fn(
+      'OnCommandEnded',
       'agent-gateway/on-command-ended.ts',
       'Fails requests whose SSM command could not run',
     );
-    control.grantReadWriteData(watchCommands);
-    this.mayAnswerTasks(watchCommands);
+    control.grantReadWriteData(onCommandEnded);
+    this.mayAnswerTasks(onCommandEnded);
     const retries = { maxEventAge: Duration.hours(2), retryAttempts: 20 };
     new Rule(this, 'CommandEnded', {
       description: 'An SSM command of ours ended otherwise than well',
@@ -213,17 +213,17 @@ export class HandoffStack extends Stack {
         },
       },
       targets: [
-        new LambdaFunction(watchCommands, { deadLetterQueue: this.deadLetters('DeadCommandEvents'), ...retries }),
+        new LambdaFunction(onCommandEnded, { deadLetterQueue: this.deadLetters('DeadCommandEvents'), ...retries }),
       ],
     });
-    const watchExecutions = fn(
-      'WatchExecutions',
+    const onExecutionStopped = fn(
+      'OnExecutionStopped',
       'recovery/on-execution-stopped.ts',
       'Has Recover take over from stopped executions',
       { RECOVER_MACHINE: recover.stateMachineArn },
     );
-    control.grantReadData(watchExecutions);
-    this.mayRecover(watchExecutions, recover);
+    control.grantReadData(onExecutionStopped);
+    this.mayRecover(onExecutionStopped, recover);
     new Rule(this, 'ExecutionStopped', {
       description: 'A migration’s execution ended otherwise than well, perhaps without settling anything',
       eventPattern: {
@@ -235,7 +235,10 @@ export class HandoffStack extends Stack {
         },
       },
       targets: [
-        new LambdaFunction(watchExecutions, { deadLetterQueue: this.deadLetters('DeadExecutionEvents'), ...retries }),
+        new LambdaFunction(onExecutionStopped, {
+          deadLetterQueue: this.deadLetters('DeadExecutionEvents'),
+          ...retries,
+        }),
       ],
     });
     const sweep = handoffFunction(this, 'Sweep', {

@@ -214,7 +214,7 @@ program
 
 program
   .command('cutover')
-  .description('Tells a migration that waits for the word (policy --cutover on-order) to switch.')
+  .description('Tells a migration that waits for the word (policy --cutover manual) to switch.')
   .argument('<id>')
   .action(async (id: string) => {
     const answer = await (await client()).call<{ status: string }>(
@@ -246,13 +246,13 @@ program
 
 program
   .command('audit')
-  .description('Looks for locks, slots, memory and tickets that are held although nobody needs them.')
+  .description('Looks for locks, slots, memory and commit records that are held although nobody needs them.')
   .option('--repair', 'give back what is proven to be left over')
   .action(async (options: { repair?: boolean }) => {
     const { findings } = await (await client()).call<{ findings: AuditFinding[] }>('POST', '/audit', {
       body: { repair: options.repair === true },
     });
-    const rows = findings.map(({ what, of, owner, why, outcome }) => [what, of, owner, outcome, why]);
+    const rows = findings.map(({ resource, of, owner, why, outcome }) => [resource, of, owner, outcome, why]);
     print(
       { findings },
       rows.length === 0 ? 'Nothing is left over.' : table([['WHAT', 'OF', 'OWNER', 'OUTCOME', 'WHY'], ...rows]),

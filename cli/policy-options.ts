@@ -10,24 +10,24 @@ export const whole = (text: string): number => {
 export interface PolicyOptions {
   blackout?: number;
   deadline?: number;
-  whenNotMet?: Policy['whenNotMet'];
+  onNonConvergence?: Policy['onNonConvergence'];
   /** From `--no-auto-converge`; true unless given. */
   autoConverge: boolean;
   cutover?: Policy['cutover'];
   bandwidth?: number;
-  copyStorage?: true;
+  migrateStorage?: true;
   wait?: number;
 }
 
 /** The options that say what a move may cost; what is not given is left to the policy's defaults. */
 export function withPolicy(command: Command): Command {
-  const { whenNotMet, cutover } = Policy.shape;
+  const { onNonConvergence, cutover } = Policy.shape;
   return command
     .option('--blackout <ms>', 'downtime limit at the switch', whole)
     .option('--deadline <seconds>', 'how long the copy may work', whole)
     .addOption(
-      new Option('--when-not-met <what>', 'what to do when blackout or deadline cannot be kept').choices(
-        whenNotMet.unwrap().options,
+      new Option('--on-non-convergence <what>', 'what to do when blackout or deadline cannot be kept').choices(
+        onNonConvergence.unwrap().options,
       ),
     )
     .option('--no-auto-converge', 'never slow the guest so that its copy converges')
@@ -36,21 +36,21 @@ export function withPolicy(command: Command): Command {
         cutover.unwrap().options,
       ),
     )
-    .option('--copy-storage', 'copy disks along that only the source has')
+    .option('--migrate-storage', 'copy disks along that only the source has')
     .option('--bandwidth <MiB/s>', 'limit for the copy', whole)
     .option('--wait <seconds>', 'how long to wait for a free slot', whole);
 }
 
 export function policyOf(options: PolicyOptions): Partial<Policy> {
-  const { blackout, deadline, whenNotMet, autoConverge, cutover, bandwidth, copyStorage, wait } = options;
+  const { blackout, deadline, onNonConvergence, autoConverge, cutover, bandwidth, migrateStorage, wait } = options;
   return {
     ...(blackout !== undefined && { blackoutBudgetMs: blackout }),
     ...(deadline !== undefined && { deadlineSeconds: deadline }),
-    ...(whenNotMet !== undefined && { whenNotMet }),
+    ...(onNonConvergence !== undefined && { onNonConvergence }),
     ...(!autoConverge && { autoConverge }),
     ...(cutover !== undefined && { cutover }),
-    ...(copyStorage && { copyStorage }),
+    ...(migrateStorage && { migrateStorage }),
     ...(bandwidth !== undefined && { bandwidthMiBps: bandwidth }),
-    ...(wait !== undefined && { waitInLineSeconds: wait }),
+    ...(wait !== undefined && { queueTimeoutSeconds: wait }),
   };
 }

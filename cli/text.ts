@@ -73,9 +73,9 @@ export function describe(view: MigrationView): string {
     ...imagesLines(view),
     ...(view.progress !== undefined && view.endedAt === undefined ? [`  copy        ${copyLine(view.progress)}`] : []),
     ...(view.failure !== undefined ? [`  failure     ${failureLine(view.failure, failed.length)}`] : []),
-    ...(view.caution !== undefined ? [`  caution     ${view.caution.code}: ${view.caution.message}`] : []),
+    ...(view.warning !== undefined ? [`  warning     ${view.warning.code}: ${view.warning.message}`] : []),
     ...failed.map((line) => `  check       ${line}`),
-    ...view.timeline.map((event) => `  ${event.at}  ${event.what}${eventDetail(event.detail)}`),
+    ...view.timeline.map((entry) => `  ${entry.at}  ${entry.event}${eventDetail(entry.detail)}`),
     `  console     ${view.consoleUrl}`,
   ];
   return lines.join('\n');
@@ -86,8 +86,8 @@ export function span({ expected, low, high }: Range, say: (value: number) => str
   return `${say(expected)} (${say(low)} to ${say(high)})`;
 }
 
-function tookLine({ totalMs, workedMs }: NonNullable<MigrationView['result']>): string {
-  return `${duration(totalMs)}${workedMs === undefined ? '' : `, of which the copy worked ${duration(workedMs)}`}`;
+function tookLine({ totalMs, activeMs }: NonNullable<MigrationView['result']>): string {
+  return `${duration(totalMs)}${activeMs === undefined ? '' : `, of which the copy worked ${duration(activeMs)}`}`;
 }
 
 const ofWhichDisks = ({ storage }: NonNullable<MigrationView['forecast']>): string =>

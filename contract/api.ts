@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { Check, Progress } from './facts.ts';
 import { Forecast, Measurements, Observation } from './forecast.ts';
-import { CopiedDisks } from './migrated-storage.ts';
+import { MigratedDisks } from './migrated-storage.ts';
 import { HostId, ManagedNodeId, MigrationId, Role, VmName } from './names.ts';
 import { Policy } from './policy.ts';
 
@@ -99,7 +99,7 @@ export const FINAL_STATUSES: readonly MigrationStatus[] = [
 
 export const TimelineEvent = z.object({
   at: z.string(),
-  what: z.string(),
+  event: z.string(),
   detail: z.record(z.string(), z.unknown()).optional(),
 });
 export type TimelineEvent = z.infer<typeof TimelineEvent>;
@@ -123,7 +123,7 @@ export const MigrationView = z.object({
   measured: Measurements.optional(),
   forecast: Forecast.optional(),
   /** The disks for which images were ordered to be made on the destination. */
-  copiedDisks: CopiedDisks.optional(),
+  migratedDisks: MigratedDisks.optional(),
   result: z
     .object({
       totalMs: z.number(),
@@ -131,9 +131,9 @@ export const MigrationView = z.object({
       commitMs: z.number().optional(),
       bytesTransferred: z.number().optional(),
       guaranteedHoldSeconds: z.number().optional(),
-      switched: z.enum(['near', 'held', 'early']).optional(),
+      precopy: z.enum(['approaching', 'held', 'completed']).optional(),
       /** What `forecast.totalMs` forecast: the copy's own work, from its begin until the guest ran on the destination. */
-      workedMs: z.number().optional(),
+      activeMs: z.number().optional(),
       postCopy: z.boolean().optional(),
       /** From outside the guest, by each host. */
       blackout: z.object({ source: Observation.optional(), destination: Observation.optional() }).optional(),
@@ -143,7 +143,7 @@ export const MigrationView = z.object({
     .optional(),
   failure: z.object({ code: z.string(), message: z.string() }).optional(),
   /** What went wrong on the way although the VM was moved. */
-  caution: z.object({ code: z.string(), message: z.string() }).optional(),
+  warning: z.object({ code: z.string(), message: z.string() }).optional(),
   reason: z.string().optional(),
   guestAddress: z.string().optional(),
   /** The last word of a person on a migration that needed an operator; `by` is an IAM ARN. */
@@ -173,16 +173,16 @@ export const AuditRequest = z.strictObject({
  * it did not answer when the migration was settled.
  */
 export const AuditFinding = z.object({
-  what: z.enum([
+  resource: z.enum([
     'lock',
     'outgoing slot',
     'incoming slot',
     'cutover slot',
-    'place in line',
+    'queue position',
     'memory',
     'evacuation',
-    'ticket',
-    'flagged host',
+    'commit record',
+    'pending cleanup',
   ]),
   /** The VM or the host it is of. */
   of: z.string(),

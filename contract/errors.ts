@@ -16,10 +16,10 @@ export const FAILURES = {
   PolicyNotMet: 'By the forecast the move cannot keep its policy; the VM was not touched.',
   MemoryTaken: 'The destination has promised its free memory to other migrations.',
   IdempotencyKeyReused: 'The same Idempotency-Key came with a different request.',
-  // What an agent says of an order.
-  OrderInvalid: 'The order is malformed or of another version.',
-  OrderExpired: 'The order came too late to be begun.',
-  OrderMisdirected: 'The order is for another host.',
+  // What an agent says of a task.
+  TaskInvalid: 'The order is malformed or of another version.',
+  TaskExpired: 'The order came too late to be begun.',
+  TaskMisdirected: 'The order is for another host.',
   CommandFailed: 'SSM could not run the agent on the host.',
   HostSilent: 'A host did not report on a stage in time.',
   AgentFailed: 'The agent failed in a way it did not expect.',
@@ -34,7 +34,7 @@ export const FAILURES = {
   NotYet: 'The copy is held until it is its turn, or until its cutover is ordered.',
   NotHeld: 'Only a migration whose cutover was asked to wait, and that has not ended, can be told to cut over.',
   MoverGone: 'The process that carried the migration is gone.',
-  TicketRevoked: 'The control plane took the permission to hand over back.',
+  CommitRevoked: 'The control plane took the permission to hand over back.',
   CommitUnknown: 'AWS could not be reached to commit the handover, so it was cancelled.',
   HandoverCancelled: 'The destination could not start the VM; it runs on at the source.',
   FinishUnknown: "The destination's answer to the handover was lost; nothing is resumed until its state is known.",

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { CopiedDisks } from './migrated-storage.ts';
+import { MigratedDisks } from './migrated-storage.ts';
 
 /**
  * What a move will cost, said before its first byte, and what that was derived from. Bytes are bytes, rates bytes per second,
@@ -23,9 +23,9 @@ export const Measurements = z.object({
   linkAgeSeconds: z.number(),
   roundTripMs: z.number(),
   /** Whether the source's QEMU can be told what the last pass is carried at; it estimates it otherwise. */
-  takesSwitchRate: z.boolean().default(false),
+  supportsAvailSwitchoverBandwidth: z.boolean().default(false),
   /** Disks that are to be copied along; absent when there are none. */
-  disks: CopiedDisks.optional(),
+  disks: MigratedDisks.optional(),
   /** What the guest writes to those. */
   diskWriteBytesPerSecond: z.number().optional(),
 });
@@ -45,13 +45,13 @@ export const Plan = z.object({
   /** QEMU's first throttle of the guest's CPU and its step; present when throttling is allowed, needed or not. */
   throttle: z.object({ initialPercent: z.int().min(1).max(99), incrementPercent: z.int().min(1).max(99) }).optional(),
   /** What the link is sure to carry the last pass at, in MiB/s; absent where the source can't be told so, or need not be. */
-  switchMiBps: z.int().min(1).optional(),
+  availSwitchoverBandwidthMiBps: z.int().min(1).optional(),
   /** Whether post-copy may be begun on the way. */
   postCopyAllowed: z.boolean(),
   /** TCP connections that carry the memory; 1 is QEMU's ordinary stream. */
   connections: z.int().min(1).max(16),
   /** Disks that are copied along, before the memory; absent when there are none. */
-  disks: CopiedDisks.optional(),
+  disks: MigratedDisks.optional(),
 });
 export type Plan = z.infer<typeof Plan>;
 
@@ -76,7 +76,7 @@ export type Forecast = z.infer<typeof Forecast>;
 /** One choice made on the way, with the numbers it was made from; it becomes an event in the timeline. */
 export const Decision = z.object({
   at: z.iso.datetime(),
-  what: z.string(),
+  event: z.string(),
   detail: z.record(z.string(), z.unknown()),
 });
 export type Decision = z.infer<typeof Decision>;
@@ -89,8 +89,8 @@ export const GuestAddress = z.object({
 export type GuestAddress = z.infer<typeof GuestAddress>;
 
 /** As the source tells the destination of it. `answers`: whether it had an answer from there by then, absent while too early to say. */
-export const SourceSight = GuestAddress.extend({ answers: z.boolean().optional() });
-export type SourceSight = z.infer<typeof SourceSight>;
+export const GuestReachability = GuestAddress.extend({ answers: z.boolean().optional() });
+export type GuestReachability = z.infer<typeof GuestReachability>;
 
 /**
  * The guest as seen from one host around the switch. `observed: false` says why nothing can be told; that is not the same as no

@@ -6,17 +6,17 @@
  *
  * | sk                    | written by                  | read by        | what                                            |
  * |-----------------------|-----------------------------|----------------|-------------------------------------------------|
- * | `ORDER#<request id>`  | dispatch; the agent claims  | agent          | what to do: one stage on one host               |
- * | `TICKET#<migration>`  | admit, mover, recovery      | mover, control | who owns the VM: OPEN, COMMITTED or REVOKED     |
+ * | `TASK#<request id>`  | dispatch; the agent claims  | agent          | what to do: one stage on one host               |
+ * | `COMMIT#<migration>`  | admit, mover, recovery      | mover, control | who owns the VM: OPEN, COMMITTED or REVOKED     |
  * | `REPORT#<request id>` | agent or mover              | relay (stream) | how it goes and how it ended                    |
  */
 export function mailboxOf(hostRoleId: string, nodeId: string): string {
   return `${hostRoleId}:${nodeId}`;
 }
 
-export const orderKey = (mailbox: string, requestId: string) => ({ pk: mailbox, sk: `ORDER#${requestId}` });
-export const ticketKey = (mailbox: string, migrationId: string) => ({ pk: mailbox, sk: `TICKET#${migrationId}` });
+export const taskKey = (mailbox: string, requestId: string) => ({ pk: mailbox, sk: `TASK#${requestId}` });
+export const commitRecordKey = (mailbox: string, migrationId: string) => ({ pk: mailbox, sk: `COMMIT#${migrationId}` });
 export const reportKey = (mailbox: string, requestId: string) => ({ pk: mailbox, sk: `REPORT#${requestId}` });
 
 /** The item whose one conditional write decides a handover; it lies in the source host's mailbox. */
-export type TicketState = 'OPEN' | 'COMMITTED' | 'REVOKED';
+export type CommitRecordState = 'OPEN' | 'COMMITTED' | 'REVOKED';

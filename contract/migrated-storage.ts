@@ -1,7 +1,7 @@
 import { z } from 'zod';
 
 /** A disk that only the source host has, and that is copied along with the guest. */
-export const CopiedDisk = z.object({
+export const MigratedDisk = z.object({
   /** The guest's device: vda, sdb, ... */
   target: z.string().regex(/^[a-z]{2,5}[a-z0-9]*$/, 'must be a disk target, such as "vda"'),
   /** The image, at the same path on both hosts. */
@@ -12,5 +12,5 @@ export const CopiedDisk = z.object({
   /** What the image takes on the source, in bytes: holes are not sent. */
   allocatedBytes: z.int().min(0),
 });
-export type CopiedDisk = z.infer<typeof CopiedDisk>;
-export const CopiedDisks = z.array(CopiedDisk);
+export type MigratedDisk = z.infer<typeof MigratedDisk>;
+export const MigratedDisks = z.array(MigratedDisk);

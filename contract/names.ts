@@ -37,7 +37,7 @@ export const MigrationId = z
  * One stage's request: `<migration id>.<stage>.<role>.<attempt>`. The same rule, as RE2, guards the only parameter of the
  * SSM document (cdk/agent-document.ts), so nothing else can ever reach a shell.
  */
-export const REQUEST_ID_PATTERN = '^[A-Za-z0-9][A-Za-z0-9_-]{2,79}\\.[a-z]{3,20}\\.[a-z]{4,20}\\.[0-9]{1,4}$';
+export const REQUEST_ID_PATTERN = '^[A-Za-z0-9][A-Za-z0-9_-]{2,79}\\.[a-z-]{3,20}\\.[a-z]{4,20}\\.[0-9]{1,4}$';
 export const RequestId = z
   .string()
   .regex(new RegExp(REQUEST_ID_PATTERN), 'must be a request id: <migration>.<stage>.<role>.<attempt>');
@@ -46,7 +46,16 @@ export type RequestId = z.infer<typeof RequestId>;
 export const Role = z.enum(['source', 'destination']);
 export type Role = z.infer<typeof Role>;
 
-export const StageName = z.enum(['preflight', 'storage', 'precopy', 'cutover', 'watch', 'verify', 'abort', 'inspect']);
+export const StageName = z.enum([
+  'preflight',
+  'storage',
+  'precopy',
+  'cutover',
+  'observe-guest',
+  'verify',
+  'abort',
+  'inspect',
+]);
 export type StageName = z.infer<typeof StageName>;
 
 export function requestIdOf(migrationId: string, stage: StageName, role: Role, attempt: number): string {

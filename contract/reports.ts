@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { Check, DomainSummary, Evidence, Progress } from './facts.ts';
-import { Decision, Forecast, Measurements, Observation, SourceSight } from './forecast.ts';
+import { Decision, Forecast, GuestReachability, Measurements, Observation } from './forecast.ts';
 import { MigrationId, RequestId, Role, StageName } from './names.ts';
 import { CONTRACT_VERSION } from './version.ts';
 
@@ -32,26 +32,26 @@ export const PreflightResult = z.object({
 export const StorageResult = z.object({ stage: z.literal('storage'), made: z.array(z.string()) });
 
 /**
- * `near`: about to be held, and not even that if the cutover order comes first.
+ * `approaching`: about to be held, and not even that if the cutover order comes first.
  * `held`: braked, waiting for the cutover order, for at least `guaranteedHoldSeconds`.
- * `early`: the guest was so idle that it converged despite the brake; the handover was committed and went through.
+ * `completed`: the guest was so idle that it converged despite the brake; the handover was committed and went through.
  */
 export const PrecopyResult = z.object({
   stage: z.literal('precopy'),
-  switched: z.enum(['near', 'held', 'early']),
-  /** Present when `switched` is `held`. */
+  precopy: z.enum(['approaching', 'held', 'completed']),
+  /** Present when `precopy` is `held`. */
   guaranteedHoldSeconds: z.number().optional(),
   bytesRemaining: z.number(),
   bytesTransferred: z.number(),
   /** From Begin to the hold, or to this report. */
   copyMs: z.number(),
-  /** As the cutover tells them; present when `switched` is `early`. */
+  /** As the cutover tells them; present when `precopy` is `completed`. */
   downtimeMs: z.number().optional(),
-  workedMs: z.number().optional(),
-  /** As the source saw it; present when `switched` is `early`. */
+  activeMs: z.number().optional(),
+  /** As the source saw it; present when `precopy` is `completed`. */
   blackout: Observation.optional(),
   /** Where the source found the guest to answer, for the destination to look there too. */
-  guest: SourceSight.optional(),
+  guest: GuestReachability.optional(),
 });
 
 export const CutoverResult = z.object({
@@ -66,14 +66,14 @@ export const CutoverResult = z.object({
   /** Present when the copy was only near when it was reported, and then had to be held after all. */
   guaranteedHoldSeconds: z.number().optional(),
   /** What the copy was at work for, from Begin to Finish's answer, without the time it was held: what the forecast forecast. */
-  workedMs: z.number(),
+  activeMs: z.number(),
   /** The guest went over by post-copy: it ran on the destination before all of its memory was there. */
   postCopy: z.boolean(),
   /** As the source saw it. */
   blackout: Observation.optional(),
 });
 /** As the destination saw it. */
-export const WatchResult = z.object({ stage: z.literal('watch'), blackout: Observation });
+export const ObserveGuestResult = z.object({ stage: z.literal('observe-guest'), blackout: Observation });
 
 export const VerifyResult = z.object({ stage: z.literal('verify'), checks: z.array(Check) });
 export const AbortResult = z.object({ stage: z.literal('abort'), done: z.string(), evidence: Evidence });
@@ -88,7 +88,7 @@ export const StageResult = z.discriminatedUnion('stage', [
   StorageResult,
   PrecopyResult,
   CutoverResult,
-  WatchResult,
+  ObserveGuestResult,
   VerifyResult,
   AbortResult,
   InspectResult,

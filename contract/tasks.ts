@@ -1,6 +1,6 @@
 import { z } from 'zod';
-import { KnownLink, Plan, SourceSight } from './forecast.ts';
-import { CopiedDisks } from './migrated-storage.ts';
+import { GuestReachability, KnownLink, Plan } from './forecast.ts';
+import { MigratedDisks } from './migrated-storage.ts';
 import { HostId, MigrationId, RequestId, Role, type StageName, VmName } from './names.ts';
 import { Policy } from './policy.ts';
 import { CONTRACT_VERSION } from './version.ts';
@@ -20,16 +20,16 @@ const common = {
   requestId: RequestId,
   migrationId: MigrationId,
   role: Role,
-  /** The host this order is for; an agent elsewhere rejects it. */
+  /** The host this task is for; an agent elsewhere rejects it. */
   hostId: HostId,
   issuedAt: z.iso.datetime(),
-  /** After this moment the order must not be begun any more: the control plane has stopped waiting for it. */
+  /** After this moment the task must not be begun any more: the control plane has stopped waiting for it. */
   expiresAt: z.iso.datetime(),
 };
 
 const bothHosts = { vm: VmName, source: HostAddress, destination: HostAddress };
 
-export const PreflightOrder = z.object({
+export const PreflightTask = z.object({
   ...common,
   ...bothHosts,
   stage: z.literal('preflight'),
@@ -40,22 +40,22 @@ export const PreflightOrder = z.object({
   link: KnownLink.optional(),
 });
 /** To the destination, before pre-copy: make an image for each disk that is copied along. */
-export const StorageOrder = z.object({
+export const StorageTask = z.object({
   ...common,
   ...bothHosts,
   stage: z.literal('storage'),
-  disks: CopiedDisks.min(1),
+  disks: MigratedDisks.min(1),
 });
 /** For the destination, when images were ordered to be made there. */
-const disks = CopiedDisks.optional();
+const disks = MigratedDisks.optional();
 /** The guest's address, when the request named one; otherwise the agents look for one themselves. */
 const guestAddress = z.string().optional();
-export const PrecopyOrder = z.object({
+export const PrecopyTask = z.object({
   ...common,
   ...bothHosts,
   stage: z.literal('precopy'),
   /**
-   * How long before the hold the mover says that it comes, so that the cutover's order is there by then and the copy need not be held
+   * How long before the hold the mover says that it comes, so that the cutover's task is there by then and the copy need not be held
    * at all; 0: it reports the hold itself, once there is one.
    */
   announceMs: z.int().min(0).default(0),
@@ -63,16 +63,16 @@ export const PrecopyOrder = z.object({
   plan: Plan,
   guestAddress,
 });
-export const CutoverOrder = z.object({ ...common, ...bothHosts, stage: z.literal('cutover'), policy: Policy });
+export const CutoverTask = z.object({ ...common, ...bothHosts, stage: z.literal('cutover'), policy: Policy });
 /** To the destination, right before the cutover to the source: see from there when the guest answers again. */
-export const WatchOrder = z.object({
+export const ObserveGuestTask = z.object({
   ...common,
   ...bothHosts,
-  stage: z.literal('watch'),
+  stage: z.literal('observe-guest'),
   /** As the request or the source has it; otherwise the destination looks for one itself. */
-  guest: SourceSight.optional(),
+  guest: GuestReachability.optional(),
 });
-export const VerifyOrder = z.object({
+export const VerifyTask = z.object({
   ...common,
   ...bothHosts,
   stage: z.literal('verify'),
@@ -89,8 +89,8 @@ export const AbortAction = z.enum([
   'remove-images',
 ]);
 export type AbortAction = z.infer<typeof AbortAction>;
-export const AbortOrder = z.object({ ...common, ...bothHosts, stage: z.literal('abort'), action: AbortAction, disks });
-export const InspectOrder = z.object({
+export const AbortTask = z.object({ ...common, ...bothHosts, stage: z.literal('abort'), action: AbortAction, disks });
+export const InspectTask = z.object({
   ...common,
   stage: z.literal('inspect'),
   /** The VM to give evidence of; absent: list all domains. */
@@ -100,15 +100,15 @@ export const InspectOrder = z.object({
   disks,
 });
 
-export const Order = z.discriminatedUnion('stage', [
-  PreflightOrder,
-  StorageOrder,
-  PrecopyOrder,
-  CutoverOrder,
-  WatchOrder,
-  VerifyOrder,
-  AbortOrder,
-  InspectOrder,
+export const AgentTask = z.discriminatedUnion('stage', [
+  PreflightTask,
+  StorageTask,
+  PrecopyTask,
+  CutoverTask,
+  ObserveGuestTask,
+  VerifyTask,
+  AbortTask,
+  InspectTask,
 ]);
-export type Order = z.infer<typeof Order>;
-export type OrderOf<S extends z.infer<typeof StageName>> = Extract<Order, { stage: S }>;
+export type AgentTask = z.infer<typeof AgentTask>;
+export type TaskOf<S extends z.infer<typeof StageName>> = Extract<AgentTask, { stage: S }>;

@@ -1,5 +1,5 @@
 /**
  * The version of what control plane and agents say to each other. Every order and report carries it; an agent rejects an
- * order of another version and says so, because half understanding an order is worse than refusing it.
+ * order of another version and says so, because half understanding a task is worse than refusing it.
  */
-export const CONTRACT_VERSION = 1;
+export const CONTRACT_VERSION = 2;

@@ -128,13 +128,13 @@ function summary({ seeds, migrations, faults, outcomes, postCopies, violations, 
   ];
   for (const { seed, invariant, what, faults: fewest } of violations) {
     lines.push('', `seed ${seed}: ${invariant}: ${what}`, ...fewest.map((fault) => `  ${describe(fault)}`));
-    lines.push(`  see it: npm run simulate -- --seed ${seed}${worldFlags()}`);
+    lines.push(`  see it: npm run simulate -- --seed ${seed}${worldPendingCleanups()}`);
   }
   if (violations.length === 0) lines.push('', 'Every promise held. Other worlds: the same command again.');
   return lines.join('\n');
 }
 
-function worldFlags(): string {
+function worldPendingCleanups(): string {
   const { migrations, hosts, evacuations, faults } = flags;
   const kinds = faults === ALL_KINDS ? '' : ` --faults ${faults.join(',') || 'none'}`;
   return `${migrations === 8 ? '' : ` --migrations ${migrations}`}${hosts === 4 ? '' : ` --hosts ${hosts}`}${evacuations === 1 ? '' : ` --evacuations ${evacuations}`}${kinds}`;

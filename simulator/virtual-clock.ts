@@ -2,8 +2,8 @@ import type { Clock } from '../common/clock.ts';
 
 interface Timer {
   readonly at: number;
-  /** Timers of the same moment fire in the order they were set. */
-  readonly order: number;
+  /** Timers of the same moment fire in the task they were set. */
+  readonly task: number;
   fire(): void;
   cancelled: boolean;
 }
@@ -58,7 +58,7 @@ export class VirtualClock implements Clock {
     };
     const timer: Timer = {
       at: this.#now + Math.max(0, ms),
-      order: this.#order++,
+      task: this.#order++,
       fire: () => {
         end();
         fire();
@@ -129,7 +129,7 @@ export class VirtualClock implements Clock {
 }
 
 function before(a: Timer, b: Timer): boolean {
-  return a.at < b.at || (a.at === b.at && a.order < b.order);
+  return a.at < b.at || (a.at === b.at && a.task < b.task);
 }
 
 function push(heap: Timer[], timer: Timer): void {

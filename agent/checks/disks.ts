@@ -79,6 +79,6 @@ export function refuseLocalFileSystem(path: string, type: string | undefined): V
     ? fail(`${path} does not exist on this host`, 'mount the storage of the image at the same path here')
     : fail(
         `${path} lies on ${type}, a file system of this host alone`,
-        'put the image on storage that both hosts mount, or allow the policy to copy it along (copyStorage)',
+        'put the image on storage that both hosts mount, or allow the policy to copy it along (migrateStorage)',
       );
 }

@@ -20,7 +20,7 @@ function words(version: number): string {
  * Whether libvirt and the guest's QEMU take `bandwidth.avail.switchover`: libvirt 11.1 and QEMU 8.2 do. The QEMU installed says nothing
  * of one that was started before an update; a machine type does, which no older one can run.
  */
-export function takesSwitchRate({ libvirt }: Pick<Versions, 'libvirt'>, machine: string): boolean {
+export function supportsAvailSwitchoverBandwidth({ libvirt }: Pick<Versions, 'libvirt'>, machine: string): boolean {
   const [, major, minor] = machine.match(/^(?:pc-i440fx|pc-q35|virt)-(\d+)\.(\d+)$/) ?? [];
   return libvirt >= 11_001_000 && Number(major) * 1_000 + Number(minor) >= 8_002;
 }

@@ -1,9 +1,9 @@
 import { MIB } from '../../common/units.ts';
-import type { Pass } from './iterations.ts';
+import type { Iteration } from './iterations.ts';
 
 /** Something the guest or QEMU did on the way, worth an event of its own. */
 export interface Notice {
-  what: string;
+  event: string;
   detail: Record<string, unknown>;
 }
 
@@ -13,27 +13,27 @@ const CHANGED = 1.5;
 const QUIET_BYTES_PER_SECOND = 12 * MIB;
 
 /** What to tell of the newest of the passes since the release; nothing twice, so it is to be asked once a pass. */
-export function noticesOf(passes: readonly Pass[]): Notice[] {
-  const [before, now] = passes.slice(-2);
+export function noticesOf(iterations: readonly Iteration[]): Notice[] {
+  const [before, now] = iterations.slice(-2);
   if (before === undefined || now === undefined) return [];
   const { iteration, throttlePercent, dirtyBytesPerSecond } = now;
   const numbers = { iteration, throttlePercent, dirtyBytesPerSecond };
   if (throttlePercent !== before.throttlePercent) {
-    return [{ what: 'guest throttled', detail: { ...numbers, throttlePercentBefore: before.throttlePercent } }];
+    return [{ event: 'guest throttled', detail: { ...numbers, throttlePercentBefore: before.throttlePercent } }];
   }
-  const told = lastTold(passes);
+  const told = lastTold(iterations);
   if (told === undefined || !hasChanged(told.dirtyBytesPerSecond, dirtyBytesPerSecond)) return [];
-  return [{ what: 'dirty rate changed', detail: { ...numbers, dirtyBytesPerSecondBefore: told.dirtyBytesPerSecond } }];
+  return [{ event: 'dirty rate changed', detail: { ...numbers, dirtyBytesPerSecondBefore: told.dirtyBytesPerSecond } }];
 }
 
 /**
  * The pass whose dirty rate is known to whoever reads the notices: the last one told of, else the first that says anything. That of
  * the held pass and of the one after it are averages over the hold, and the first after a change of the throttle is of before it.
  */
-function lastTold(passes: readonly Pass[]): Pass | undefined {
-  let told: Pass | undefined;
-  for (const [index, pass] of passes.slice(0, -1).entries()) {
-    const before = passes[index - 1];
+function lastTold(iterations: readonly Iteration[]): Iteration | undefined {
+  let told: Iteration | undefined;
+  for (const [index, pass] of iterations.slice(0, -1).entries()) {
+    const before = iterations[index - 1];
     if (index < 2 || before === undefined) continue;
     if (pass.throttlePercent !== before.throttlePercent) told = undefined;
     else if (told === undefined || hasChanged(told.dirtyBytesPerSecond, pass.dirtyBytesPerSecond)) told = pass;

@@ -3,7 +3,7 @@ import type { Forecast, Measurements, Plan, Range } from '../../contract/forecas
 import type { Policy } from '../../contract/policy.ts';
 import { forecastStorage } from '../migrated-storage/storage-forecast.ts';
 import { firstThrottle, sleepMs, TOO_DIRTY, writesLeft } from './auto-converge.ts';
-import { type Copying, type Course, firstPass, precopy } from './precopy-model.ts';
+import { type Copying, type Course, firstIteration, precopy } from './precopy-model.ts';
 
 /**
  * What a move will cost, and how to make it, from what was measured and what the policy allows. Every way there is is reckoned
@@ -65,7 +65,7 @@ export function forecast(measured: Measurements, policy: Policy): Forecast {
   const blackout = range((each) => each.blackoutMs);
   // Whatever was measured wrong: a copy that can't keep its budget is given up, or goes over to post-copy.
   const most =
-    way.course.converges && policy.whenNotMet !== 'exceed'
+    way.course.converges && policy.onNonConvergence !== 'exceed'
       ? policy.blackoutBudgetMs + SEEN_MS
       : Number.POSITIVE_INFINITY;
   return {
@@ -110,15 +110,22 @@ function copyingOf(measured: Measurements, policy: Policy): Copying {
  * counts as time nothing was sent in. On the lab, with passes of 9 MiB and a sleep of 1 s, it said 9 MiB/s of a link of 60, and
  * passes that would have fitted into the limit went round and round. So it is told what the link surely carries.
  */
-function withSwitchRate(plan: Plan, { bandwidth }: Copying, { linkSource, takesSwitchRate }: Measurements): Plan {
-  if (plan.throttle === undefined || !takesSwitchRate) return plan;
-  return { ...plan, switchMiBps: Math.max(1, Math.floor((bandwidth * (1 - linkErrorOf(linkSource))) / MIB)) };
+function withSwitchRate(
+  plan: Plan,
+  { bandwidth }: Copying,
+  { linkSource, supportsAvailSwitchoverBandwidth }: Measurements,
+): Plan {
+  if (plan.throttle === undefined || !supportsAvailSwitchoverBandwidth) return plan;
+  return {
+    ...plan,
+    availSwitchoverBandwidthMiBps: Math.max(1, Math.floor((bandwidth * (1 - linkErrorOf(linkSource))) / MIB)),
+  };
 }
 
 /** The gentlest way that keeps the policy; where none does, the plain one, whose forecast then says what is in the way. */
 function choosePlan(copying: Copying, policy: Policy): Plan {
   const common = { connections: CONNECTIONS };
-  const postCopyAllowed = policy.whenNotMet === 'postcopy';
+  const postCopyAllowed = policy.onNonConvergence === 'postcopy';
   const plain: Plan = {
     method: 'plain',
     ...(policy.autoConverge && !postCopyAllowed && !mayBeHeldLong(policy) && { throttle: standbyThrottle(copying) }),
@@ -138,7 +145,7 @@ function choosePlan(copying: Copying, policy: Policy): Plan {
  * Held beyond its first pass, a copy looks to QEMU as if the guest dirtied far more than is sent, and auto-converge throttles it for
  * that. So where nobody knows how long it will be held, throttling is made possible only for a guest that needs it.
  */
-const mayBeHeldLong = ({ cutover }: Policy): boolean => cutover === 'on-order';
+const mayBeHeldLong = ({ cutover }: Policy): boolean => cutover === 'manual';
 
 function keeps(plan: Plan, copying: Copying, policy: Policy): boolean {
   const course = courseOf(plan, copying);
@@ -195,7 +202,7 @@ function wayOf(plan: Plan, copying: Copying, policy: Policy): Way {
 /** All of the first pass, the switch, and then what the guest had written meanwhile, at the speed of the link. */
 function postCopy(copying: Copying): { workMs: number; writtenBytes: number; firstBytes: number } {
   const { bandwidth, dirtyRate, workingSet, resident } = copying;
-  const first = firstPass(copying);
+  const first = firstIteration(copying);
   const writtenBytes = Math.min(workingSet, (dirtyRate * first.writtenForMs) / 1_000);
   return { workMs: first.workMs + (writtenBytes / bandwidth) * 1_000, writtenBytes, firstBytes: resident };
 }
@@ -260,7 +267,7 @@ function whyOf({ plan, course, blackoutMs, totalMs }: Way, copying: Copying, pol
       }
       if (course.converges) return `${seen}: the copy converges, but only after ${seconds(totalMs)}`;
       const rest = `${seen}: passes stay at ${mib(course.restBytes)}, which takes ${Math.round(blackoutMs)} ms with the guest standing still`;
-      return policy.whenNotMet === 'exceed' ? `${rest}; the policy allows that` : rest;
+      return policy.onNonConvergence === 'exceed' ? `${rest}; the policy allows that` : rest;
     }
   }
 }

@@ -26,8 +26,8 @@ export function judgePolicy(forecasted: Forecast, policy: Policy, measured: Meas
 }
 
 function brokenBy({ totalMs, blackoutMs, plan, convergence, storage }: Forecast, policy: Policy): string | undefined {
-  const { blackoutBudgetMs, deadlineSeconds, whenNotMet } = policy;
-  if (plan.disks !== undefined && whenNotMet === 'postcopy') {
+  const { blackoutBudgetMs, deadlineSeconds, onNonConvergence } = policy;
+  if (plan.disks !== undefined && onNonConvergence === 'postcopy') {
     return 'disks are copied along, and then a post-copy is not possible';
   }
   if (storage?.ends === false) {
@@ -36,7 +36,7 @@ function brokenBy({ totalMs, blackoutMs, plan, convergence, storage }: Forecast,
   const converges = plan.method !== 'plain' || convergence === 'likely';
   // What a switch costs anyway differs from host to host; only a budget that surely can't be kept is refused for that.
   const blackout = converges ? blackoutMs.low : blackoutMs.expected;
-  if (whenNotMet !== 'exceed' && blackout > blackoutBudgetMs) {
+  if (onNonConvergence !== 'exceed' && blackout > blackoutBudgetMs) {
     const words = converges ? 'the blackout would be at least' : 'the copy does not converge: the blackout would be';
     return `${words} ${blackout} ms, the budget is ${blackoutBudgetMs} ms`;
   }
@@ -62,11 +62,11 @@ function changesOf(
   if (!policy.autoConverge) {
     changes.push({ change: { autoConverge: true }, words: 'autoConverge (the guest is slowed while it is copied)' });
   }
-  if (policy.whenNotMet === 'postcopy') {
-    changes.push({ change: { whenNotMet: 'abort' }, words: 'whenNotMet: abort' });
-    changes.push({ change: { whenNotMet: 'exceed' }, words: 'whenNotMet: exceed' });
+  if (policy.onNonConvergence === 'postcopy') {
+    changes.push({ change: { onNonConvergence: 'abort' }, words: 'onNonConvergence: abort' });
+    changes.push({ change: { onNonConvergence: 'exceed' }, words: 'onNonConvergence: exceed' });
   } else if (plan.disks === undefined) {
-    changes.push({ change: { whenNotMet: 'postcopy' }, words: 'whenNotMet: postcopy' });
+    changes.push({ change: { onNonConvergence: 'postcopy' }, words: 'onNonConvergence: postcopy' });
   }
   if (policy.bandwidthMiBps > 0) {
     changes.push({ change: { bandwidthMiBps: 0 }, words: `no bandwidth limit (it is ${policy.bandwidthMiBps} MiB/s)` });

@@ -43,7 +43,7 @@ const HELD_MS = 60_000;
 const MOST_PASSES = 1_000;
 
 /** The first pass with its hold, if any: how long it works, and how long the guest writes meanwhile. */
-export function firstPass({ bandwidth, memory, resident, mayBeHeld }: Copying): {
+export function firstIteration({ bandwidth, memory, resident, mayBeHeld }: Copying): {
   workMs: number;
   writtenForMs: number;
 } {
@@ -55,7 +55,7 @@ export function firstPass({ bandwidth, memory, resident, mayBeHeld }: Copying): 
 
 export function precopy(copying: Copying): Course {
   const { bandwidth, dirtyRate, workingSet, resident, cpuUse, budgetMs, throttle } = copying;
-  const first = firstPass(copying);
+  const first = firstIteration(copying);
   let workMs = first.workMs;
   let bytes = resident;
   let throttlePercent = 0;
@@ -101,10 +101,10 @@ export function precopy(copying: Copying): Course {
     sent = dirtied;
     seconds = sent / bandwidth;
     // QEMU's look at what was dirtied waits for a vCPU that sleeps, and so does not write: half a sleep, on average.
-    const passMs = seconds * 1_000 + sleepMs(throttlePercent) / 2;
-    workMs += passMs;
+    const iterationMs = seconds * 1_000 + sleepMs(throttlePercent) / 2;
+    workMs += iterationMs;
     bytes += sent;
-    if (throttlePercent > 0) throttledMs += passMs;
+    if (throttlePercent > 0) throttledMs += iterationMs;
     dirtied = Math.min(workingSet, dirtyRate * writesLeft(throttlePercent, cpuUse) * seconds);
   }
   const converges = dirtied <= (bandwidth * mostLimitMs(budgetMs)) / 1_000;

@@ -5,7 +5,7 @@ import type { Policy } from '../../contract/policy.ts';
 import type { JobStats } from '../hypervisor.ts';
 import { MAX_THROTTLE } from './auto-converge.ts';
 import { FELT_THROTTLE, mostLimitMs, nextLimitMs, STALLED_PASSES, STALLED_SHRINK } from './downtime-limit.ts';
-import { bandwidthOf, type Pass } from './iterations.ts';
+import { bandwidthOf, type Iteration } from './iterations.ts';
 
 /**
  * What to do about a released copy, decided at the beginning of each pass. As long as passes shrink, nothing: the smallest
@@ -15,15 +15,15 @@ import { bandwidthOf, type Pass } from './iterations.ts';
  */
 export interface Situation {
   /** Since the release, oldest first. The first is the one that was held. */
-  passes: readonly Pass[];
+  iterations: readonly Iteration[];
   /** The newest look. */
   job: JobStats;
   /** Whether that look was the first of a pass. */
-  newPass: boolean;
+  newIteration: boolean;
   /** The downtime limit QEMU has now. */
   limitMs: number;
   /** What the copy has been at work for, holds not counted. */
-  workedMs: number;
+  activeMs: number;
   budgetMs: number;
   plan: Plan;
   policy: Policy;
@@ -52,22 +52,22 @@ const LIMIT_ROOM = 1.25;
 const OVERTIME_MS = 60_000;
 
 export function steer(situation: Situation): Move {
-  const { passes, job, newPass, workedMs, plan, policy } = situation;
+  const { iterations, job, newIteration, activeMs, plan, policy } = situation;
   const deadlineMs = policy.deadlineSeconds * 1_000;
-  if (plan.method === 'post-copy' && (passes.length > 1 || job.bytesRemaining <= PASS_IS_OVER_BYTES)) {
+  if (plan.method === 'post-copy' && (iterations.length > 1 || job.bytesRemaining <= PASS_IS_OVER_BYTES)) {
     return { kind: 'post-copy', why: { because: 'as planned, after the first pass', ...numbersOf(situation) } };
   }
-  if (workedMs > deadlineMs) {
+  if (activeMs > deadlineMs) {
     return nextMeasure(situation, `the deadline of ${policy.deadlineSeconds} s is over`, 'DeadlineExceeded');
   }
   // The held pass itself has nothing before it to be compared with.
-  if (!newPass || passes.length < 3) return WAIT;
+  if (!newIteration || iterations.length < 3) return WAIT;
 
-  const stall = stallOf(passes);
+  const stall = stallOf(iterations);
   const throttleMayRise = plan.throttle !== undefined && (job.throttlePercent ?? 0) < MAX_THROTTLE;
-  if (stall.passes >= STALLED_PASSES && !throttleMayRise && !fits(situation, mostLimitMs(situation.budgetMs))) {
-    const because = `no net progress for ${stall.passes} passes, ${Math.round(stall.ms / 1_000)} s`;
-    if (policy.whenNotMet !== 'abort' || stall.ms >= GIVE_UP_MS)
+  if (stall.iterations >= STALLED_PASSES && !throttleMayRise && !fits(situation, mostLimitMs(situation.budgetMs))) {
+    const because = `no net progress for ${stall.iterations} passes, ${Math.round(stall.ms / 1_000)} s`;
+    if (policy.onNonConvergence !== 'abort' || stall.ms >= GIVE_UP_MS)
       return nextMeasure(situation, because, 'NotConverging');
   }
   return raised(situation);
@@ -75,8 +75,8 @@ export function steer(situation: Situation): Move {
 
 /** A larger downtime limit, within the budget, where waiting for a smaller rest costs too much. */
 function raised(situation: Situation): Move {
-  const { passes, limitMs, budgetMs } = situation;
-  const [before, now] = passes.slice(-2) as [Pass, Pass];
+  const { iterations, limitMs, budgetMs } = situation;
+  const [before, now] = iterations.slice(-2) as [Iteration, Iteration];
   const shrink = now.bytes / before.bytes;
   const next = nextLimitMs(limitMs, shrink, now.throttlePercent, budgetMs);
   if (next <= limitMs) return WAIT;
@@ -88,13 +88,15 @@ function raised(situation: Situation): Move {
 }
 
 function nextMeasure(situation: Situation, because: string, code: FailureCode): Move {
-  const { passes, job, limitMs, workedMs, policy, plan } = situation;
+  const { iterations, job, limitMs, activeMs, policy, plan } = situation;
   const why = { because, ...numbersOf(situation) };
-  const overtime = workedMs > policy.deadlineSeconds * 1_000 + OVERTIME_MS;
-  if (policy.whenNotMet === 'postcopy' && plan.postCopyAllowed) return { kind: 'post-copy', why };
-  if (policy.whenNotMet === 'exceed' && !overtime) {
-    const bytes = Math.max(passes.at(-1)!.bytes, job.bytesRemaining);
-    const needed = Math.ceil((bytes / (bandwidthOf(passes) ?? Math.max(job.bytesPerSecond, 1))) * 1_000 * LIMIT_ROOM);
+  const overtime = activeMs > policy.deadlineSeconds * 1_000 + OVERTIME_MS;
+  if (policy.onNonConvergence === 'postcopy' && plan.postCopyAllowed) return { kind: 'post-copy', why };
+  if (policy.onNonConvergence === 'exceed' && !overtime) {
+    const bytes = Math.max(iterations.at(-1)!.bytes, job.bytesRemaining);
+    const needed = Math.ceil(
+      (bytes / (bandwidthOf(iterations) ?? Math.max(job.bytesPerSecond, 1))) * 1_000 * LIMIT_ROOM,
+    );
     return needed > limitMs ? { kind: 'raise-limit', limitMs: Math.min(needed, MOST_LIMIT_MS), why } : WAIT;
   }
   return { kind: 'give-up', code, why };
@@ -104,10 +106,10 @@ function nextMeasure(situation: Situation, because: string, code: FailureCode): 
 const MOST_LIMIT_MS = 2_000_000;
 
 /** Since when no pass was smaller than the smallest before. A stronger throttle begins the count anew: it has yet to show. */
-function stallOf(passes: readonly Pass[]): { passes: number; ms: number } {
-  let best: Pass | undefined;
+function stallOf(iterations: readonly Iteration[]): { iterations: number; ms: number } {
+  let best: Iteration | undefined;
   let stalled = 0;
-  for (const pass of passes.slice(1)) {
+  for (const pass of iterations.slice(1)) {
     if (best === undefined || pass.throttlePercent > best.throttlePercent || pass.bytes < best.bytes * STALLED_SHRINK) {
       best = pass;
       stalled = 0;
@@ -115,17 +117,17 @@ function stallOf(passes: readonly Pass[]): { passes: number; ms: number } {
       stalled += 1;
     }
   }
-  return { passes: stalled, ms: best === undefined ? 0 : passes.at(-1)!.elapsedMs - best.elapsedMs };
+  return { iterations: stalled, ms: best === undefined ? 0 : iterations.at(-1)!.elapsedMs - best.elapsedMs };
 }
 
 /** Whether what is to be sent now would get through within such a limit. */
-function fits({ passes }: Situation, limitMs: number): boolean {
-  const bandwidth = bandwidthOf(passes);
-  return bandwidth !== undefined && (passes.at(-1)!.bytes / bandwidth) * 1_000 <= limitMs;
+function fits({ iterations }: Situation, limitMs: number): boolean {
+  const bandwidth = bandwidthOf(iterations);
+  return bandwidth !== undefined && (iterations.at(-1)!.bytes / bandwidth) * 1_000 <= limitMs;
 }
 
-function numbersOf({ passes, job, limitMs, budgetMs, workedMs }: Situation): Record<string, number> {
-  const bandwidth = bandwidthOf(passes) ?? job.bytesPerSecond;
+function numbersOf({ iterations, job, limitMs, budgetMs, activeMs }: Situation): Record<string, number> {
+  const bandwidth = bandwidthOf(iterations) ?? job.bytesPerSecond;
   return {
     iteration: job.iteration,
     bytesRemaining: job.bytesRemaining,
@@ -134,6 +136,6 @@ function numbersOf({ passes, job, limitMs, budgetMs, workedMs }: Situation): Rec
     throttlePercent: job.throttlePercent ?? 0,
     downtimeLimitMs: limitMs,
     budgetMs,
-    workedMs,
+    activeMs,
   };
 }

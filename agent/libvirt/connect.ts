@@ -1,4 +1,4 @@
-import { HypervisorError, type MigrationTarget } from '../hypervisor.ts';
+import { type HypervisorConnection, HypervisorError } from '../hypervisor.ts';
 import { Connection } from './connection.ts';
 import { LibvirtHypervisor } from './hypervisor.ts';
 import { AUTH_TYPES, FEATURE_PROGRAM_KEEPALIVE, LIST_MAX } from './protocol.ts';
@@ -30,7 +30,7 @@ export interface LibvirtOptions {
  * const source = await connectLibvirt('qemu:///system');
  * const vm = await source.find('web01');
  */
-export async function connectLibvirt(uri: string, options: LibvirtOptions = {}): Promise<MigrationTarget> {
+export async function connectLibvirt(uri: string, options: LibvirtOptions = {}): Promise<HypervisorConnection> {
   const {
     connectTimeoutMs = 10_000,
     callTimeoutMs = 60_000,

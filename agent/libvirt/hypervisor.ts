@@ -4,9 +4,9 @@ import {
   type Domain,
   type GuestPlatform,
   type HandshakeInput,
+  type HypervisorConnection,
   HypervisorError,
   type MigrationOptions,
-  type MigrationTarget,
   type Versions,
 } from '../hypervisor.ts';
 import type { Connection } from './connection.ts';
@@ -20,7 +20,7 @@ import { type DomainStats, domainStats } from './stats.ts';
 import { writeTypedParameter } from './typed-parameters.ts';
 import type { XdrReader, XdrWriter } from './xdr.ts';
 
-export class LibvirtHypervisor implements MigrationTarget {
+export class LibvirtHypervisor implements HypervisorConnection {
   readonly uri: string;
   readonly closed: Promise<void>;
   readonly #connection: Connection;

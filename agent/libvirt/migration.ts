@@ -16,12 +16,16 @@ export function migrationParameters(options: MigrationOptions & HandshakeInput, 
     parameters.push({ field: 'auto_converge.initial', type: 'int', value: initialPercent });
     parameters.push({ field: 'auto_converge.increment', type: 'int', value: incrementPercent });
   }
-  for (const target of options.copiedDisks ?? []) parameters.push(copiedDisk(target));
+  for (const target of options.migratedDisks ?? []) parameters.push(migratedDisk(target));
   if (options.diskMiBps !== undefined && options.diskMiBps > 0) {
     parameters.push({ field: 'bandwidth', type: 'ullong', value: BigInt(options.diskMiBps) });
   }
-  if (options.switchMiBps !== undefined) {
-    parameters.push({ field: 'bandwidth.avail.switchover', type: 'ullong', value: BigInt(options.switchMiBps) });
+  if (options.availSwitchoverBandwidthMiBps !== undefined) {
+    parameters.push({
+      field: 'bandwidth.avail.switchover',
+      type: 'ullong',
+      value: BigInt(options.availSwitchoverBandwidthMiBps),
+    });
   }
   if (options.postCopyMiBps !== undefined && options.postCopyMiBps > 0) {
     parameters.push({ field: 'bandwidth.postcopy', type: 'ullong', value: BigInt(options.postCopyMiBps) });
@@ -31,17 +35,17 @@ export function migrationParameters(options: MigrationOptions & HandshakeInput, 
 }
 
 /** Begin's only parameters: without them libvirt takes every local disk for an unsafe one. */
-export function beginParameters({ copiedDisks = [] }: MigrationOptions): TypedParameter[] {
-  return copiedDisks.map(copiedDisk);
+export function beginParameters({ migratedDisks = [] }: MigrationOptions): TypedParameter[] {
+  return migratedDisks.map(migratedDisk);
 }
 
-const copiedDisk = (target: string): TypedParameter => ({ field: 'migrate_disks', type: 'string', value: target });
+const migratedDisk = (target: string): TypedParameter => ({ field: 'migrate_disks', type: 'string', value: target });
 
 export function destinationFlags(options: MigrationOptions): number {
   const { live, persistDestination, undefineSource, autoConverge, postCopy, postCopyResume, parallel } = MIGRATE_FLAGS;
   return (
     live |
-    (options.copiedDisks !== undefined && options.copiedDisks.length > 0 ? MIGRATE_FLAGS.nonSharedDisk : 0) |
+    (options.migratedDisks !== undefined && options.migratedDisks.length > 0 ? MIGRATE_FLAGS.nonSharedDisk : 0) |
     (options.persistent ? persistDestination | undefineSource : 0) |
     (options.throttle !== undefined ? autoConverge : 0) |
     (options.postCopy === true ? postCopy : 0) |

@@ -5,7 +5,7 @@ export interface LibvirtAddress {
   driver: string;
 }
 
-/** libvirtd's own socket, then that of the modular daemon for QEMU; the order in which libvirt looks for them. */
+/** libvirtd's own socket, then that of the modular daemon for QEMU; the task in which libvirt looks for them. */
 const DEFAULT_SOCKETS = ['/run/libvirt/libvirt-sock', '/run/libvirt/virtqemud-sock'] as const;
 const DEFAULT_TCP_PORT = 16_509;
 

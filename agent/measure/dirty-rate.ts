@@ -8,7 +8,7 @@ import type { Domain } from '../hypervisor.ts';
  * On guests that wrote 20, 80 and 150 MiB/s one look of a second said 12-24, 74-94 and 144-178; the guests wrote and ran as fast
  * as before (to a percent), and QEMU used no CPU time that could be told from its usual. It samples no memory block under 128 MiB.
  */
-export type Writing = Pick<Measurements, 'dirtyBytesPerSecond' | 'workingSetBytes' | 'cpuUse'>;
+export type DirtyRate = Pick<Measurements, 'dirtyBytesPerSecond' | 'workingSetBytes' | 'cpuUse'>;
 
 /** Seconds of the two looks. One second is what is asked for; in twice that a small working set shows that it is one. */
 const FIRST_SECONDS = 1;
@@ -30,11 +30,11 @@ const IDLE_REFUSALS = 3;
  *
  * @throws {HypervisorError} as libvirt says it, when QEMU can't look or somebody else has it look all the time.
  */
-export async function measureWriting(
+export async function measureDirtyRate(
   domain: Domain,
   clock: Clock,
   { vcpus, mostBytes, linkBytesPerSecond }: { vcpus: number; mostBytes: number; linkBytesPerSecond: Promise<number> },
-): Promise<Writing> {
+): Promise<DirtyRate> {
   const begin = { at: clock.now(), cpuNs: await domain.cpuTimeNs() };
   const first = await look(domain, clock, FIRST_SECONDS);
   const end = { at: clock.now(), cpuNs: await domain.cpuTimeNs() };
@@ -42,7 +42,7 @@ export async function measureWriting(
   const cpuUse = Math.min(1, Math.max(0, cpuMs / ((end.at - begin.at) * vcpus)));
   const second =
     first > SECOND_LOOK_ABOVE * (await linkBytesPerSecond) ? await look(domain, clock, SECOND_SECONDS) : undefined;
-  return { ...writingOf(first, second, mostBytes), cpuUse };
+  return { ...dirtyRateOf(first, second, mostBytes), cpuUse };
 }
 
 /** As long as twice the time shows nearly twice the memory, nothing was written twice, and both looks tell of the rate. */
@@ -50,11 +50,11 @@ const NOTHING_TWICE = 1.8;
 
 /**
  * Rate and working set from the distinct bytes changed in one second and in two. How far the working set goes beyond what was
- * seen depends on the order in which the guest writes: one that goes round and round has shown it all as soon as it repeats
+ * seen depends on the task in which the guest writes: one that goes round and round has shown it all as soon as it repeats
  * itself; one that writes anywhere shows ever less that is new (a share `1 - e^-t/T` of it by t). The truth of a guest of unknown
  * kind is put between the two (geometrically), and the guest's whole memory bounds what can't be told.
  */
-export function writingOf(first: number, second: number | undefined, mostBytes: number): Omit<Writing, 'cpuUse'> {
+export function dirtyRateOf(first: number, second: number | undefined, mostBytes: number): Omit<DirtyRate, 'cpuUse'> {
   const seen = Math.min(mostBytes, Math.max(first, second ?? 0));
   const repeated = second === undefined || first === 0 ? 0 : 2 - second / first;
   const anywhere = repeated > 0 ? first / repeated : Number.POSITIVE_INFINITY;

@@ -1,18 +1,18 @@
 import { mib } from '../../common/units.ts';
-import type { CopiedDisk } from '../../contract/migrated-storage.ts';
+import type { MigratedDisk } from '../../contract/migrated-storage.ts';
 import { fail, pass, type Verdict } from '../checks/check.ts';
 
 /**
  * What an image will take on the destination. The holes of a raw image are written there as zeros (seen with QEMU 10.0.2); those of
  * a qcow2 image stay holes.
  */
-export function neededBytes({ format, capacityBytes, allocatedBytes }: CopiedDisk): number {
+export function neededBytes({ format, capacityBytes, allocatedBytes }: MigratedDisk): number {
   return format === 'raw' ? capacityBytes : allocatedBytes;
 }
 
 /** Several images may go to one file system: they need its room together. */
 export function checkRoom(
-  disks: readonly { disk: CopiedDisk; room: { fileSystem: string; availableBytes: number } }[],
+  disks: readonly { disk: MigratedDisk; room: { fileSystem: string; availableBytes: number } }[],
 ): Verdict {
   const byFileSystem = [...Map.groupBy(disks, ({ room }) => room.fileSystem).values()].map((group) => ({
     targets: group.map(({ disk }) => disk.target).join(', '),

@@ -1,6 +1,6 @@
 import { dirname } from 'node:path/posix';
 import { mib } from '../../common/units.ts';
-import type { CopiedDisk } from '../../contract/migrated-storage.ts';
+import type { MigratedDisk } from '../../contract/migrated-storage.ts';
 import { fail, type NamedCheck, pass, type Verdict } from '../checks/check.ts';
 import { isNetworkFileSystem } from '../checks/disks.ts';
 import type { AgentDeps } from '../deps.ts';
@@ -8,12 +8,12 @@ import type { Disk } from '../domain-xml.ts';
 import type { Domain } from '../hypervisor.ts';
 import { messageOf } from '../stages/stage.ts';
 import { checkRoom } from './disk-space.ts';
-import { copiedDisk } from './migratable-disk.ts';
+import { migratedDisk } from './migratable-disk.ts';
 
 /** A disk in a file of one host alone: as it is copied, or why it can't be. */
 export interface LocalDisk {
   disk: Disk;
-  copied: CopiedDisk | { refused: Verdict };
+  copied: MigratedDisk | { refused: Verdict };
 }
 
 /**
@@ -38,7 +38,7 @@ export async function localDisks(
   const sizes = await domain.diskSizes().catch(() => []);
   return local.map((disk) => ({
     disk,
-    copied: copiedDisk(
+    copied: migratedDisk(
       disk,
       sizes.find(({ target }) => target === disk.target),
     ),
@@ -49,7 +49,7 @@ export const without = (disks: readonly Disk[], local: readonly LocalDisk[]): Di
   disks.filter((disk) => !local.some((each) => each.disk === disk));
 
 /** Those that can be copied. */
-export const copiesOf = (local: readonly LocalDisk[]): CopiedDisk[] =>
+export const copiesOf = (local: readonly LocalDisk[]): MigratedDisk[] =>
   local.flatMap(({ copied }) => ('refused' in copied ? [] : [copied]));
 
 /** How long the guest's writing is looked at, in ms; its memory takes as long. */
@@ -59,7 +59,7 @@ const LOOK_MS = 1_000;
 export async function measureDiskWrites(
   { clock }: Pick<AgentDeps, 'clock'>,
   domain: Pick<Domain, 'diskSizes'>,
-  disks: readonly CopiedDisk[],
+  disks: readonly MigratedDisk[],
 ): Promise<number> {
   const written = async () =>
     (await domain.diskSizes())
@@ -119,5 +119,5 @@ export function destinationDiskChecks(
   return copies.length === 0 ? checks : [...checks, ['storage-room', room]];
 }
 
-const words = ({ path, format, capacityBytes, allocatedBytes }: CopiedDisk): string =>
+const words = ({ path, format, capacityBytes, allocatedBytes }: MigratedDisk): string =>
   `${path} (${format}, ${mib(capacityBytes, Math.ceil)}, of which ${mib(allocatedBytes, Math.ceil)} in use)`;

@@ -1,6 +1,6 @@
 import { dirname, join } from 'node:path/posix';
 import { HandoffError } from '../../contract/errors.ts';
-import type { CopiedDisk } from '../../contract/migrated-storage.ts';
+import type { MigratedDisk } from '../../contract/migrated-storage.ts';
 import { messageOf } from '../stages/stage.ts';
 
 /**
@@ -15,7 +15,7 @@ import { messageOf } from '../stages/stage.ts';
 /** What making disk images needs of a host's file systems. */
 export interface ImageFiles {
   /** Makes an empty image of that size; one that is there already is made anew. */
-  create(path: string, image: Pick<CopiedDisk, 'format' | 'capacityBytes'>): Promise<void>;
+  create(path: string, image: Pick<MigratedDisk, 'format' | 'capacityBytes'>): Promise<void>;
   /** Gives a file a second name; false, and nothing changed, when there is something of that name already. */
   link(path: string, name: string): Promise<boolean>;
   /** What tells a file from every other on this host, whatever its names; undefined when there is none of that name. */
@@ -28,7 +28,7 @@ export interface ImageFiles {
   mustMakeImages(): Promise<void>;
 }
 
-type Disk = Pick<CopiedDisk, 'target' | 'path'>;
+type Disk = Pick<MigratedDisk, 'target' | 'path'>;
 
 export function markOf(migrationId: string, { target, path }: Disk): string {
   return join(dirname(path), `.handoff-${migrationId}.${target}`);
@@ -38,7 +38,7 @@ export function markOf(migrationId: string, { target, path }: Disk): string {
 export async function makeImages(
   files: ImageFiles,
   migrationId: string,
-  disks: readonly CopiedDisk[],
+  disks: readonly MigratedDisk[],
 ): Promise<string[]> {
   try {
     for (const disk of disks) await makeImage(files, markOf(migrationId, disk), disk);
@@ -51,7 +51,7 @@ export async function makeImages(
   return disks.map(({ path }) => path);
 }
 
-async function makeImage(files: ImageFiles, mark: string, disk: CopiedDisk): Promise<void> {
+async function makeImage(files: ImageFiles, mark: string, disk: MigratedDisk): Promise<void> {
   if (await isOurs(files, mark, disk.path)) return;
   // Before anything is written, so that the usual refusal costs nothing; the link is what makes sure.
   if ((await files.identity(disk.path)) !== undefined) throw inTheWay(disk);

@@ -1,13 +1,13 @@
-import type { CopiedDisk } from '../../contract/migrated-storage.ts';
+import type { MigratedDisk } from '../../contract/migrated-storage.ts';
 import { fail, type Verdict } from '../checks/check.ts';
 import type { Disk } from '../domain-xml.ts';
 import type { DiskSize } from '../hypervisor.ts';
 
 /** A disk of one host alone as it will be copied: one whole image in a file. Anything else is refused, saying why. */
-export function copiedDisk(
+export function migratedDisk(
   { target, format, sources, encrypted, readonly }: Disk,
   size: DiskSize | undefined,
-): CopiedDisk | { refused: Verdict } {
+): MigratedDisk | { refused: Verdict } {
   const [source, ...backing] = sources;
   if (source?.kind !== 'file') return refused('it is not an image in a file');
   if (backing.length > 0) return refused(`${source.path} has a backing image, and only whole images are copied`);

@@ -1,11 +1,11 @@
 import type { Clock } from '../../common/clock.ts';
 import { HandoffError } from '../../contract/errors.ts';
 import type { Plan } from '../../contract/forecast.ts';
-import type { TicketState } from '../../contract/mailbox.ts';
+import type { CommitRecordState } from '../../contract/mailbox.ts';
 import type { Policy } from '../../contract/policy.ts';
 import { noticesOf } from '../convergence/copy-events.ts';
 import { firstLimitMs } from '../convergence/downtime-limit.ts';
-import { type Pass, withLook } from '../convergence/iterations.ts';
+import { type Iteration, withLook } from '../convergence/iterations.ts';
 import { type Move, steer } from '../convergence/steer.ts';
 import type { Domain, JobStats } from '../hypervisor.ts';
 import {
@@ -38,7 +38,7 @@ export interface CopyParties {
   clock: Clock;
   policy: Policy;
   plan: Plan;
-  readTicket(): Promise<TicketState | undefined>;
+  readCommitRecord(): Promise<CommitRecordState | undefined>;
   /** New statistics, or a new phase. */
   onProgress(phase: CopyPhase, job: JobStats | undefined): void;
   onHeld(hold: Hold): void;
@@ -46,7 +46,7 @@ export interface CopyParties {
   announceMs: number;
   onNear(approach: Approach): void;
   /** Something was decided or noticed on the way, with the numbers. */
-  onDecision(what: string, detail: Record<string, unknown>): void;
+  onDecision(event: string, detail: Record<string, unknown>): void;
   /** Commits the handover and has the guest switch; a rejection means that it has not, and will not. */
   startPostCopy(): Promise<void>;
 }
@@ -55,9 +55,9 @@ export type CopyPhase = 'copying-disks' | 'copying' | 'held' | 'switching';
 
 /** Zero pages may pass for a moment under the brake; longer than this the hold is reported as it is. */
 const SETTLE_MAX_MS = 1_000;
-/** While held: notices a revoked ticket, and keeps the connection to DynamoDB warm for the commit. */
-const TICKET_EVERY_MS = 5_000;
-const TICKET_RETRY_MS = 500;
+/** While held: notices a revoked commit record, and keeps the connection to DynamoDB warm for the commit. */
+const COMMIT_RECORD_POLL_MS = 5_000;
+const COMMIT_RECORD_RETRY_MS = 500;
 /** While disks are copied. Their holes pass at any speed, so nobody knows when the memory's turn comes; a look costs QEMU 0.5 ms. */
 const DISKS_LOOK_MS = 50;
 /** A pass is seen soon after it has begun; QEMU itself judges by windows of 100 ms. */
@@ -82,16 +82,16 @@ export class Copy {
   #job: JobStats | undefined;
   #braked: { at: number; look: JobStats } | undefined;
   #limited = false;
-  #passes: readonly Pass[] = [];
+  #iterations: readonly Iteration[] = [];
   #limitMs = BRAKE_DOWNTIME_MS;
   #inPostCopy = false;
   #stopped = false;
   #aborted: HandoffError | undefined;
   #announced = false;
   #release: { budgetMs: number } | undefined;
-  /** The copy was released, and its ticket seen to be open, before the brake was reached: it need not be held. */
+  /** The copy was released, and its commit record seen to be open, before the brake was reached: it need not be held. */
   #cleared = false;
-  #workedMs = 0;
+  #activeMs = 0;
   #since: number;
 
   constructor(parties: CopyParties) {
@@ -105,9 +105,9 @@ export class Copy {
   }
 
   /** What the copy has been at work for, holds not counted, in ms. */
-  get workedMs(): number {
+  get activeMs(): number {
     const now = this.#phase === 'held' ? 0 : this.#parties.clock.now() - this.#since;
-    return this.#workedMs + now;
+    return this.#activeMs + now;
   }
 
   /** Why the copy is being ended, if it is. */
@@ -115,7 +115,7 @@ export class Copy {
     return this.#aborted;
   }
 
-  /** Lets the copy converge, as soon as the ticket is seen to be open: without a hold, if that is before the brake is reached. */
+  /** Lets the copy converge, as soon as the commit record is seen to be open: without a hold, if that is before the brake is reached. */
   release(budgetMs: number): void {
     if (this.#release === undefined) {
       this.#release = { budgetMs };
@@ -124,10 +124,10 @@ export class Copy {
     this.#pace.wake();
   }
 
-  /** Beside the looks, which must not wait for AWS. Whatever else the ticket is, or no answer: the hold will see to it. */
+  /** Beside the looks, which must not wait for AWS. Whatever else the commit record is, or no answer: the hold will see to it. */
   async #clear(): Promise<void> {
-    const ticket = await this.#parties.readTicket().catch(() => undefined);
-    this.#cleared = ticket === 'OPEN';
+    const commitRecord = await this.#parties.readCommitRecord().catch(() => undefined);
+    this.#cleared = commitRecord === 'OPEN';
     this.#pace.wake();
   }
 
@@ -215,7 +215,7 @@ export class Copy {
     const { announceMs, onNear } = this.#parties;
     if (this.#announced || announceMs === 0 || msToBrake(job, rate) > announceMs) return;
     this.#announced = true;
-    onNear({ bytesRemaining: job.bytesRemaining, bytesTransferred: job.bytesProcessed, copyMs: this.workedMs });
+    onNear({ bytesRemaining: job.bytesRemaining, bytesTransferred: job.bytesProcessed, copyMs: this.activeMs });
   }
 
   #settle(job: JobStats, braked: { at: number; look: JobStats }): number {
@@ -224,32 +224,32 @@ export class Copy {
       this.#braked = { ...braked, look: job };
       return SETTLE_LOOK_MS;
     }
-    this.#workedMs += clock.now() - this.#since;
+    this.#activeMs += clock.now() - this.#since;
     this.#enter('held');
     this.#parties.onHeld({
       guaranteedHoldSeconds: guaranteedHoldSeconds(job.bytesRemaining),
       bytesRemaining: job.bytesRemaining,
       bytesTransferred: job.bytesProcessed,
-      copyMs: this.#workedMs,
+      copyMs: this.#activeMs,
     });
     return 0;
   }
 
   /** Never hurries: while AWS is away the hold goes on, for as long as the rest lasts. */
   async #hold(): Promise<number> {
-    let ticket: TicketState | undefined;
+    let commitRecord: CommitRecordState | undefined;
     try {
-      ticket = await this.#parties.readTicket();
+      commitRecord = await this.#parties.readCommitRecord();
     } catch {
-      return TICKET_RETRY_MS;
+      return COMMIT_RECORD_RETRY_MS;
     }
     if (this.#stopped) return 0;
-    if (ticket !== 'OPEN') {
-      this.abort(ticketTaken(ticket));
+    if (commitRecord !== 'OPEN') {
+      this.abort(commitRevoked(commitRecord));
       return 0;
     }
-    // An abort may have come while the ticket was read.
-    if (this.#release === undefined || this.#aborted !== undefined) return this.#aborted ? 0 : TICKET_EVERY_MS;
+    // An abort may have come while the commit record was read.
+    if (this.#release === undefined || this.#aborted !== undefined) return this.#aborted ? 0 : COMMIT_RECORD_POLL_MS;
     return this.#letGo();
   }
 
@@ -270,16 +270,17 @@ export class Copy {
   async #converge(job: JobStats): Promise<number> {
     if (this.#inPostCopy) return SWITCHING_LOOK_MS;
     const { plan, policy } = this.#parties;
-    const before = this.#passes;
-    this.#passes = withLook(before, job);
-    const newPass = this.#passes !== before;
-    if (newPass) for (const { what, detail } of noticesOf(this.#passes)) this.#parties.onDecision(what, detail);
+    const before = this.#iterations;
+    this.#iterations = withLook(before, job);
+    const newIteration = this.#iterations !== before;
+    if (newIteration)
+      for (const { event, detail } of noticesOf(this.#iterations)) this.#parties.onDecision(event, detail);
     const move = steer({
-      passes: this.#passes,
+      iterations: this.#iterations,
       job,
-      newPass,
+      newIteration,
       limitMs: this.#limitMs,
-      workedMs: this.workedMs,
+      activeMs: this.activeMs,
       budgetMs: this.#release!.budgetMs,
       plan,
       policy,
@@ -338,15 +339,15 @@ export class Copy {
 
   /** The deadline is for the copy's own work; the time it is held at our wish does not count. */
   #overdue(): boolean {
-    return this.workedMs > this.#parties.policy.deadlineSeconds * 1_000;
+    return this.activeMs > this.#parties.policy.deadlineSeconds * 1_000;
   }
 }
 
-export function ticketTaken(ticket: TicketState | undefined): HandoffError {
+export function commitRevoked(commitRecord: CommitRecordState | undefined): HandoffError {
   return new HandoffError(
-    'TicketRevoked',
-    ticket === undefined
-      ? 'there is no ticket for this migration, so the control plane does not permit a handover'
-      : `the ticket is ${ticket}: the control plane no longer permits this mover to hand over`,
+    'CommitRevoked',
+    commitRecord === undefined
+      ? 'there is no commit record for this migration, so the control plane does not permit a handover'
+      : `the commit record is ${commitRecord}: the control plane no longer permits this mover to hand over`,
   );
 }

@@ -1,7 +1,7 @@
 import { type Clock, within } from '../../common/clock.ts';
 import { HandoffError } from '../../contract/errors.ts';
 import type { Plan } from '../../contract/forecast.ts';
-import { type Domain, HypervisorError, type MigrationOptions, type MigrationTarget } from '../hypervisor.ts';
+import { type Domain, type HypervisorConnection, HypervisorError, type MigrationOptions } from '../hypervisor.ts';
 import type { CommitOutcome } from '../mailbox.ts';
 import { followPostCopy, hasBegun, type PostCopyParties } from './post-copy.ts';
 
@@ -50,12 +50,12 @@ const NO_COOKIE = Buffer.alloc(0);
 
 export interface HandoverParties {
   source: Domain;
-  target: MigrationTarget;
+  target: HypervisorConnection;
   /** The destination's on the migration network. */
   address: string;
   /** New connections, for when the first ones are lost. */
-  reconnect(): Promise<MigrationTarget>;
-  reconnectSource(): Promise<MigrationTarget>;
+  reconnect(): Promise<HypervisorConnection>;
+  reconnectSource(): Promise<HypervisorConnection>;
   clock: Clock;
   /** QEMU's capabilities are fixed once it has begun. */
   plan: Plan;
@@ -66,7 +66,7 @@ export interface HandoverParties {
   /** The one write that hands the VM over. */
   commit(): Promise<CommitOutcome>;
   /** What happened to a post-copy on its way, with the numbers. */
-  onDecision(what: string, detail: Record<string, unknown>): void;
+  onDecision(event: string, detail: Record<string, unknown>): void;
 }
 
 export class Handover {
@@ -98,12 +98,14 @@ export class Handover {
       name: source.name,
       persistent: await source.persistent(),
       ...(plan.throttle !== undefined && { throttle: plan.throttle }),
-      ...(plan.switchMiBps !== undefined && { switchMiBps: plan.switchMiBps }),
+      ...(plan.availSwitchoverBandwidthMiBps !== undefined && {
+        availSwitchoverBandwidthMiBps: plan.availSwitchoverBandwidthMiBps,
+      }),
       postCopy: plan.postCopyAllowed,
       postCopyMiBps: bandwidthMiBps,
       connections: plan.connections,
       ...(plan.disks !== undefined && {
-        copiedDisks: plan.disks.map(({ target }) => target),
+        migratedDisks: plan.disks.map(({ target }) => target),
         // libvirt holds each disk to it, and they are copied side by side.
         diskMiBps: bandwidthMiBps > 0 ? Math.max(1, Math.floor(bandwidthMiBps / plan.disks.length)) : 0,
       }),
@@ -141,7 +143,7 @@ export class Handover {
     const { source, target, clock } = this.#parties;
     await target.find(this.#options.name);
     const outcome = await this.#committed();
-    if (outcome === 'revoked') throw new HandoffError('TicketRevoked', 'the control plane took the ticket back');
+    if (outcome === 'revoked') throw new HandoffError('CommitRevoked', 'the control plane took the commit record back');
     if (outcome !== 'committed') throw new HandoffError('CommitUnknown', 'AWS did not answer the commit');
     await target.find(this.#options.name);
     this.#postCopySince = clock.now();
@@ -290,7 +292,7 @@ export class Handover {
       clock,
       always: resumeAlways,
     };
-    const finish = (target: MigrationTarget) =>
+    const finish = (target: HypervisorConnection) =>
       target.finish({ ...this.#options, ...this.#handshake(), cancelled: false, inPostCopy: true });
     return { resume, connectTarget: reconnect, connectSource: reconnectSource, onDecision, finish };
   }

@@ -3,16 +3,16 @@ import { within } from '../../common/clock.ts';
 import { MIB } from '../../common/units.ts';
 import { HandoffError } from '../../contract/errors.ts';
 import type { Progress } from '../../contract/facts.ts';
-import type { SourceSight } from '../../contract/forecast.ts';
-import type { OrderOf } from '../../contract/tasks.ts';
+import type { GuestReachability } from '../../contract/forecast.ts';
+import type { TaskOf } from '../../contract/tasks.ts';
 import type { AgentDeps, CutoverRequest } from '../deps.ts';
 import { failureOf } from '../failure.ts';
-import { type Domain, HypervisorError, type JobStats, type MigrationTarget } from '../hypervisor.ts';
+import { type Domain, type HypervisorConnection, HypervisorError, type JobStats } from '../hypervisor.ts';
 import type { CommitOutcome } from '../mailbox.ts';
 import { findAddress } from '../observe/addresses.ts';
-import { RETURN_MS, SECOND_RETURN_MS, Sight } from '../observe/guest-reachability-probe.ts';
+import { GuestReachabilityProbe, RETURN_MS, SECOND_RETURN_MS } from '../observe/guest-reachability-probe.ts';
 import { connectOrSay, eventually, messageOf, mustFind } from '../stages/stage.ts';
-import { Copy, ticketTaken } from './copy.ts';
+import { Copy, commitRevoked } from './copy.ts';
 import { Handover, type HandoverEnd } from './handover.ts';
 import { MoverReports } from './reports.ts';
 
@@ -47,13 +47,13 @@ const LOOK_AT_HOLD_MS = 10_000;
 
 /** Carries one migration from Begin to Confirm, and tells how it goes. `run` never rejects: every end is reported. */
 export class Mover {
-  /** The ticket names it once committed, so that a commit whose answer was lost is known as our own. */
+  /** The commit record names it once committed, so that a commit whose answer was lost is known as our own. */
   readonly id: string;
   readonly #deps: MoverDeps;
-  readonly #order: OrderOf<'precopy'>;
+  readonly #order: TaskOf<'precopy'>;
   readonly #reports: MoverReports;
   readonly #cutoverCame = Promise.withResolvers<void>();
-  readonly #sight: Sight;
+  readonly #reachability: GuestReachabilityProbe;
   #phase: Progress['phase'] = 'preparing';
   #copy: Copy | undefined;
   #handover: Handover | undefined;
@@ -64,13 +64,16 @@ export class Mover {
   #budgetMs: number | undefined;
   #cancelled: HandoffError | undefined;
 
-  constructor(deps: MoverDeps, order: OrderOf<'precopy'>) {
-    this.id = `${order.requestId}#${randomUUID()}`;
+  constructor(deps: MoverDeps, task: TaskOf<'precopy'>) {
+    this.id = `${task.requestId}#${randomUUID()}`;
     this.#deps = deps;
-    this.#order = order;
-    this.#reports = new MoverReports(deps.mailbox, deps.clock, order, deps.log);
-    const { guestAddress: address } = order;
-    this.#sight = new Sight(deps, address === undefined ? undefined : { address, addressFrom: 'request' });
+    this.#order = task;
+    this.#reports = new MoverReports(deps.mailbox, deps.clock, task, deps.log);
+    const { guestAddress: address } = task;
+    this.#reachability = new GuestReachabilityProbe(
+      deps,
+      address === undefined ? undefined : { address, addressFrom: 'request' },
+    );
   }
 
   status(): MoverStatus {
@@ -83,11 +86,11 @@ export class Mover {
     this.#cutoverCame.resolve();
     if (this.#reports.ended) return;
     this.#budgetMs ??= budgetMs;
-    this.#sight.look();
+    this.#reachability.start();
     this.#copy?.release(this.#budgetMs);
   }
 
-  /** On SIGTERM, where a revoked ticket is not waited for. True when the handover can still be called off, and then it is. */
+  /** On SIGTERM, where a revoked commit record is not waited for. True when the handover can still be called off, and then it is. */
   cancel(): boolean {
     if (this.#reports.ended || this.#handover?.deciding === true) return false;
     this.#cancelled ??= new HandoffError('Cancelled', 'cancelled on request');
@@ -97,13 +100,13 @@ export class Mover {
 
   async run(): Promise<void> {
     const { clock, mailbox, localUri } = this.#deps;
-    let source: MigrationTarget | undefined;
-    let target: MigrationTarget | undefined;
+    let source: HypervisorConnection | undefined;
+    let target: HypervisorConnection | undefined;
     const stopBeating = this.#beat();
     try {
       this.#enter('preparing');
-      const ticket = await mailbox.readTicket(this.#order.migrationId);
-      if (ticket !== 'OPEN') throw ticketTaken(ticket);
+      const commitRecord = await mailbox.readCommitRecord(this.#order.migrationId);
+      if (commitRecord !== 'OPEN') throw commitRevoked(commitRecord);
       source = await connectOrSay(this.#deps, localUri);
       target = await connectOrSay(this.#deps, this.#order.destination.libvirtUri);
       await this.#migrate(await mustFind(source, this.#order.vm), target);
@@ -111,7 +114,7 @@ export class Mover {
       this.#reports.end({ kind: 'failed', failure: failureOf(error) });
     }
     stopBeating();
-    this.#sight.end();
+    this.#reachability.end();
     // Closing them makes libvirt fall back to what is safe, wherever the protocol stood.
     await target?.close().catch(() => {});
     await source?.close().catch(() => {});
@@ -119,8 +122,9 @@ export class Mover {
     await this.#reports.allWritten();
   }
 
-  async #migrate(source: Domain, target: MigrationTarget): Promise<void> {
-    if (this.#sight.guest === undefined) void findAddress(source).then((guest) => this.#sight.aim(guest));
+  async #migrate(source: Domain, target: HypervisorConnection): Promise<void> {
+    if (this.#reachability.guest === undefined)
+      void findAddress(source).then((guest) => this.#reachability.setTarget(guest));
     const handover = await this.#prepare(source, target);
     this.#handover = handover;
     if (this.#cancelled !== undefined) throw this.#cancelled;
@@ -142,7 +146,7 @@ export class Mover {
     await this.#switchOver(source, target, handover, copy);
   }
 
-  async #prepare(source: Domain, target: MigrationTarget): Promise<Handover> {
+  async #prepare(source: Domain, target: HypervisorConnection): Promise<Handover> {
     const { clock, connect, localUri, resumeAlways = false } = this.#deps;
     const { destination, plan, policy } = this.#order;
     try {
@@ -157,7 +161,7 @@ export class Mover {
         bandwidthMiBps: policy.bandwidthMiBps,
         resumeAlways,
         commit: () => this.#commit(),
-        onDecision: (what, detail) => this.#reports.decided(what, detail),
+        onDecision: (event, detail) => this.#reports.decided(event, detail),
       });
     } catch (cause) {
       throw new HandoffError('CopyFailed', `libvirt could not prepare the copy: ${messageOf(cause)}`, { cause });
@@ -178,20 +182,20 @@ export class Mover {
       clock: this.#deps.clock,
       policy: this.#order.policy,
       plan: this.#order.plan,
-      readTicket: () => this.#deps.mailbox.readTicket(this.#order.migrationId),
+      readCommitRecord: () => this.#deps.mailbox.readCommitRecord(this.#order.migrationId),
       onProgress: (phase, job) => {
         if (handover.deciding) return;
         this.#phase = phase;
         this.#reports.progress(phase, job);
-        if (phase === 'copying' && job !== undefined && nearsEnd(job)) this.#sight.look();
+        if (phase === 'copying' && job !== undefined && nearsEnd(job)) this.#reachability.start();
       },
       announceMs: this.#order.announceMs,
       onNear: (approach) => this.#reports.near({ ...approach, ...this.#guestSeen() }),
       onHeld: (hold) => {
         this.#reports.hold({ ...hold, ...this.#guestSeen() });
-        if (this.#budgetMs === undefined) this.#sight.restAfter(LOOK_AT_HOLD_MS);
+        if (this.#budgetMs === undefined) this.#reachability.stopAfter(LOOK_AT_HOLD_MS);
       },
-      onDecision: (what, detail) => this.#reports.decided(what, detail),
+      onDecision: (event, detail) => this.#reports.decided(event, detail),
       startPostCopy: () => handover.startPostCopy(),
     });
     this.#copy = copy;
@@ -200,10 +204,10 @@ export class Mover {
     return copy;
   }
 
-  #guestSeen(): { guest?: SourceSight } {
-    const { guest } = this.#sight;
+  #guestSeen(): { guest?: GuestReachability } {
+    const { guest } = this.#reachability;
     if (guest === undefined) return {};
-    const answers = this.#sight.answeredBefore(this.#deps.clock.now());
+    const answers = this.#reachability.answeredBefore(this.#deps.clock.now());
     return { guest: { ...guest, ...(answers !== undefined && { answers }) } };
   }
 
@@ -211,7 +215,7 @@ export class Mover {
    * The guest stands still from before the first line to Finish's answer, or, in a post-copy, until Finish has come there: nothing
    * may be added in between.
    */
-  async #switchOver(source: Domain, target: MigrationTarget, handover: Handover, copy: Copy): Promise<void> {
+  async #switchOver(source: Domain, target: HypervisorConnection, handover: Handover, copy: Copy): Promise<void> {
     const { clock, log } = this.#deps;
     const pausedAt = handover.postCopySince ?? clock.now();
     const done = new AbortController();
@@ -221,7 +225,7 @@ export class Mover {
     const guest = handover.postCopySince === undefined ? undefined : this.#followGuest(source, target, done.signal);
     const end = await ending;
     const finishedAt = clock.now();
-    const workedMs = copy.workedMs;
+    const activeMs = copy.activeMs;
     done.abort();
     if (end.kind !== 'switched') throw failureOfHandover(end, copy.aborted);
 
@@ -229,8 +233,9 @@ export class Mover {
     const figures = await within(clock, FIGURES_PATIENCE_MS, measured(target, this.#order.vm), () => undefined);
     const switched = { from: pausedAt, to: ranAt };
     // Usually it answers by now. Where it does not, the destination is about to announce it again.
-    if (this.#sight.answeredBefore(pausedAt)) await this.#sight.seesAfter(ranAt, RETURN_MS + SECOND_RETURN_MS);
-    const blackout = await this.#sight.tell(switched);
+    if (this.#reachability.answeredBefore(pausedAt))
+      await this.#reachability.seesAfter(ranAt, RETURN_MS + SECOND_RETURN_MS);
+    const blackout = await this.#reachability.result(switched);
     this.#reports.end({
       kind: 'switched',
       downtimeMs: figures?.downtimeMs ?? ranAt - pausedAt,
@@ -239,7 +244,7 @@ export class Mover {
       bytesTransferred: figures?.bytesProcessed ?? this.#rest?.bytesProcessed ?? copy.job?.bytesProcessed ?? 0,
       pausedAt,
       finishedAt,
-      workedMs,
+      activeMs,
       postCopy,
       blackout,
     });
@@ -258,7 +263,7 @@ export class Mover {
    */
   async #followGuest(
     source: Domain,
-    target: MigrationTarget,
+    target: HypervisorConnection,
     done: AbortSignal,
   ): Promise<{ postCopy: boolean; ranAt: number }> {
     const { clock } = this.#deps;
@@ -346,7 +351,7 @@ const nearsEnd = ({ bytesRemaining, bytesPerSecond }: JobStats): boolean =>
   bytesRemaining <= Math.max(NEAR_END.bytes, bytesPerSecond * NEAR_END.seconds);
 
 /** The destination keeps the job's own figures; the guest runs by now, so asking costs it nothing. */
-async function measured(target: MigrationTarget, vm: string): Promise<JobStats | undefined> {
+async function measured(target: HypervisorConnection, vm: string): Promise<JobStats | undefined> {
   try {
     return await (await target.find(vm))?.lastJob();
   } catch {
@@ -376,7 +381,10 @@ function failureOfHandover(
     case 'cancelled':
       if (aborted !== undefined) return aborted;
       return end.because === 'revoked'
-        ? new HandoffError('TicketRevoked', 'the control plane took the ticket back; the VM runs on at the source')
+        ? new HandoffError(
+            'CommitRevoked',
+            'the control plane took the commit record back; the VM runs on at the source',
+          )
         : new HandoffError('CommitUnknown', 'AWS did not answer the commit; the VM runs on at the source');
   }
 }

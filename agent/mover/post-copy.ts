@@ -1,7 +1,7 @@
 import { type Clock, within } from '../../common/clock.ts';
 import { HandoffError } from '../../contract/errors.ts';
 import type { CopyState } from '../../contract/facts.ts';
-import { HypervisorError, type MigrationTarget } from '../hypervisor.ts';
+import { type HypervisorConnection, HypervisorError } from '../hypervisor.ts';
 import { messageOf, mustFind } from '../stages/stage.ts';
 
 /**
@@ -12,11 +12,11 @@ import { messageOf, mustFind } from '../stages/stage.ts';
  */
 export interface PostCopyParties {
   resume: ResumeOptions;
-  connectSource(): Promise<MigrationTarget>;
-  connectTarget(): Promise<MigrationTarget>;
-  onDecision(what: string, detail: Record<string, unknown>): void;
+  connectSource(): Promise<HypervisorConnection>;
+  connectTarget(): Promise<HypervisorConnection>;
+  onDecision(event: string, detail: Record<string, unknown>): void;
   /** The Finish of the first five calls, for when it has not reached the destination. */
-  finish(target: MigrationTarget): Promise<unknown>;
+  finish(target: HypervisorConnection): Promise<unknown>;
 }
 
 export interface ResumeOptions {
@@ -127,8 +127,8 @@ const CRASHES = { from: 11_003_000, before: 11_004_000 };
  */
 export async function resumePostCopy(
   { name, address, postCopyMiBps, always, clock }: ResumeOptions,
-  source: MigrationTarget,
-  target: MigrationTarget,
+  source: HypervisorConnection,
+  target: HypervisorConnection,
 ): Promise<void> {
   const { libvirt } = await target.versions();
   if (!always && libvirt >= CRASHES.from && libvirt < CRASHES.before) {
@@ -182,7 +182,7 @@ function withinPatience<T>(clock: Clock, call: Promise<T>): Promise<T> {
 /** Connections of its own, since those of the copy may be lost, or in a state that libvirt does not begin anew from. */
 async function withBoth<T>(
   { connectSource, connectTarget }: PostCopyParties,
-  use: (source: MigrationTarget | undefined, target: MigrationTarget | undefined) => Promise<T>,
+  use: (source: HypervisorConnection | undefined, target: HypervisorConnection | undefined) => Promise<T>,
 ): Promise<T> {
   const [source, target] = await Promise.all(
     [connectSource, connectTarget].map((connect) => connect().catch(() => undefined)),
@@ -194,7 +194,7 @@ async function withBoth<T>(
   }
 }
 
-async function stateOf(host: MigrationTarget | undefined, name: string): Promise<Half> {
+async function stateOf(host: HypervisorConnection | undefined, name: string): Promise<Half> {
   try {
     if (host === undefined) return 'unreachable';
     return (await (await host.find(name))?.state())?.state ?? 'absent';

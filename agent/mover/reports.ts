@@ -1,7 +1,7 @@
 import type { Clock } from '../../common/clock.ts';
 import type { Progress } from '../../contract/facts.ts';
-import type { Observation, SourceSight } from '../../contract/forecast.ts';
-import type { OrderOf } from '../../contract/tasks.ts';
+import type { GuestReachability, Observation } from '../../contract/forecast.ts';
+import type { TaskOf } from '../../contract/tasks.ts';
 import type { JobStats } from '../hypervisor.ts';
 import type { Mailbox } from '../mailbox.ts';
 import { type FailureReport, type Outcome, Reporter } from '../reporter.ts';
@@ -17,7 +17,7 @@ export type End =
       finishedAt: number;
       pausedAt: number;
       /** From Begin to Finish's answer, holds not counted. */
-      workedMs: number;
+      activeMs: number;
       postCopy: boolean;
       bytesTransferred: number;
       blackout: Observation;
@@ -35,7 +35,7 @@ const PATIENCE_MS = 30 * 60_000;
 export class MoverReports {
   readonly #mailbox: Mailbox;
   readonly #clock: Clock;
-  readonly #order: OrderOf<'precopy'>;
+  readonly #order: TaskOf<'precopy'>;
   readonly #log: (message: string) => void;
   readonly #precopy: Reporter;
   readonly #begunAt: number;
@@ -45,12 +45,12 @@ export class MoverReports {
   #hold: Hold | undefined;
   #end: End | undefined;
 
-  constructor(mailbox: Mailbox, clock: Clock, order: OrderOf<'precopy'>, log: (message: string) => void) {
+  constructor(mailbox: Mailbox, clock: Clock, task: TaskOf<'precopy'>, log: (message: string) => void) {
     this.#mailbox = mailbox;
     this.#clock = clock;
-    this.#order = order;
+    this.#order = task;
     this.#log = log;
-    this.#precopy = this.#reporter(order.requestId, 'precopy');
+    this.#precopy = this.#reporter(task.requestId, 'precopy');
     this.#begunAt = clock.now();
   }
 
@@ -85,24 +85,24 @@ export class MoverReports {
   }
 
   /** Told with whatever is reported next: to the pre-copy request until it has its answer, then to the cutover's. */
-  decided(what: string, detail: Record<string, unknown>): void {
+  decided(event: string, detail: Record<string, unknown>): void {
     const reporter = this.#cutover?.reporter ?? (this.#announced ? undefined : this.#precopy);
-    reporter?.decided(what, detail);
+    reporter?.decided(event, detail);
   }
 
-  near(approach: Approach & { guest?: SourceSight }): void {
+  near(approach: Approach & { guest?: GuestReachability }): void {
     this.#announced = true;
-    this.#write(this.#precopy, { result: { stage: 'precopy', switched: 'near', ...approach } });
+    this.#write(this.#precopy, { result: { stage: 'precopy', precopy: 'approaching', ...approach } });
   }
 
   /** Told with the cutover's outcome where the pre-copy request had its answer before. */
-  hold(hold: Hold & { guest?: SourceSight }): void {
+  hold(hold: Hold & { guest?: GuestReachability }): void {
     if (this.#announced) {
       this.#hold = hold;
       return;
     }
     this.#announced = true;
-    this.#write(this.#precopy, { result: { stage: 'precopy', switched: 'held', ...hold } });
+    this.#write(this.#precopy, { result: { stage: 'precopy', precopy: 'held', ...hold } });
   }
 
   end(end: End): void {
@@ -121,12 +121,12 @@ export class MoverReports {
     return {
       result: {
         stage: 'precopy',
-        switched: 'early',
+        precopy: 'completed',
         bytesRemaining: 0,
         bytesTransferred: end.bytesTransferred,
         copyMs: end.pausedAt - this.#begunAt,
         downtimeMs: end.downtimeMs,
-        workedMs: end.workedMs,
+        activeMs: end.activeMs,
         blackout: end.blackout,
       },
     };
@@ -139,8 +139,8 @@ export class MoverReports {
       this.#write(reporter, end);
       return;
     }
-    const { downtimeMs, commitMs, bytesTransferred, finishedAt, pausedAt, workedMs, postCopy, blackout } = end;
-    // A guest that converged before the order came has switched without waiting for it.
+    const { downtimeMs, commitMs, bytesTransferred, finishedAt, pausedAt, activeMs, postCopy, blackout } = end;
+    // A guest that converged before the task came has switched without waiting for it.
     const switchMs = finishedAt - Math.min(acceptedAt, pausedAt);
     this.#write(reporter, {
       result: {
@@ -150,7 +150,7 @@ export class MoverReports {
         switchMs,
         bytesTransferred,
         ...(this.#hold && { guaranteedHoldSeconds: this.#hold.guaranteedHoldSeconds }),
-        workedMs,
+        activeMs,
         postCopy,
         blackout,
       },

@@ -14,10 +14,10 @@ const FIRST_ANSWER_MS = 1_000;
 const FRESH_MS = PROBE_LIMIT_MS / 2;
 
 /**
- * One host's eyes on one guest. It looks from `look` to `rest`, and tells afterwards what it saw of the switch. Nothing here
- * rejects, and only what tells takes time: seeing is for the record, and moving the guest never waits for it.
+ * Asks one guest, from one host, whether it answers. It probes from `start` to `stopAfter` or `end`; `result` says what it saw of the switch. Nothing here
+ * rejects, and only `result` takes time: the observation is for the record, and moving the guest never waits for it.
  */
-export class Sight {
+export class GuestReachabilityProbe {
   readonly #facts: Pick<HostFacts, 'probe'>;
   readonly #clock: Clock;
   #guest: GuestAddress | undefined;
@@ -38,13 +38,13 @@ export class Sight {
   }
 
   /** The guest's address has become known, or has not. */
-  aim(guest: GuestAddress | undefined): void {
+  setTarget(guest: GuestAddress | undefined): void {
     this.#guest ??= guest;
-    if (this.#wanted) this.look();
+    if (this.#wanted) this.start();
   }
 
   /** Looks from now on, or as soon as the address is known. */
-  look(): void {
+  start(): void {
     if (this.#ended) return;
     this.#wanted = true;
     this.#keepLooking();
@@ -63,7 +63,7 @@ export class Sight {
   }
 
   /** Stops looking after a while, unless there is a new wish to look by then. */
-  restAfter(ms: number): void {
+  stopAfter(ms: number): void {
     this.#keepLooking();
     this.#keepLooking = this.#clock.timer(ms, () => this.#rest());
   }
@@ -99,7 +99,7 @@ export class Sight {
   }
 
   /** What was seen; looking is over then. */
-  async tell(switched: Switch): Promise<Observation> {
+  async result(around: Switch): Promise<Observation> {
     const probe = this.#probe?.probe;
     this.#probe = undefined;
     const guest = this.#guest;
@@ -107,7 +107,7 @@ export class Sight {
       return { observed: false, why: 'no address of the guest is known, by the request, its agent or ARP' };
     }
     if (probe === undefined) return { observed: false, why: 'nobody was looking when the guest switched' };
-    const seen = evaluate(await probe.stop(), switched);
+    const seen = evaluate(await probe.stop(), around);
     if (!seen.observed) return { observed: false, why: `${guest.address}: ${seen.why}` };
     const { address, addressFrom } = guest;
     return { ...seen, address, addressFrom, announcedAgain: false };

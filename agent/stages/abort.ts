@@ -2,7 +2,7 @@ import { within } from '../../common/clock.ts';
 import { HandoffError } from '../../contract/errors.ts';
 import type { CopyState } from '../../contract/facts.ts';
 import type { ResultOf } from '../../contract/reports.ts';
-import type { OrderOf } from '../../contract/tasks.ts';
+import type { TaskOf } from '../../contract/tasks.ts';
 import type { AgentDeps } from '../deps.ts';
 import type { Domain } from '../hypervisor.ts';
 import { keepImages, madeImages, removeImages } from '../migrated-storage/images.ts';
@@ -18,7 +18,7 @@ interface Act {
   does: string;
   /** States in which libvirt's job does not stand in the way: it is there for as long as they last. */
   despiteJob?: readonly CopyState[];
-  carryOut(domain: Domain, deps: AgentDeps, order: OrderOf<'abort'>): Promise<void>;
+  carryOut(domain: Domain, deps: AgentDeps, task: TaskOf<'abort'>): Promise<void>;
 }
 
 /**
@@ -28,7 +28,7 @@ interface Act {
 const RESUME_WAIT_MS = 45_000;
 
 /** Recovery's hands. What each may touch is told by the state it must find; anything else is left alone. */
-const ACTS: Record<Exclude<AbortOrderAction, ImageAction>, Act> = {
+const ACTS: Record<Exclude<AbortTaskAction, ImageAction>, Act> = {
   resume: {
     from: ['migrating-paused'],
     done: ['running'],
@@ -41,9 +41,9 @@ const ACTS: Record<Exclude<AbortOrderAction, ImageAction>, Act> = {
     done: ['absent'],
     does: 'removed',
     despiteJob: ['postcopy-failed'],
-    async carryOut(domain, deps, order) {
+    async carryOut(domain, deps, task) {
       const { state } = await domain.state();
-      if (state === 'postcopy-paused' || state === 'postcopy-failed') await mustBeWhole(deps, order);
+      if (state === 'postcopy-paused' || state === 'postcopy-failed') await mustBeWhole(deps, task);
       const persistent = await domain.persistent();
       if ((await domain.state()).state !== 'shutoff') await domain.destroy();
       if (persistent) await domain.undefine();
@@ -65,31 +65,31 @@ const ACTS: Record<Exclude<AbortOrderAction, ImageAction>, Act> = {
     carryOut: resumeFromHere,
   },
 };
-type AbortOrderAction = OrderOf<'abort'>['action'];
+type AbortTaskAction = TaskOf<'abort'>['action'];
 type ImageAction = 'keep-images' | 'remove-images';
 
-export function abort(deps: AgentDeps, order: OrderOf<'abort'>): Promise<ResultOf<'abort'>> {
-  const { action } = order;
-  if (action === 'keep-images' || action === 'remove-images') return settleImages(deps, order, action);
+export function abort(deps: AgentDeps, task: TaskOf<'abort'>): Promise<ResultOf<'abort'>> {
+  const { action } = task;
+  if (action === 'keep-images' || action === 'remove-images') return settleImages(deps, task, action);
   const act = ACTS[action];
   return withHypervisor(deps, deps.localUri, async (here) => {
-    const before = await evidenceOf(here, order.vm, 'not-asked');
+    const before = await evidenceOf(here, task.vm, 'not-asked');
     if (act.done.includes(before.state)) {
       return { stage: 'abort', done: `nothing to do: the VM is ${before.detail}`, evidence: before };
     }
-    const domain = await here.find(order.vm);
+    const domain = await here.find(task.vm);
     const jobInTheWay = before.jobActive && act.despiteJob?.includes(before.state) !== true;
     if (!act.from.includes(before.state) || jobInTheWay || domain === undefined) {
       const job = jobInTheWay ? ' and libvirt has a job on it' : '';
       throw new HandoffError(
         'NeedsOperator',
-        `"${order.action}" needs the VM to be ${act.from.join(' or ')} on ${order.hostId}, but it is ${before.detail}${job}; nothing was touched`,
+        `"${task.action}" needs the VM to be ${act.from.join(' or ')} on ${task.hostId}, but it is ${before.detail}${job}; nothing was touched`,
         { detail: { evidence: before } },
       );
     }
-    await act.carryOut(domain, deps, order);
-    const evidence = await evidenceOf(here, order.vm, 'not-asked');
-    if (order.action === 'resume-postcopy' && evidence.state === 'postcopy-paused') {
+    await act.carryOut(domain, deps, task);
+    const evidence = await evidenceOf(here, task.vm, 'not-asked');
+    if (task.action === 'resume-postcopy' && evidence.state === 'postcopy-paused') {
       return {
         stage: 'abort',
         done: `resumed (it was ${before.detail}); the rest of the memory is on its way`,
@@ -108,7 +108,7 @@ export function abort(deps: AgentDeps, order: OrderOf<'abort'>): Promise<ResultO
 /** Of the images this migration made here. None is removed while there is a VM of that name here that could have it open. */
 async function settleImages(
   deps: AgentDeps,
-  { vm, hostId, migrationId, disks = [] }: OrderOf<'abort'>,
+  { vm, hostId, migrationId, disks = [] }: TaskOf<'abort'>,
   action: ImageAction,
 ): Promise<ResultOf<'abort'>> {
   const evidence = await withHypervisor(deps, deps.localUri, (here) => evidenceOf(here, vm, 'not-asked'));
@@ -129,7 +129,7 @@ async function settleImages(
 }
 
 /** A source's half of a post-copy may go only when the destination is seen to have all of the VM. */
-async function mustBeWhole(deps: AgentDeps, { vm, destination }: OrderOf<'abort'>): Promise<void> {
+async function mustBeWhole(deps: AgentDeps, { vm, destination }: TaskOf<'abort'>): Promise<void> {
   const there = await withHypervisor(deps, destination.libvirtUri, (host) => evidenceOf(host, vm, 'not-asked'));
   if (there.state === 'running') return;
   throw new HandoffError(
@@ -140,7 +140,7 @@ async function mustBeWhole(deps: AgentDeps, { vm, destination }: OrderOf<'abort'
 }
 
 /** Rejects when it could not be resumed, also because QEMU is still at it: then recovery looks again. */
-async function resumeFromHere(_: Domain, deps: AgentDeps, { vm, destination }: OrderOf<'abort'>): Promise<void> {
+async function resumeFromHere(_: Domain, deps: AgentDeps, { vm, destination }: TaskOf<'abort'>): Promise<void> {
   const options = { name: vm, address: destination.address, clock: deps.clock, always: deps.resumeAlways === true };
   try {
     await withHypervisor(deps, deps.localUri, (source) =>

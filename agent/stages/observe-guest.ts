@@ -1,14 +1,14 @@
 import type { Observation } from '../../contract/forecast.ts';
 import type { ResultOf } from '../../contract/reports.ts';
-import type { OrderOf } from '../../contract/tasks.ts';
+import type { TaskOf } from '../../contract/tasks.ts';
 import type { AgentDeps } from '../deps.ts';
 import type { Domain } from '../hypervisor.ts';
 import { findNeighbour } from '../observe/addresses.ts';
 import type { Switch } from '../observe/blackout.ts';
-import { RETURN_MS, SECOND_RETURN_MS, Sight } from '../observe/guest-reachability-probe.ts';
+import { GuestReachabilityProbe, RETURN_MS, SECOND_RETURN_MS } from '../observe/guest-reachability-probe.ts';
 import { messageOf, withHypervisor } from './stage.ts';
 
-/** Half of what SSM gives a command; nearly every switch comes within a few seconds of the cutover's order. */
+/** Half of what SSM gives a command; nearly every switch comes within a few seconds of the cutover's task. */
 const SWITCH = { everyMs: 100, limitMs: 60_000 };
 
 const not = (why: string): Observation => ({ observed: false, why });
@@ -20,32 +20,32 @@ const not = (why: string): Observation => ({ observed: false, why });
  *
  * Only looks, and disturbs nothing: whatever goes wrong here is a reason why nothing was observed.
  */
-export function watch(deps: AgentDeps, order: OrderOf<'watch'>): Promise<ResultOf<'watch'>> {
+export function observeGuest(deps: AgentDeps, task: TaskOf<'observe-guest'>): Promise<ResultOf<'observe-guest'>> {
   return withHypervisor(deps, deps.localUri, async (here) => {
-    const copy = await here.find(order.vm);
+    const copy = await here.find(task.vm);
     if (copy === undefined) return told(not('the VM was not being received here when the watch began'));
-    const guest = order.guest ?? (await findNeighbour(copy));
-    const sight = new Sight(deps, guest);
+    const guest = task.guest ?? (await findNeighbour(copy));
+    const probe = new GuestReachabilityProbe(deps, guest);
     try {
       // Without an address there is no reason to stay.
-      if (guest === undefined) return told(await sight.tell({ from: 0, to: 0 }));
-      sight.look();
+      if (guest === undefined) return told(await probe.result({ from: 0, to: 0 }));
+      probe.start();
       const switched = await seeSwitch(deps, copy);
       if ('why' in switched) return told(not(switched.why));
       // It may answer to nobody. Where none of the hosts had the time to tell, a few packets too many do no harm.
-      const missed = sight.answeredBefore(switched.from) ?? order.guest?.answers ?? true;
-      const again = missed ? await bringBack(sight, copy, switched.to) : 'not needed';
-      const seen = switched.late ? not('the VM ran here already when the watch began') : await sight.tell(switched);
+      const missed = probe.answeredBefore(switched.from) ?? task.guest?.answers ?? true;
+      const again = missed ? await bringBack(probe, copy, switched.to) : 'not needed';
+      const seen = switched.late ? not('the VM ran here already when the watch began') : await probe.result(switched);
       if (again === 'not needed') return told(seen);
       if (again === 'announced') return told({ ...seen, announcedAgain: true });
       return told(seen.observed ? seen : not(`${seen.why}; it could not be announced again: ${again.failed}`));
     } finally {
-      sight.end();
+      probe.end();
     }
   });
 }
 
-const told = (blackout: Observation): ResultOf<'watch'> => ({ stage: 'watch', blackout });
+const told = (blackout: Observation): ResultOf<'observe-guest'> => ({ stage: 'observe-guest', blackout });
 
 /** Waits until the VM runs here; `late` when it did at the first look. */
 async function seeSwitch({ clock }: AgentDeps, copy: Domain): Promise<(Switch & { late: boolean }) | { why: string }> {
@@ -65,13 +65,13 @@ async function seeSwitch({ clock }: AgentDeps, copy: Domain): Promise<(Switch & 
 }
 
 /** Announces the guest again where it does not come back. */
-async function bringBack(sight: Sight, copy: Domain, ranAt: number) {
-  if (await sight.seesAfter(ranAt, RETURN_MS)) return 'not needed';
+async function bringBack(probe: GuestReachabilityProbe, copy: Domain, ranAt: number) {
+  if (await probe.seesAfter(ranAt, RETURN_MS)) return 'not needed';
   try {
     await copy.announce();
   } catch (error) {
     return { failed: messageOf(error) };
   }
-  await sight.seesAfter(ranAt, SECOND_RETURN_MS);
+  await probe.seesAfter(ranAt, SECOND_RETURN_MS);
   return 'announced';
 }

@@ -1,5 +1,5 @@
 import type { ResultOf } from '../../contract/reports.ts';
-import type { OrderOf } from '../../contract/tasks.ts';
+import type { TaskOf } from '../../contract/tasks.ts';
 import { type NamedCheck, pass, runChecks, shared, type Verdict } from '../checks/check.ts';
 import { checkNotHereYet } from '../checks/guest.ts';
 import { checkBridge, checkInterface, checkNetwork, needOf } from '../checks/networks.ts';
@@ -7,7 +7,7 @@ import { checkCpu, checkMemory, checkVersions } from '../checks/platform.ts';
 import { checkReachable, libvirtEndpoint } from '../checks/reachability.ts';
 import type { AgentDeps } from '../deps.ts';
 import { type DomainDescription, hostModelCpu, type Interface, parseDomain } from '../domain-xml.ts';
-import type { MigrationTarget } from '../hypervisor.ts';
+import type { HypervisorConnection } from '../hypervisor.ts';
 import { LINK_TEST_PATIENCE_MS } from '../measure/link.ts';
 import { LINK_TEST_PORT } from '../measure/link-test.ts';
 import { destinationDiskChecks, localDisks, without } from '../migrated-storage/disks.ts';
@@ -15,16 +15,16 @@ import { diskChecks } from './disk-checks.ts';
 import { connectOrSay, mustFind, withHypervisor } from './stage.ts';
 
 /** What only the destination can say: whether the guest, as the source describes it, can run here. */
-export function preflightDestination(deps: AgentDeps, order: OrderOf<'preflight'>): Promise<ResultOf<'preflight'>> {
+export function preflightDestination(deps: AgentDeps, task: TaskOf<'preflight'>): Promise<ResultOf<'preflight'>> {
   return withHypervisor(deps, deps.localUri, async (here) => {
-    const source = shared(connectOrSay(deps, order.source.libvirtUri));
+    const source = shared(connectOrSay(deps, task.source.libvirtUri));
     const linkTested = deps.facts.receiveLinkTest({
       port: LINK_TEST_PORT,
-      name: order.migrationId,
+      name: task.migrationId,
       patienceMs: LINK_TEST_PATIENCE_MS,
     });
     try {
-      const result = await look(deps, order, here, source);
+      const result = await look(deps, task, here, source);
       await linkTested;
       return result;
     } finally {
@@ -35,13 +35,13 @@ export function preflightDestination(deps: AgentDeps, order: OrderOf<'preflight'
 
 async function look(
   deps: AgentDeps,
-  order: OrderOf<'preflight'>,
-  here: MigrationTarget,
-  source: Promise<MigrationTarget>,
+  task: TaskOf<'preflight'>,
+  here: HypervisorConnection,
+  source: Promise<HypervisorConnection>,
 ): Promise<ResultOf<'preflight'>> {
   const guest = shared(
     source.then(async (connection) => {
-      const domain = await mustFind(connection, order.vm);
+      const domain = await mustFind(connection, task.vm);
       // As it is sent: the CPU spelt out in full, without what only the running guest has.
       return parseDomain(await domain.xml({ migratable: true }));
     }),
@@ -49,10 +49,10 @@ async function look(
   const capabilities = shared(guest.then(({ platform }) => here.domainCapabilities(platform)));
   const freeMemoryMiB = await here.freeMemoryMiB();
   const known = await guest.catch(() => undefined);
-  const local = known && order.policy.copyStorage ? await localDisksOf(deps, await source, known) : [];
+  const local = known && task.policy.migrateStorage ? await localDisksOf(deps, await source, known) : [];
 
   const checks = await runChecks([
-    ['source-reachable', () => sourceReachable(deps, order)],
+    ['source-reachable', () => sourceReachable(deps, task)],
     ['versions', async () => checkVersions(await (await source).versions(), await here.versions())],
     [
       'emulator',
@@ -71,33 +71,41 @@ async function look(
       },
     ],
     ['cpu', async () => compareCpu(await source, here, await guest)],
-    ['memory', async () => checkMemory(freeMemoryMiB, order.reservedMiB, (await guest).memoryMiB)],
-    ['no-such-domain-yet', async () => notHereYet(here, order.vm, known)],
+    ['memory', async () => checkMemory(freeMemoryMiB, task.reservedMiB, (await guest).memoryMiB)],
+    ['no-such-domain-yet', async () => notHereYet(here, task.vm, known)],
     ...(known === undefined ? ([] as NamedCheck[]) : networkChecks(deps, here, known.interfaces)),
     ...(known === undefined
       ? ([] as NamedCheck[])
-      : diskChecks(deps, 'destination', order.migrationId, without(known.disks, local))),
+      : diskChecks(deps, 'destination', task.migrationId, without(known.disks, local))),
     ...destinationDiskChecks(deps, local),
   ]);
   return { stage: 'preflight', checks, freeMemoryMiB };
 }
 
-async function localDisksOf(deps: AgentDeps, source: MigrationTarget, { name, disks }: DomainDescription) {
+async function localDisksOf(deps: AgentDeps, source: HypervisorConnection, { name, disks }: DomainDescription) {
   return localDisks(deps, await mustFind(source, name), disks);
 }
 
-async function sourceReachable(deps: AgentDeps, { source }: OrderOf<'preflight'>): Promise<Verdict> {
+async function sourceReachable(deps: AgentDeps, { source }: TaskOf<'preflight'>): Promise<Verdict> {
   const daemon = libvirtEndpoint(source.libvirtUri);
   const libvirt = daemon && (await deps.facts.connectTcp(daemon.host, daemon.port));
   return checkReachable(source.address, libvirt, undefined);
 }
 
-async function notHereYet(here: MigrationTarget, vm: string, guest: DomainDescription | undefined): Promise<Verdict> {
+async function notHereYet(
+  here: HypervisorConnection,
+  vm: string,
+  guest: DomainDescription | undefined,
+): Promise<Verdict> {
   const copies = (await here.list()).filter(({ name, uuid }) => name === vm || uuid === guest?.uuid);
   return checkNotHereYet(copies);
 }
 
-async function compareCpu(source: MigrationTarget, here: MigrationTarget, guest: DomainDescription): Promise<Verdict> {
+async function compareCpu(
+  source: HypervisorConnection,
+  here: HypervisorConnection,
+  guest: DomainDescription,
+): Promise<Verdict> {
   if (guest.cpu === undefined) return pass("the guest has the machine type's default CPU");
   const { mode } = guest.cpu;
   if (mode !== 'host-passthrough' && mode !== 'maximum') {
@@ -109,7 +117,7 @@ async function compareCpu(source: MigrationTarget, here: MigrationTarget, guest:
   return checkCpu('host-passthrough', await here.compareCpu(guest.platform, hostCpu));
 }
 
-function networkChecks(deps: AgentDeps, here: MigrationTarget, interfaces: readonly Interface[]): NamedCheck[] {
+function networkChecks(deps: AgentDeps, here: HypervisorConnection, interfaces: readonly Interface[]): NamedCheck[] {
   const checks = new Map<string, NamedCheck>();
   for (const nic of interfaces) {
     const need = needOf(nic);

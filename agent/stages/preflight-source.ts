@@ -1,19 +1,19 @@
 import { median } from '../../common/statistics.ts';
 import type { Measurements } from '../../contract/forecast.ts';
 import type { GuestFacts, ResultOf } from '../../contract/reports.ts';
-import type { OrderOf } from '../../contract/tasks.ts';
+import type { TaskOf } from '../../contract/tasks.ts';
 import { type NamedCheck, pass, runChecks, shared } from '../checks/check.ts';
 import { checkDevices, checkHostsDiffer, checkNoOtherJob, checkRunning } from '../checks/guest.ts';
-import { takesSwitchRate } from '../checks/platform.ts';
+import { supportsAvailSwitchoverBandwidth } from '../checks/platform.ts';
 import { checkReachable, FIRST_MIGRATION_PORT, libvirtEndpoint } from '../checks/reachability.ts';
 import { forecast } from '../convergence/forecast.ts';
 import { judgePolicy } from '../convergence/policy-check.ts';
 import type { AgentDeps } from '../deps.ts';
 import { type DomainDescription, parseDomain } from '../domain-xml.ts';
-import type { Domain, MigrationTarget } from '../hypervisor.ts';
+import type { Domain, HypervisorConnection } from '../hypervisor.ts';
 import { checkLink, LINK_TEST_PATIENCE_MS, type Link, linkOf } from '../measure/link.ts';
 import { LINK_TEST_PORT } from '../measure/link-test.ts';
-import { checkWriting, measureGuest } from '../measure/measure.ts';
+import { checkDirtyRate, measureGuest } from '../measure/measure.ts';
 import { copiesOf, localDisks, measureDiskWrites, sourceDiskChecks, without } from '../migrated-storage/disks.ts';
 import { diskChecks } from './disk-checks.ts';
 import { mustFind, withHypervisor } from './stage.ts';
@@ -22,20 +22,20 @@ import { mustFind, withHypervisor } from './stage.ts';
 const ROUND_TRIPS = 7;
 
 /** What only the source can say: the guest as it is, and the way to the destination. */
-export function preflightSource(deps: AgentDeps, order: OrderOf<'preflight'>): Promise<ResultOf<'preflight'>> {
+export function preflightSource(deps: AgentDeps, task: TaskOf<'preflight'>): Promise<ResultOf<'preflight'>> {
   return withHypervisor(deps, deps.localUri, async (here) => {
-    const domain = shared(mustFind(here, order.vm));
+    const domain = shared(mustFind(here, task.vm));
     const description = shared(domain.then(async (d) => parseDomain(await d.xml())));
     const guest = await Promise.all([domain, description]).catch(() => undefined);
     const state = shared(domain.then((d) => d.state()));
     const job = shared(domain.then((d) => d.job()));
 
-    const local = guest && order.policy.copyStorage ? await localDisks(deps, guest[0], guest[1].disks) : [];
+    const local = guest && task.policy.migrateStorage ? await localDisks(deps, guest[0], guest[1].disks) : [];
     const copies = copiesOf(local);
 
-    const looking = lookAtTheWay(deps, order);
+    const looking = lookAtTheWay(deps, task);
     // After the round trips, which it would stretch.
-    const link = shared(looking.then((way) => lookAtTheLink(deps, order, way)));
+    const link = shared(looking.then((way) => lookAtTheLink(deps, task, way)));
     // A guest that does not run, or is being migrated already, can't be measured; by these very answers its checks fail.
     const measurable = await Promise.all([state, job]).then(
       ([{ state: now }, running]) => now === 'running' && running === undefined,
@@ -57,18 +57,18 @@ export function preflightSource(deps: AgentDeps, order: OrderOf<'preflight'>): P
       ],
       ['no-other-job', async () => checkNoOtherJob(await job)],
       ['devices', async () => checkDevices((await description).hostBound)],
-      ['destination-reachable', () => checkReachable(order.destination.address, way.libvirt, way.migration)],
-      ['hosts-differ', () => compareHosts(deps, order, here)],
+      ['destination-reachable', () => checkReachable(task.destination.address, way.libvirt, way.migration)],
+      ['hosts-differ', () => compareHosts(deps, task, here)],
       ['link', async () => checkLink(await link)],
-      ...(measuring === undefined ? [] : [['dirty-rate', async () => checkWriting(await measuring)] as const]),
+      ...(measuring === undefined ? [] : [['dirty-rate', async () => checkDirtyRate(await measuring)] as const]),
       ...(guest === undefined
         ? ([] as NamedCheck[])
-        : diskChecks(deps, 'source', order.migrationId, without(guest[1].disks, local))),
+        : diskChecks(deps, 'source', task.migrationId, without(guest[1].disks, local))),
       ...sourceDiskChecks(local),
     ]);
     const takes = shared(
       Promise.all([here.versions(), description]).then(([versions, { platform }]) =>
-        takesSwitchRate(versions, platform.machine),
+        supportsAvailSwitchoverBandwidth(versions, platform.machine),
       ),
     );
     const seen = measuring && (await measurementsOf(measuring, link, takes, way.roundTripMs));
@@ -76,10 +76,10 @@ export function preflightSource(deps: AgentDeps, order: OrderOf<'preflight'>): P
       ...seen,
       ...(writing && { disks: copies, diskWriteBytesPerSecond: await writing }),
     };
-    const forecasted = measured && forecast(measured, order.policy);
+    const forecasted = measured && forecast(measured, task.policy);
     return {
       stage: 'preflight',
-      checks: forecasted ? [...looked, { name: 'policy', ...judgePolicy(forecasted, order.policy, measured) }] : looked,
+      checks: forecasted ? [...looked, { name: 'policy', ...judgePolicy(forecasted, task.policy, measured) }] : looked,
       ...(forecasted && { measured, forecast: forecasted }),
       freeMemoryMiB: await here.freeMemoryMiB(),
       ...(guest && { guest: await guestFacts(...guest) }),
@@ -88,14 +88,14 @@ export function preflightSource(deps: AgentDeps, order: OrderOf<'preflight'>): P
   });
 }
 
-async function compareHosts(deps: AgentDeps, order: OrderOf<'preflight'>, here: MigrationTarget) {
-  return withHypervisor(deps, order.destination.libvirtUri, async (there) =>
+async function compareHosts(deps: AgentDeps, task: TaskOf<'preflight'>, here: HypervisorConnection) {
+  return withHypervisor(deps, task.destination.libvirtUri, async (there) =>
     checkHostsDiffer(await here.hostUuid(), await there.hostUuid()),
   );
 }
 
 /** One after the other: connects side by side would measure each other. */
-async function lookAtTheWay(deps: AgentDeps, { destination }: OrderOf<'preflight'>) {
+async function lookAtTheWay(deps: AgentDeps, { destination }: TaskOf<'preflight'>) {
   const daemon = libvirtEndpoint(destination.libvirtUri);
   const libvirt = daemon && (await deps.facts.connectTcp(daemon.host, daemon.port));
   const migration = await deps.facts.connectTcp(destination.address, FIRST_MIGRATION_PORT);
@@ -113,7 +113,7 @@ type Way = Awaited<ReturnType<typeof lookAtTheWay>>;
 
 async function lookAtTheLink(
   { facts }: AgentDeps,
-  { destination, migrationId, link: known }: OrderOf<'preflight'>,
+  { destination, migrationId, link: known }: TaskOf<'preflight'>,
   { migration }: Way,
 ): Promise<Link | { why: string }> {
   const test = { port: LINK_TEST_PORT, name: migrationId, patienceMs: LINK_TEST_PATIENCE_MS };
@@ -134,7 +134,7 @@ async function measurementsOf(
 ): Promise<Measurements | undefined> {
   const [guest, found, takesRate] = await Promise.all([measuring, link, takes]).catch(() => []);
   if (guest === undefined || found === undefined || 'why' in found) return undefined;
-  return { ...guest, ...found, takesSwitchRate: takesRate ?? false, roundTripMs: roundTripMs ?? 0 };
+  return { ...guest, ...found, supportsAvailSwitchoverBandwidth: takesRate ?? false, roundTripMs: roundTripMs ?? 0 };
 }
 
 async function guestFacts(domain: Domain, description: DomainDescription): Promise<GuestFacts> {

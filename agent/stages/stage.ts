@@ -1,12 +1,12 @@
 import { HandoffError } from '../../contract/errors.ts';
 import type { AgentDeps } from '../deps.ts';
-import type { Domain, MigrationTarget } from '../hypervisor.ts';
+import type { Domain, HypervisorConnection } from '../hypervisor.ts';
 
 /** Opens a connection for the time of `use`. Throws HypervisorUnreachable when that libvirt does not answer. */
 export async function withHypervisor<T>(
   deps: AgentDeps,
   uri: string,
-  use: (hypervisor: MigrationTarget) => Promise<T>,
+  use: (hypervisor: HypervisorConnection) => Promise<T>,
 ): Promise<T> {
   const hypervisor = await connectOrSay(deps, uri);
   try {
@@ -16,7 +16,7 @@ export async function withHypervisor<T>(
   }
 }
 
-export async function connectOrSay(deps: Pick<AgentDeps, 'connect'>, uri: string): Promise<MigrationTarget> {
+export async function connectOrSay(deps: Pick<AgentDeps, 'connect'>, uri: string): Promise<HypervisorConnection> {
   try {
     return await deps.connect(uri);
   } catch (cause) {
@@ -26,7 +26,7 @@ export async function connectOrSay(deps: Pick<AgentDeps, 'connect'>, uri: string
   }
 }
 
-export async function mustFind(hypervisor: MigrationTarget, vm: string): Promise<Domain> {
+export async function mustFind(hypervisor: HypervisorConnection, vm: string): Promise<Domain> {
   const domain = await hypervisor.find(vm);
   if (domain === undefined) throw new Error(`there is no VM "${vm}" on ${hypervisor.uri}`);
   return domain;

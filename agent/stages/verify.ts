@@ -1,6 +1,6 @@
-import type { CopiedDisk } from '../../contract/migrated-storage.ts';
+import type { MigratedDisk } from '../../contract/migrated-storage.ts';
 import type { ResultOf } from '../../contract/reports.ts';
-import type { OrderOf } from '../../contract/tasks.ts';
+import type { TaskOf } from '../../contract/tasks.ts';
 import { fail, type NamedCheck, pass, runChecks, shared, type Verdict } from '../checks/check.ts';
 import { checkEnslaved } from '../checks/networks.ts';
 import type { AgentDeps } from '../deps.ts';
@@ -15,17 +15,17 @@ const ADVANCE = { everyMs: 200, limitMs: 5_000 };
 const GONE = { everyMs: 500, limitMs: 30_000 };
 const PINGS = 5;
 
-export function verify(deps: AgentDeps, order: OrderOf<'verify'>): Promise<ResultOf<'verify'>> {
-  return order.role === 'source' ? verifySource(deps, order) : verifyDestination(deps, order);
+export function verify(deps: AgentDeps, task: TaskOf<'verify'>): Promise<ResultOf<'verify'>> {
+  return task.role === 'source' ? verifySource(deps, task) : verifyDestination(deps, task);
 }
 
-function verifySource(deps: AgentDeps, order: OrderOf<'verify'>): Promise<ResultOf<'verify'>> {
+function verifySource(deps: AgentDeps, task: TaskOf<'verify'>): Promise<ResultOf<'verify'>> {
   return withHypervisor(deps, deps.localUri, async (here) => {
     const gone = async (): Promise<Verdict> => {
-      if (await eventually(deps, GONE, async () => (await here.find(order.vm)) === undefined)) {
+      if (await eventually(deps, GONE, async () => (await here.find(task.vm)) === undefined)) {
         return pass('the source has no copy any more');
       }
-      const copy = await here.find(order.vm);
+      const copy = await here.find(task.vm);
       if (copy === undefined) return pass('the source has no copy any more');
       const { detail } = await copy.state();
       return fail(
@@ -37,12 +37,12 @@ function verifySource(deps: AgentDeps, order: OrderOf<'verify'>): Promise<Result
   });
 }
 
-function verifyDestination(deps: AgentDeps, order: OrderOf<'verify'>): Promise<ResultOf<'verify'>> {
+function verifyDestination(deps: AgentDeps, task: TaskOf<'verify'>): Promise<ResultOf<'verify'>> {
   return withHypervisor(deps, deps.localUri, async (here) => {
-    const domain = shared(mustFind(here, order.vm));
+    const domain = shared(mustFind(here, task.vm));
     const description = shared(domain.then(async (d) => parseDomain(await d.xml())));
     const known = await description.catch(() => undefined);
-    const { guestAddress } = order;
+    const { guestAddress } = task;
     const checks: NamedCheck[] = [
       ['running', async () => running(await domain)],
       ['vcpu-advancing', async () => advancing(deps, await domain)],
@@ -53,9 +53,9 @@ function verifyDestination(deps: AgentDeps, order: OrderOf<'verify'>): Promise<R
     const looked = await runChecks(checks);
     // Only now: until the VM is seen to be here, recovery may have to remove them.
     const images: NamedCheck[] =
-      order.disks === undefined || looked.some(({ passed }) => !passed)
+      task.disks === undefined || looked.some(({ passed }) => !passed)
         ? []
-        : [['images', () => keepTheImages(deps, order.migrationId, order.disks!)]];
+        : [['images', () => keepTheImages(deps, task.migrationId, task.disks!)]];
     return { stage: 'verify', checks: [...looked, ...(await runChecks(images))] };
   });
 }
@@ -63,7 +63,7 @@ function verifyDestination(deps: AgentDeps, order: OrderOf<'verify'>): Promise<R
 async function keepTheImages(
   { images }: AgentDeps,
   migrationId: string,
-  disks: readonly CopiedDisk[],
+  disks: readonly MigratedDisk[],
 ): Promise<Verdict> {
   await keepImages(images, migrationId, disks);
   return pass(`the VM keeps the images made here: ${disks.map(({ path }) => path).join(', ')}`);

@@ -43,14 +43,14 @@ export class Alarms extends Construct {
       counted('CommandFailed'),
     );
     this.alarm(
-      'OrdersRefused',
+      'TasksRefused',
       'An agent was given an order it may not act on: of another version, for another host, too late or malformed; the timeline says which',
-      counted('OrderRefused'),
+      counted('TaskRefused'),
     );
     this.alarm(
-      'HostsFlagged',
+      'PendingCleanups',
       'A migration was settled while a host was silent, or what it left there needs a person: handoff audit',
-      counted('HostFlagged'),
+      counted('PendingCleanup'),
     );
     this.alarm(
       'LeaksReported',

@@ -60,13 +60,13 @@ export function call(functionArn: string, payload: Record<string, unknown>, rest
 }
 
 /**
- * One stage on one host: the dispatch function gives the order, and the host's report answers the task token.
+ * One stage on one host: the dispatch function gives the task, and the host's report answers the task token.
  *
  * `heartbeatSeconds` is for stages that report progress; `timeoutSeconds` for all.
  */
 export function stage(
   dispatchArn: string,
-  order: { migrationId: string; stage: string; role: string } & Record<string, unknown>,
+  task: { migrationId: string; stage: string; role: string } & Record<string, unknown>,
   limits: { timeoutSeconds: number | string; heartbeatSeconds?: string },
   rest: Record<string, unknown>,
 ): State {
@@ -76,7 +76,7 @@ export function stage(
     Arguments: {
       FunctionName: dispatchArn,
       Payload: {
-        ...order,
+        ...task,
         taskToken: js('$states.context.Task.Token'),
       },
     },
@@ -93,7 +93,7 @@ export function stage(
  */
 export const CAUGHT = js(
   "$states.errorOutput.Error = 'States.HeartbeatTimeout' ? { 'code': 'MoverGone', 'message': " +
-    "'The mover was silent for longer than the policy allows (silenceSeconds).' } : " +
+    "'The mover was silent for longer than the policy allows (heartbeatTimeoutSeconds).' } : " +
     "$states.errorOutput.Error = 'States.Timeout' ? { 'code': 'HostSilent', 'message': " +
     "'No report came in time in \"' & $states.context.State.Name & '\"; the timeline shows who was asked and has not answered.' } : " +
     "{ 'code': $states.errorOutput.Error, 'message': " +

@@ -4,17 +4,17 @@ import { type RecoveryParts, recoveryStates, SHORT_STAGE_SECONDS } from './recov
 export interface MigrateParts extends RecoveryParts {
   admit: string;
   reserveMemory: string;
-  takeTurn: string;
+  acquireCutoverSlot: string;
 }
 
 /**
- * Nine minutes: shorter than a mover keeps the end of a hold that ended by itself for the cutover's order, and far longer than a
+ * Nine minutes: shorter than a mover keeps the end of a hold that ended by itself for the cutover's task, and far longer than a
  * hold is guaranteed for.
  */
-const TURN_PATIENCE = { IntervalSeconds: 1, BackoffRate: 1.5, MaxDelaySeconds: 2, MaxAttempts: 270 };
+const CUTOVER_SLOT_RETRY = { IntervalSeconds: 1, BackoffRate: 1.5, MaxDelaySeconds: 2, MaxAttempts: 270 };
 
 /** The copy is held meanwhile. */
-const WATCH_ORDER_SECONDS = 5;
+const OBSERVE_GUEST_DISPATCH_SECONDS = 5;
 
 /** The execution's name is the migration's id. */
 const MINE = { migrationId: js('$states.context.Execution.Name') };
@@ -23,11 +23,11 @@ const MINE = { migrationId: js('$states.context.Execution.Name') };
  * begun can't be given up: the rest of the memory takes as long as it takes.
  */
 const CUTOVER_SECONDS = js(
-  "$admission.policy.whenNotMet = 'postcopy' ? 86400 : $admission.policy.deadlineSeconds + 300",
+  "$admission.policy.onNonConvergence = 'postcopy' ? 86400 : $admission.policy.deadlineSeconds + 300",
 );
 
 /** Of the mover, before its host or its way to AWS counts as gone. */
-const SILENCE = js('$admission.policy.silenceSeconds');
+const SILENCE = js('$admission.policy.heartbeatTimeoutSeconds');
 
 /**
  * One VM's move. The execution's name is the migration's id, its input the request (contract/api.ts, MigrationRequest).
@@ -44,7 +44,7 @@ export function migrateDefinition(fn: MigrateParts): Definition {
     {
       ErrorEquals: ['States.ALL'],
       Assign: { failure: CAUGHT },
-      Next: 'Revoke the ticket',
+      Next: 'Revoke commit record',
     },
   ];
 
@@ -98,7 +98,7 @@ export function migrateDefinition(fn: MigrateParts): Definition {
           request: js('$states.context.Execution.Input'),
         },
         {
-          Comment: 'Takes the VM’s lock, the ticket and a slot on each host, all at once, or waits in line.',
+          Comment: 'Takes the VM’s lock, the commit record and a slot on each host, all at once, or waits in line.',
           Assign: { admission: js('$states.result.Payload'), results: {} },
           Catch: untouched,
           Next: 'Admitted?',
@@ -107,9 +107,9 @@ export function migrateDefinition(fn: MigrateParts): Definition {
       'Admitted?': {
         Type: 'Choice',
         Choices: [{ Condition: js('$admission.admitted'), Next: 'Preflight' }],
-        Default: 'Wait in line',
+        Default: 'Wait in queue',
       },
-      'Wait in line': {
+      'Wait in queue': {
         Type: 'Wait',
         Comment: 'A host has no slot free.',
         Seconds: js('$admission.askAgainSeconds'),
@@ -164,8 +164,8 @@ export function migrateDefinition(fn: MigrateParts): Definition {
         Next: 'Nothing was touched',
       },
       'Reserve memory': reserveMemory('Pre-copy'),
-      'Reserve memory (disks to copy)': reserveMemory('Make the images'),
-      'Make the images': stage(
+      'Reserve memory (disks to copy)': reserveMemory('Create disk images'),
+      'Create disk images': stage(
         fn.dispatch,
         { ...MINE, stage: 'storage', role: 'destination', plan: js('$forecast.plan') },
         { timeoutSeconds: SHORT_STAGE_SECONDS },
@@ -187,33 +187,33 @@ export function migrateDefinition(fn: MigrateParts): Definition {
           Assign: { results: js("{ 'precopy': $states.result }") },
           Output: js('$states.result'),
           Catch: touched,
-          Next: 'Switched already?',
+          Next: 'Already switched?',
         },
       ),
-      'Switched already?': {
+      'Already switched?': {
         Type: 'Choice',
         Comment: 'A very idle guest converges despite the brake; its handover is committed and done.',
-        Choices: [{ Condition: js("$results.precopy.switched = 'early'"), Next: 'Verify' }],
-        Default: 'Wait for its turn',
+        Choices: [{ Condition: js("$results.precopy.precopy = 'completed'"), Next: 'Verify' }],
+        Default: 'Acquire cutover slot',
       },
-      'Wait for its turn': call(
-        fn.takeTurn,
+      'Acquire cutover slot': call(
+        fn.acquireCutoverSlot,
         { ...MINE },
         {
           Comment:
             'Few VMs switch at a time; where the policy says so, one waits for the word. The copy is held meanwhile.',
-          Retry: [{ ErrorEquals: ['NotYet'], ...TURN_PATIENCE }, ...retry()],
+          Retry: [{ ErrorEquals: ['NotYet'], ...CUTOVER_SLOT_RETRY }, ...retry()],
           Catch: touched,
-          Next: 'Order the watch',
+          Next: 'Start guest observation',
         },
       ),
-      'Order the watch': call(
+      'Start guest observation': call(
         fn.dispatch,
-        { ...MINE, stage: 'watch', role: 'destination' },
+        { ...MINE, stage: 'observe-guest', role: 'destination' },
         {
           Comment:
             'The destination looks when the guest answers there, and tells the record. Nothing waits for it, or fails with it.',
-          TimeoutSeconds: WATCH_ORDER_SECONDS,
+          TimeoutSeconds: OBSERVE_GUEST_DISPATCH_SECONDS,
           Retry: [],
           Catch: [{ ErrorEquals: ['States.ALL'], Next: 'Cut over' }],
           Next: 'Cut over',
@@ -225,7 +225,7 @@ export function migrateDefinition(fn: MigrateParts): Definition {
         { timeoutSeconds: CUTOVER_SECONDS, heartbeatSeconds: SILENCE },
         {
           Comment:
-            'Releases the brake; the ticket is committed while both sides are paused; the destination takes over.',
+            'Releases the brake; the commit record is committed while both sides are paused; the destination takes over.',
           Assign: { results: js("$merge([$results, { 'cutover': $states.result }])") },
           Output: js('$states.result'),
           Catch: touched,
@@ -267,7 +267,7 @@ export function migrateDefinition(fn: MigrateParts): Definition {
         Assign: {
           failure: { code: 'VerifyFailed', message: js("$join($failedChecks, '; ')") },
         },
-        Next: 'Revoke the ticket',
+        Next: 'Revoke commit record',
       },
 
       'Nothing was touched': {
@@ -277,8 +277,8 @@ export function migrateDefinition(fn: MigrateParts): Definition {
         Next: 'Settle',
       },
 
-      ...recoveryStates(fn, { ...MINE, execution: '0', settled: 'How did it end?' }),
-      'How did it end?': {
+      ...recoveryStates(fn, { ...MINE, execution: '0', settled: 'Route outcome' }),
+      'Route outcome': {
         Type: 'Choice',
         Choices: [
           { Condition: js("$settled.status = 'SUCCEEDED'"), Next: 'Migrated' },

@@ -2,7 +2,7 @@ import { call, type Definition, js, retry } from './asl.ts';
 import { type RecoveryParts, recoveryStates } from './recovery-states.ts';
 
 export interface RecoverParts extends RecoveryParts {
-  takeOver: string;
+  resumeStoppedExecution: string;
 }
 
 /** A function of a stopped execution may run on for as long as a function may run at all. */
@@ -12,7 +12,7 @@ const FUNCTIONS_END_SECONDS = 30;
  * Settles a migration whose execution can't: it was stopped from outside, or it ended asking for an operator, who has spoken.
  * And follows up on one that was settled while a host did not answer: what was left there is put right, the outcome stays.
  *
- * Input: `migrationId`; `number`, counted from 1 over all Recover executions of one migration; `takesOver`, the ARN of the
+ * Input: `migrationId`; `number`, counted from 1 over all Recover executions of one migration; `stoppedExecutionArn`, the ARN of the
  * execution that was stopped, if one was. The name is `<migrationId>.<number>`, so that however many want a migration
  * recovered, one execution does it. It succeeds when the migration is settled, with the settlement as output, whatever that
  * is: any other end means that nothing is settled, and the next number takes over.
@@ -22,23 +22,23 @@ export function recoverDefinition(fn: RecoverParts): Definition {
   const migrationId = js(`${input}.migrationId`);
   return {
     Comment:
-      'Handoff: settles a migration whose execution was stopped, or follows up on a flagged host. Input: migrationId, number, takesOver.',
+      'Handoff: settles a migration whose execution was stopped, or follows up on a flagged host. Input: migrationId, number, stoppedExecutionArn.',
     QueryLanguage: 'JSONata',
-    StartAt: 'Let its functions end',
+    StartAt: 'Drain stopped execution',
     States: {
-      'Let its functions end': {
+      'Drain stopped execution': {
         Type: 'Wait',
         Comment: 'What a stopped execution had called may still be at work.',
-        Seconds: js(`$exists(${input}.takesOver) ? ${FUNCTIONS_END_SECONDS} : 0`),
-        Next: 'Take over',
+        Seconds: js(`$exists(${input}.stoppedExecutionArn) ? ${FUNCTIONS_END_SECONDS} : 0`),
+        Next: 'Resume stopped execution',
       },
-      'Take over': call(
-        fn.takeOver,
+      'Resume stopped execution': call(
+        fn.resumeStoppedExecution,
         {
           migrationId,
           number: js(`${input}.number`),
           executionArn: js('$states.context.Execution.Id'),
-          stopped: js(`$exists(${input}.takesOver)`),
+          stopped: js(`$exists(${input}.stoppedExecutionArn)`),
         },
         {
           Comment:
@@ -54,7 +54,7 @@ export function recoverDefinition(fn: RecoverParts): Definition {
       ),
       'Was it admitted?': {
         Type: 'Choice',
-        Choices: [{ Condition: js('$admission.admitted'), Next: 'Revoke the ticket' }],
+        Choices: [{ Condition: js('$admission.admitted'), Next: 'Revoke commit record' }],
         Default: 'Nothing was touched',
       },
       'Nothing was touched': {

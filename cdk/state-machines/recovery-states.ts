@@ -8,7 +8,7 @@ export interface RecoveryParts {
 }
 
 /** What Settle is told of the hosts that did not answer, and whether the migration had been settled before. */
-const FOLLOWED = "'flagged': [$decision.flagged], 'followUp': $decision.followUp";
+const CLEANUP = "'pendingCleanup': [$decision.pendingCleanup], 'cleanup': $decision.cleanup";
 
 /** Not when the state was entered that failed: a copy may have been at work for hours. */
 const BEGIN = { round: 1, recoverySince: js('$states.context.State.EnteredTime') };
@@ -17,8 +17,8 @@ const BEGIN = { round: 1, recoverySince: js('$states.context.State.EnteredTime')
 export const SHORT_STAGE_SECONDS = 90;
 
 /**
- * Recovery and settling, as Migrate and Recover both contain them: from `Revoke the ticket`, or from `Settle` on, to the state
- * `settled`. They read the variables `admission` (the ticket's key), `failure` and `results`; `Settle` alone
+ * Recovery and settling, as Migrate and Recover both contain them: from `Revoke commit record`, or from `Settle` on, to the state
+ * `settled`. They read the variables `admission` (the commit record's key), `failure` and `results`; `Settle` alone
  * reads `outcome` and `results`, and assigns `settled`.
  *
  * `execution` tells the executions of one migration apart: rounds are counted anew by each of them, and one's requests
@@ -55,20 +55,20 @@ export function recoveryStates(
   });
 
   return {
-    'Revoke the ticket': {
+    'Revoke commit record': {
       Type: 'Task',
       Comment: 'Recovery begins: from here on nobody can commit a handover, unless it is committed already.',
       Resource: 'arn:aws:states:::dynamodb:updateItem',
       Arguments: {
         TableName: fn.mailboxTable,
-        Key: { pk: { S: js('$admission.ticket.pk') }, sk: { S: js('$admission.ticket.sk') } },
+        Key: { pk: { S: js('$admission.commitRecord.pk') }, sk: { S: js('$admission.commitRecord.sk') } },
         UpdateExpression: 'SET #state = :revoked',
         ConditionExpression: '#state IN (:open, :revoked)',
         ExpressionAttributeNames: { '#state': 'state' },
         ExpressionAttributeValues: { ':revoked': { S: 'REVOKED' }, ':open': { S: 'OPEN' } },
       },
       Assign: BEGIN,
-      Output: js("{ 'ticket': 'REVOKED' }"),
+      Output: js("{ 'commitRecord': 'REVOKED' }"),
       Retry: retry({
         errors: ['DynamoDB.ProvisionedThroughputExceededException', 'DynamoDB.InternalServerError', 'States.Timeout'],
         attempts: 100,
@@ -77,7 +77,7 @@ export function recoveryStates(
         {
           ErrorEquals: ['DynamoDB.ConditionalCheckFailedException'],
           Assign: BEGIN,
-          Output: js("{ 'ticket': 'COMMITTED' }"),
+          Output: js("{ 'commitRecord': 'COMMITTED' }"),
           Next: 'Inspect both hosts',
         },
       ],
@@ -100,14 +100,14 @@ export function recoveryStates(
       fn.decideRecovery,
       {
         migrationId,
-        ticket: js('$admission.ticket'),
+        commitRecord: js('$admission.commitRecord'),
         round: js('$round'),
         since: js('$recoverySince'),
         source: js('$states.input.source'),
         destination: js('$states.input.destination'),
       },
       {
-        Comment: 'From the ticket and what both hosts proved, never from guesses.',
+        Comment: 'From the commit record and what both hosts proved, never from guesses.',
         Assign: {
           decision: js('$states.result.Payload'),
           round: js('$round + 1'),
@@ -115,18 +115,18 @@ export function recoveryStates(
           recoverySince: js('$states.result.Payload.goesOn ? $states.context.State.EnteredTime : $recoverySince'),
         },
         Retry: retry({ errors: ['States.ALL'], attempts: 100 }),
-        Next: 'What now?',
+        Next: 'Route decision',
       },
     ),
-    'What now?': {
+    'Route decision': {
       Type: 'Choice',
       Choices: [
         {
           Condition: js("$decision.kind = 'settle' and $decision.owner = 'destination'"),
           Assign: {
             outcome: js(
-              "{ 'status': $decision.ticket = 'COMMITTED' ? 'SUCCEEDED' : 'FAILED', 'owner': 'destination', 'failure': $failure, " +
-                `${FOLLOWED} }`,
+              "{ 'status': $decision.commitRecord = 'COMMITTED' ? 'SUCCEEDED' : 'FAILED', 'owner': 'destination', 'failure': $failure, " +
+                `${CLEANUP} }`,
             ),
           },
           Next: 'Settle',
@@ -134,16 +134,16 @@ export function recoveryStates(
         {
           Condition: js("$decision.kind = 'settle'"),
           Assign: {
-            outcome: js(`{ 'status': 'FAILED', 'owner': $decision.owner, 'failure': $failure, ${FOLLOWED} }`),
+            outcome: js(`{ 'status': 'FAILED', 'owner': $decision.owner, 'failure': $failure, ${CLEANUP} }`),
           },
           Next: 'Settle',
         },
-        { Condition: js("$decision.kind = 'act'"), Next: 'Put it right' },
+        { Condition: js("$decision.kind = 'act'"), Next: 'Apply recovery action' },
         { Condition: js("$decision.kind = 'wait'"), Next: 'Wait for evidence' },
       ],
       Default: 'Ask an operator',
     },
-    'Put it right': stage(
+    'Apply recovery action': stage(
       fn.dispatch,
       { migrationId, stage: 'abort', role: js('$decision.role'), attempt, action: js('$decision.action') },
       { timeoutSeconds: SHORT_STAGE_SECONDS },
@@ -160,7 +160,7 @@ export function recoveryStates(
       Assign: {
         outcome: js(
           "{ 'status': 'NEEDS_OPERATOR', 'failure': { 'code': 'NeedsOperator', 'message': $decision.report & ' It began with ' & " +
-            `$failure.code & ': ' & $failure.message }, ${FOLLOWED} }`,
+            `$failure.code & ': ' & $failure.message }, ${CLEANUP} }`,
         ),
       },
       Next: 'Settle',

@@ -1,7 +1,7 @@
 import type { Access, ApiClient } from '../../cli/api-client.ts';
 
 /** Where a demo takes place: real hosts in the lab, or simulated ones where the machine cannot have a lab. */
-export interface Place {
+export interface DemoEnvironment {
   hypervisor: 'libvirt' | 'simulated';
   api: ApiClient;
   access: Access;

@@ -4,14 +4,14 @@ import { guestStatus, startGuest } from '../guest/guests.ts';
 import { installLab } from '../hosts/install.ts';
 import { downLab, upLab } from '../hosts/lab.ts';
 import { startWorld } from '../managed-lab.ts';
-import type { Place } from './demo-environment.ts';
+import type { DemoEnvironment } from './demo-environment.ts';
 
 /** A lab of the demo's own, so that it disturbs no other on the machine. */
 const LAB = { name: 'demo', subnet: '10.78.0' };
 const VM = 'web';
 
 /** Two real libvirt hosts, a guest that serves TCP, and clients that watch it. */
-export async function openLabPlace(say: (line: string) => void): Promise<Place> {
+export async function openLabEnvironment(say: (line: string) => void): Promise<DemoEnvironment> {
   await installLab(say);
   say('bringing up two libvirt hosts, a disk server and a client, in network namespaces');
   const lab = await upLab(LAB);

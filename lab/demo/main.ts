@@ -6,9 +6,9 @@ import { follow, narrator } from '../../cli/follow-migration.ts';
 import { duration, table } from '../../cli/text.ts';
 import type { MigrationView } from '../../contract/api.ts';
 import { machineSupport } from '../hosts/support.ts';
-import type { Observation, Place } from './demo-environment.ts';
-import { openLabPlace } from './lab-environment.ts';
-import { openSimulatedPlace } from './simulated-environment.ts';
+import type { DemoEnvironment, Observation } from './demo-environment.ts';
+import { openLabEnvironment } from './lab-environment.ts';
+import { openSimulatedEnvironment } from './simulated-environment.ts';
 
 const program = new Command('demo')
   .description('Migrates a running VM between two hosts of this machine, through the API, and shows what it cost.')
@@ -19,22 +19,22 @@ const program = new Command('demo')
 const options = program.opts<{ json?: true; keep?: true; simulated?: true }>();
 const say = (line: string): void => console.error(`- ${line}`);
 
-const place = await open();
+const environment = await open();
 try {
-  const outcome = await migrate(place);
-  report(place, outcome);
+  const outcome = await migrate(environment);
+  report(environment, outcome);
   process.exitCode = outcome.view.status === 'SUCCEEDED' ? 0 : 1;
-  if (options.keep) await keep(place);
+  if (options.keep) await keep(environment);
 } finally {
-  await place.close();
+  await environment.close();
 }
 
-async function open(): Promise<Place> {
+async function open(): Promise<DemoEnvironment> {
   const support = machineSupport();
-  if (support.able && !options.simulated) return openLabPlace(say);
+  if (support.able && !options.simulated) return openLabEnvironment(say);
   if (!support.able) say(`no real hosts here: ${support.reason}`);
   say('the hosts and the guest are SIMULATED; the control plane and the agents are the real ones');
-  return openSimulatedPlace(say);
+  return openSimulatedEnvironment(say);
 }
 
 async function migrate({
@@ -44,7 +44,7 @@ async function migrate({
   to,
   guestAddress,
   observe,
-}: Place): Promise<{ view: MigrationView; seen: Observation }> {
+}: DemoEnvironment): Promise<{ view: MigrationView; seen: Observation }> {
   const watching = await observe();
   say(`POST /migrations: ${vm}, ${from} -> ${to}`);
   const { migrationId } = await api.call<{ migrationId: string }>('POST', '/migrations', {
@@ -56,9 +56,9 @@ async function migrate({
   return { view, seen: await watching.stop() };
 }
 
-function report(place: Place, { view, seen }: { view: MigrationView; seen: Observation }): void {
+function report(environment: DemoEnvironment, { view, seen }: { view: MigrationView; seen: Observation }): void {
   const known = (ms: number | undefined): string => (ms === undefined ? 'not observed' : duration(ms));
-  const simulated = place.hypervisor === 'simulated';
+  const simulated = environment.hypervisor === 'simulated';
   const rows = [
     ['VM', view.vm],
     ['was on', view.source],
@@ -92,7 +92,7 @@ function report(place: Place, { view, seen }: { view: MigrationView; seen: Obser
         vm: view.vm,
         from: view.source,
         to: view.runsOn ?? null,
-        hypervisor: place.hypervisor,
+        hypervisor: environment.hypervisor,
         totalMs: view.result?.totalMs ?? null,
         downtimeMs: view.result?.downtimeMs ?? null,
         blackoutMs: seen.blackoutMs ?? null,
@@ -105,18 +105,18 @@ function report(place: Place, { view, seen }: { view: MigrationView; seen: Obser
 }
 
 /** Waits for Ctrl-C; meanwhile the command line client of this folder finds the API by itself. */
-async function keep(place: Place): Promise<void> {
+async function keep(environment: DemoEnvironment): Promise<void> {
   mkdirSync(dirname(LOCAL_FILE), { recursive: true });
-  writeFileSync(LOCAL_FILE, JSON.stringify(place.access), { mode: 0o600 });
-  const endpoint = new URL(place.access.url).origin;
+  writeFileSync(LOCAL_FILE, JSON.stringify(environment.access), { mode: 0o600 });
+  const endpoint = new URL(environment.access.url).origin;
   console.error(
     [
       '',
       'All is kept running. In another terminal, in this folder:',
       '  hosts and history:  npx handoff hosts; npx handoff list',
-      `  move it back:       npx handoff migrate ${place.vm} --from ${place.to} --to ${place.from} --watch`,
-      ...place.hints.map((hint) => `  ${hint}`),
-      `  with the AWS CLI:   AWS_ACCESS_KEY_ID=local AWS_SECRET_ACCESS_KEY=local aws --region ${place.access.region} --endpoint-url ${endpoint} stepfunctions list-state-machines`,
+      `  move it back:       npx handoff migrate ${environment.vm} --from ${environment.to} --to ${environment.from} --watch`,
+      ...environment.hints.map((hint) => `  ${hint}`),
+      `  with the AWS CLI:   AWS_ACCESS_KEY_ID=local AWS_SECRET_ACCESS_KEY=local aws --region ${environment.access.region} --endpoint-url ${endpoint} stepfunctions list-state-machines`,
       '',
       'Ctrl-C brings all of it down.',
     ].join('\n'),

@@ -4,14 +4,14 @@ import { systemClock } from '../../common/clock.ts';
 import { startEmbeddedAws } from '../../embedded-aws/embedded-aws.ts';
 import { SimulatedFleet } from '../../simulator/hypervisor/fleet.ts';
 import { manage } from '../../simulator/hypervisor/manage.ts';
-import type { Place } from './demo-environment.ts';
+import type { DemoEnvironment } from './demo-environment.ts';
 
 const HOSTS = ['kvm1', 'kvm2'] as const;
 /** A copy of about two seconds: long enough to be seen, short enough to wait for. */
 const GUEST = { name: 'web', memoryMiB: 2_048, dirtyMiBps: 30, workingSetMiB: 128, address: '10.0.0.101' };
 
 /** The real control plane and the agents' own code, on simulated hosts. Nobody stands outside the guest to look at it. */
-export async function openSimulatedPlace(say: (line: string) => void): Promise<Place> {
+export async function openSimulatedEnvironment(say: (line: string) => void): Promise<DemoEnvironment> {
   say('starting the embedded AWS from the synthesized template');
   const aws = await startEmbeddedAws({
     assembly: await synthesize(),

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { MigrationTarget } from '../../agent/hypervisor.ts';
+import type { HypervisorConnection } from '../../agent/hypervisor.ts';
 import { connectLibvirt } from '../../agent/libvirt/connect.ts';
 import type { CopyState } from '../../contract/facts.ts';
 import type { Lab } from '../hosts/lab.ts';
@@ -25,7 +25,7 @@ const ANSWER_MS = 1_000;
  * Watches both hosts' copies of a VM all the time, through sockets that no fault reaches. What falls between two looks, or
  * while a daemon is down, the guest's own disk tells: a second running copy overwrites the ticks of the first.
  */
-export class Witness {
+export class DomainStateMonitor {
   readonly #hosts: { source: Host; destination: Host };
   readonly #seen: (sight: Sight) => void;
   readonly #watching: Promise<void>;
@@ -84,7 +84,7 @@ export class Witness {
 class Host {
   readonly #uri: string;
   readonly #vm: string;
-  #connection: MigrationTarget | undefined;
+  #connection: HypervisorConnection | undefined;
 
   constructor(lab: Lab, host: HostName, vm: string) {
     this.#uri = `qemu+unix:///system?socket=${libvirtSocketOf(lab, host)}`;

@@ -6,9 +6,9 @@ import { guestStatus } from '../guest/guests.ts';
 import { exec } from '../hosts/node.ts';
 import type { HostName } from '../hosts/plan.ts';
 import { until } from '../hosts/until.ts';
-import { Witness } from './domain-state-monitor.ts';
+import { DomainStateMonitor } from './domain-state-monitor.ts';
 import { FAULTS, type Fault, type Field, NothingToStrike } from './fault-catalog.ts';
-import type { Stand } from './fault-testbed.ts';
+import type { FaultTestbed } from './fault-testbed.ts';
 import { judge } from './judgement.ts';
 import { leaksOf } from './leaks.ts';
 import { lay, type Phase } from './phases.ts';
@@ -28,7 +28,7 @@ export interface Cell {
   leaks: string[];
   note: string;
   /** What both hosts showed over time. */
-  history: Witness['history'];
+  history: DomainStateMonitor['history'];
 }
 
 /** A cell whose migration has not ended by then is `UNFINISHED`. */
@@ -39,21 +39,21 @@ const PATIENCE_MS = 90_000;
 const REST_MS = 60_000;
 const MOVER_ENDS_MS = 15_000;
 /** The copy is slow enough to be struck in its midst, and recovery begins soon. */
-const POLICY = { silenceSeconds: 10, bandwidthMiBps: 32, deadlineSeconds: 60 };
+const POLICY = { heartbeatTimeoutSeconds: 10, bandwidthMiBps: 32, deadlineSeconds: 60 };
 
 /** How often a migration that never came to the phase is tried anew: a guest may converge before it is held. */
 const TRIES = 3;
 const NOT_REACHED = 'the phase was not reached';
 
 /** Runs one migration with one fault at one phase, to its end and to rest, and says what became of the VM. */
-export async function runCell(stand: Stand, fault: Fault, phase: Phase): Promise<Cell> {
+export async function runCell(stand: FaultTestbed, fault: Fault, phase: Phase): Promise<Cell> {
   for (let attempt = 1; ; attempt++) {
     const cell = await tryCell(stand, fault, phase);
     if (attempt === TRIES || !cell.note.includes(NOT_REACHED)) return cell;
   }
 }
 
-async function tryCell(stand: Stand, fault: Fault, phase: Phase): Promise<Cell> {
+async function tryCell(stand: FaultTestbed, fault: Fault, phase: Phase): Promise<Cell> {
   const { world, lab } = stand;
   await putRight(stand);
   const { name: vm, home: from } = await stand.readyGuest();
@@ -82,7 +82,7 @@ async function tryCell(stand: Stand, fault: Fault, phase: Phase): Promise<Cell> 
   };
   const trap = { strike, killsTheCaller: fault.name === 'mover' };
   const seen = lay(phase, field, trap);
-  const witness = new Witness(lab, vm, { from, to }, seen);
+  const witness = new DomainStateMonitor(lab, vm, { from, to }, seen);
   try {
     const began = performance.now();
     migrationId = await request(world, { vm, from, to, policy: POLICY });
@@ -109,7 +109,7 @@ async function tryCell(stand: Stand, fault: Fault, phase: Phase): Promise<Cell> 
     const judgement = judge({ fault: fault.name, phase, struck: struckAt !== undefined, view: ended, states });
     const errors = await guestErrors(stand, before.bootId, Object.values(states).includes('running'));
     if (view.failure !== undefined) notes.push(`${view.failure.code}: ${view.failure.message}`);
-    if (view.caution !== undefined) notes.push(`caution ${view.caution.code}`);
+    if (view.warning !== undefined) notes.push(`warning ${view.warning.code}`);
     return {
       fault: fault.name,
       phase,
@@ -133,7 +133,7 @@ async function tryCell(stand: Stand, fault: Fault, phase: Phase): Promise<Cell> 
 }
 
 /** Mends whatever an earlier cell broke, so that each begins with two good hosts. */
-async function putRight(stand: Stand): Promise<void> {
+async function putRight(stand: FaultTestbed): Promise<void> {
   for (const [from, to] of [
     ['kvm1', 'kvm2'],
     ['kvm2', 'kvm1'],
@@ -144,14 +144,14 @@ async function putRight(stand: Stand): Promise<void> {
 
 /** Recovery has looked, and said that it can only wait. */
 function waitsForEvidence({ timeline }: MigrationView): boolean {
-  return timeline.some(({ what }) => what === 'recovery: wait');
+  return timeline.some(({ event }) => event === 'recovery: wait');
 }
 
 /**
  * Both libvirts answer and have no job on the VM any more, and no mover is left. (One whose hold ended by itself lingers for the
  * cutover order, for ten minutes and without a connection; it is not waited for.)
  */
-async function atRest({ lab }: Stand, vm: string): Promise<void> {
+async function atRest({ lab }: FaultTestbed, vm: string): Promise<void> {
   const settled = async () => {
     for (const host of lab.hosts) {
       const job = await exec(lab, host, ['timeout', '5', 'virsh', 'domjobinfo', vm]);
@@ -173,7 +173,7 @@ async function atRest({ lab }: Stand, vm: string): Promise<void> {
 }
 
 /** The outcome is written before what others wait for is given back. */
-async function leaksAtRest({ world }: Stand, view: MigrationView): Promise<string[]> {
+async function leaksAtRest({ world }: FaultTestbed, view: MigrationView): Promise<string[]> {
   let leaks = await leaksOf(world, view);
   for (let attempt = 0; leaks.length > 0 && attempt < 20; attempt++) {
     await sleep(250);
@@ -183,7 +183,7 @@ async function leaksAtRest({ world }: Stand, view: MigrationView): Promise<strin
 }
 
 async function guestErrors(
-  { guestAddress }: Stand,
+  { guestAddress }: FaultTestbed,
   bootId: string,
   runs: boolean,
 ): Promise<{ disk: number; notes: string[] }> {

@@ -1,11 +1,11 @@
 import { signalQemu, startLibvirtd, stopLibvirtd } from '../hosts/libvirtd.ts';
 import { exec } from '../hosts/node.ts';
 import type { HostName } from '../hosts/plan.ts';
-import type { Stand } from './fault-testbed.ts';
+import type { FaultTestbed } from './fault-testbed.ts';
 
 /** What a fault needs to know of the migration it strikes. */
 export interface Field {
-  stand: Stand;
+  stand: FaultTestbed;
   vm: string;
   from: HostName;
   to: HostName;

@@ -28,7 +28,7 @@ const SEE_NOTHING: Observer = (_, next) => next();
  * clients to the other host leads through a relay that knows the messages, at an address of its own, so that it can be
  * cut together with the way between the hosts and apart from the way to AWS.
  */
-export class Stand {
+export class FaultTestbed {
   readonly world: World;
   readonly relays: ReadonlyMap<HostName, MessageRelay>;
   readonly #cutFromAws = new Map<HostName, PromiseWithResolvers<void>>();
@@ -54,7 +54,7 @@ export class Stand {
   }
 
   /** Registers the world's hosts anew, with their libvirt behind relays. */
-  static async on(world: World): Promise<Stand> {
+  static async on(world: World): Promise<FaultTestbed> {
     const { lab, api } = world;
     await run(['ip', 'address', 'add', `${relayAddress(lab)}/24`, 'dev', lab.uplink]);
     const relays = new Map<HostName, MessageRelay>();
@@ -65,7 +65,7 @@ export class Stand {
       const body = { nodeId: world.nodeIdOf(host), address: addressOf(lab, host), libvirtUri };
       await api.call('PUT', `/hosts/${host}`, { body });
     }
-    return new Stand(world, relays);
+    return new FaultTestbed(world, relays);
   }
 
   /** Leaves the world without its relays; its hosts cannot migrate to each other any more. */

@@ -7,7 +7,7 @@ type Item = Record<string, unknown>;
 
 /**
  * What a migration that has ended still holds and must not: slots, its turn, its place in the line, promised memory, the lock, an
- * open ticket. One that needs an operator must hold the lock, and nothing else.
+ * open commit record. One that needs an operator must hold the lock, and nothing else.
  */
 export async function leaksOf(world: World, { migrationId, vm, status }: MigrationView): Promise<string[]> {
   const { ControlTable: control, MailboxTable: mailbox } = world.aws.outputs;
@@ -17,7 +17,7 @@ export async function leaksOf(world: World, { migrationId, vm, status }: Migrati
       ['outgoing slot', (host.outgoing as Set<string> | undefined)?.has(migrationId)],
       ['incoming slot', (host.incoming as Set<string> | undefined)?.has(migrationId)],
       ['turn to switch', (host.cutovers as Set<string> | undefined)?.has(migrationId)],
-      ['place in line', migrationId in (host.line as Item)],
+      ['queue position', migrationId in (host.line as Item)],
       ['memory reservation', migrationId in (host.reservations as Item)],
     ].flatMap(([what, isHeld]) => (isHeld === true ? [`${what} on ${host.sk}`] : [])),
   );
@@ -26,8 +26,8 @@ export async function leaksOf(world: World, { migrationId, vm, status }: Migrati
   if ((lock !== undefined) !== mustBeLocked) held.push(mustBeLocked ? 'the lock is gone' : 'lock');
   for (const host of world.lab.hosts) {
     const partition = `${world.aws.outputs.HostRoleId}:${world.nodeIdOf(host)}`;
-    const [ticket] = await items(world, mailbox, partition, `TICKET#${migrationId}`);
-    if (ticket?.state === 'OPEN') held.push('open ticket');
+    const [commitRecord] = await items(world, mailbox, partition, `COMMIT#${migrationId}`);
+    if (commitRecord?.state === 'OPEN') held.push('open commit record');
   }
   return held;
 }

@@ -8,7 +8,7 @@ import { libvirtSocketOf } from '../hosts/plan.ts';
 import { startWorld, type World } from '../managed-lab.ts';
 import { type Cell, runCell } from './fault-case.ts';
 import { FAULTS } from './fault-catalog.ts';
-import { Stand } from './fault-testbed.ts';
+import { FaultTestbed } from './fault-testbed.ts';
 import { PHASES, type Phase } from './phases.ts';
 import { sameCut } from './plain-virsh.ts';
 import { cellLine, type FaultReport, markdown, reportOf } from './report.ts';
@@ -91,7 +91,7 @@ async function runInLab(): Promise<void> {
   let world: World | undefined;
   try {
     world = await startWorld(lab);
-    const stand = await Stand.on(world);
+    const stand = await FaultTestbed.on(world);
     note(await versionsOf(stand));
     for (const { fault, phase } of due) {
       const cell = await runCell(stand, fault, phase);
@@ -122,7 +122,7 @@ console.log(
 if (options.json) console.log(JSON.stringify(report));
 process.exitCode = report.doubleRunning + report.lost + report.untruthful > 0 ? 1 : 0;
 
-async function versionsOf({ lab }: Stand): Promise<{ libvirt: string; qemu: string }> {
+async function versionsOf({ lab }: FaultTestbed): Promise<{ libvirt: string; qemu: string }> {
   const connection = await connectLibvirt(`qemu+unix:///system?socket=${libvirtSocketOf(lab, 'kvm1')}`);
   const { libvirt, qemu } = await connection.versions();
   await connection.close();

@@ -55,7 +55,7 @@ export function lay(phase: Phase, { stand, to }: Field, { strike, killsTheCaller
       break;
     case 'held':
       watch(async (call, next) => {
-        if (isReport(call, '"switched":{"S":"near"}')) await once();
+        if (isReport(call, '"precopy":{"S":"approaching"}')) await once();
         return next();
       });
       break;
@@ -110,7 +110,7 @@ const isReport = (call: AwsCall, what: string): boolean =>
 
 /** The mover's write that hands the VM over. */
 export const isCommit = (call: AwsCall): boolean =>
-  keyOf(call).startsWith('TICKET#') && JSON.stringify(call.input).includes('committedBy');
+  keyOf(call).startsWith('COMMIT#') && JSON.stringify(call.input).includes('committedBy');
 
 function keyOf({ input }: AwsCall): string {
   const key = input.Key as JsonObject | undefined;

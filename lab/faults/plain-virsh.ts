@@ -3,8 +3,8 @@ import { ended, request } from '../../test/lab/support/moves.ts';
 import { guestStatus } from '../guest/guests.ts';
 import { exec } from '../hosts/node.ts';
 import type { HostName } from '../hosts/plan.ts';
-import { Witness } from './domain-state-monitor.ts';
-import type { Stand } from './fault-testbed.ts';
+import { DomainStateMonitor } from './domain-state-monitor.ts';
+import type { FaultTestbed } from './fault-testbed.ts';
 
 /** How a move ended whose control connection was cut between Finish and its answer. */
 export interface AfterTheCut {
@@ -24,15 +24,15 @@ const WATCH_MS = 10_000;
  * `virsh migrate --p2p` and Handoff, each with the same cut: Finish reaches the destination, its answer does not come back.
  * The VM that ends up running twice is destroyed.
  */
-export async function sameCut(stand: Stand): Promise<{ plainVirsh: AfterTheCut; handoff: AfterTheCut }> {
+export async function sameCut(stand: FaultTestbed): Promise<{ plainVirsh: AfterTheCut; handoff: AfterTheCut }> {
   const handoff = await cutAtFinish(stand, 'Handoff', async (vm, from, to) => {
     const view = await ended(stand.world, await request(stand.world, { vm, from, to }));
     return `${view.status}, runs on ${view.runsOn}`;
   });
   const plainVirsh = await cutAtFinish(stand, 'virsh migrate --live --p2p', async (vm, from, to) => {
     const uri = `qemu+tcp://${stand.lab.subnet}.2:${stand.relayTo(to).port}/system`;
-    const flags = ['--live', '--p2p', '--persistent', '--undefinesource'];
-    const { exitCode, stderr } = await exec(stand.lab, from, ['virsh', 'migrate', ...flags, vm, uri]);
+    const pendingCleanups = ['--live', '--p2p', '--persistent', '--undefinesource'];
+    const { exitCode, stderr } = await exec(stand.lab, from, ['virsh', 'migrate', ...pendingCleanups, vm, uri]);
     return exitCode === 0 ? 'success' : stderr.trim();
   });
   await stand.dropGuest();
@@ -40,7 +40,7 @@ export async function sameCut(stand: Stand): Promise<{ plainVirsh: AfterTheCut; 
 }
 
 async function cutAtFinish(
-  stand: Stand,
+  stand: FaultTestbed,
   how: string,
   move: (vm: string, from: HostName, to: HostName) => Promise<string>,
 ): Promise<AfterTheCut> {
@@ -54,7 +54,7 @@ async function cutAtFinish(
     relay.cut();
     return 'swallow';
   });
-  const witness = new Witness(stand.lab, vm, { from, to }, () => {});
+  const witness = new DomainStateMonitor(stand.lab, vm, { from, to }, () => {});
   try {
     const said = await move(vm, from, to);
     if (!cut) throw new Error(`${how} never asked for Finish: ${said}`);

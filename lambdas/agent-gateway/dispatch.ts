@@ -5,10 +5,10 @@ import { z } from 'zod';
 import type { MigrationStatus } from '../../contract/api.ts';
 import { HandoffError } from '../../contract/errors.ts';
 import { Plan } from '../../contract/forecast.ts';
-import { orderKey, reportKey } from '../../contract/mailbox.ts';
+import { reportKey, taskKey } from '../../contract/mailbox.ts';
 import { HostId, MigrationId, Role, requestIdOf, StageName } from '../../contract/names.ts';
 import { Report } from '../../contract/reports.ts';
-import { AbortAction, type Order } from '../../contract/tasks.ts';
+import { AbortAction, type AgentTask } from '../../contract/tasks.ts';
 import { CONTRACT_VERSION } from '../../contract/version.ts';
 import { knownLink } from '../fleet/links.ts';
 import { addressOf, getHost, getHosts, mustAccept } from '../hosts/hosts.ts';
@@ -18,19 +18,19 @@ import { eventItem } from '../migrations/timeline.ts';
 import {
   CONTROL,
   type EventItem,
-  flagKey,
   HISTORY_SECONDS,
   type HostItem,
   MAILBOX,
   type MigrationItem,
   mailboxOfNode,
   migrationKey,
+  pendingCleanupKey,
   type RequestItem,
   requestKey,
 } from '../platform/control-table.ts';
 import { lambda, logger } from '../platform/function.ts';
 import { parse } from '../platform/parse.ts';
-import { dynamo, isoNow, now, setting, ssm } from '../platform/runtime.ts';
+import { dynamo, isoNow, now, requireEnv, ssm } from '../platform/runtime.ts';
 import { transact } from '../platform/transaction.ts';
 import { answer } from './task-answer.ts';
 
@@ -63,15 +63,15 @@ const STATUS_OF: Record<Input['stage'], MigrationStatus> = {
   storage: 'PRECOPY',
   precopy: 'PRECOPY',
   cutover: 'CUTOVER',
-  watch: 'CUTOVER',
+  'observe-guest': 'CUTOVER',
   verify: 'VERIFY',
   abort: 'RECOVERING',
   inspect: 'RECOVERING',
 };
 /** The stages before the handover: a cancelled migration begins none of them. */
-const STOPPED_BY_CANCEL: readonly Input['stage'][] = ['preflight', 'storage', 'precopy', 'cutover', 'watch'];
+const STOPPED_BY_CANCEL: readonly Input['stage'][] = ['preflight', 'storage', 'precopy', 'cutover', 'observe-guest'];
 /** What moves a VM. */
-const MOVING: readonly Input['stage'][] = ['storage', 'precopy', 'cutover', 'watch'];
+const MOVING: readonly Input['stage'][] = ['storage', 'precopy', 'cutover', 'observe-guest'];
 const AFTER_THE_SWITCH: readonly Input['stage'][] = ['verify', 'inspect'];
 
 /**
@@ -84,7 +84,7 @@ const AFTER_THE_SWITCH: readonly Input['stage'][] = ['verify', 'inspect'];
 export const handler = lambda(async (event: unknown) => {
   const input = parse(Input, event, 'stage');
   const requestId = requestIdOf(input.migrationId, input.stage, input.role, input.attempt);
-  const { host, order, record } = await prepare(input, requestId);
+  const { host, task, record } = await prepare(input, requestId);
   const mailbox = mailboxOfNode(host.nodeId);
   const request: RequestItem = {
     ...requestKey(input.migrationId, requestId),
@@ -100,10 +100,10 @@ export const handler = lambda(async (event: unknown) => {
     issuedAt: isoNow(),
   };
   const stoppedByCancel = STOPPED_BY_CANCEL.includes(input.stage);
-  const givenBefore = !(await give(order, request, {
+  const givenBefore = !(await give(task, request, {
     status: record !== undefined && stoppedByCancel ? STATUS_OF[input.stage] : undefined,
     unflag: input.stage === 'precopy' ? record : undefined,
-    disks: order.stage === 'storage' ? order.disks : undefined,
+    disks: task.stage === 'storage' ? task.disks : undefined,
     event:
       record &&
       eventItem(record.migrationId, `${input.stage} ordered`, {
@@ -126,7 +126,7 @@ export const handler = lambda(async (event: unknown) => {
   if (record !== undefined && !stoppedByCancel) await tell(record, STATUS_OF[input.stage]);
   const { Command } = await ssm.send(
     new SendCommandCommand({
-      DocumentName: setting('AGENT_DOCUMENT'),
+      DocumentName: requireEnv('AGENT_DOCUMENT'),
       InstanceIds: [host.nodeId],
       Parameters: { requestId: [requestId] },
       Comment: `${input.stage} (${input.role}) of ${input.migrationId}`.slice(0, 100),
@@ -140,7 +140,7 @@ export const handler = lambda(async (event: unknown) => {
 async function prepare(
   input: Input,
   requestId: string,
-): Promise<{ host: HostItem; order: Order; record: MigrationItem | undefined }> {
+): Promise<{ host: HostItem; task: AgentTask; record: MigrationItem | undefined }> {
   const common = {
     version: CONTRACT_VERSION,
     requestId,
@@ -154,7 +154,7 @@ async function prepare(
     if (input.stage !== 'inspect')
       throw new HandoffError('InvalidInput', `hostId goes with inspect, not with ${input.stage}`);
     const host = await getHost(input.hostId);
-    return { host, order: { ...common, hostId: host.sk, stage: 'inspect', fence: false }, record: undefined };
+    return { host, task: { ...common, hostId: host.sk, stage: 'inspect', fence: false }, record: undefined };
   }
   const record = await mustHaveRecord(input.migrationId);
   if (record.forecastOnly && MOVING.includes(input.stage)) {
@@ -166,7 +166,7 @@ async function prepare(
   const to = { ...common, hostId: host.sk };
   const { policy, guestAddress } = record;
   const guest = guestAddress !== undefined && { guestAddress };
-  const disks = input.role === 'destination' && record.copiedDisks && { disks: record.copiedDisks };
+  const disks = input.role === 'destination' && record.migratedDisks && { disks: record.migratedDisks };
   switch (input.stage) {
     case 'preflight': {
       const reservedMiB = Object.entries(host.reservations)
@@ -175,20 +175,20 @@ async function prepare(
       const link = input.role === 'source' ? await knownLink(record.source, record.destination) : undefined;
       return {
         host,
-        order: { ...to, ...both, stage: 'preflight', policy, reservedMiB, ...(link && { link }) },
+        task: { ...to, ...both, stage: 'preflight', policy, reservedMiB, ...(link && { link }) },
         record,
       };
     }
     case 'storage':
       if (input.plan?.disks === undefined)
         throw new HandoffError('InvalidInput', 'storage needs a plan with disks to be copied');
-      return { host, order: { ...to, ...both, stage: 'storage', disks: input.plan.disks }, record };
+      return { host, task: { ...to, ...both, stage: 'storage', disks: input.plan.disks }, record };
     case 'precopy':
       if (input.plan === undefined)
         throw new HandoffError('InvalidInput', 'precopy needs the plan that preflight made');
       return {
         host,
-        order: {
+        task: {
           ...to,
           ...both,
           stage: 'precopy',
@@ -202,16 +202,20 @@ async function prepare(
     case 'cutover':
       // The last moment to say no: the destination may have been cordoned while the copy was held.
       mustAccept(hosts.destination);
-      return { host, order: { ...to, ...both, stage: 'cutover', policy }, record };
-    case 'watch':
-      return { host, order: { ...to, ...both, stage: 'watch', ...(record.guest && { guest: record.guest }) }, record };
+      return { host, task: { ...to, ...both, stage: 'cutover', policy }, record };
+    case 'observe-guest':
+      return {
+        host,
+        task: { ...to, ...both, stage: 'observe-guest', ...(record.guest && { guest: record.guest }) },
+        record,
+      };
     case 'verify':
-      return { host, order: { ...to, ...both, stage: 'verify', ...guest, ...disks }, record };
+      return { host, task: { ...to, ...both, stage: 'verify', ...guest, ...disks }, record };
     case 'abort':
       if (input.action === undefined) throw new HandoffError('InvalidInput', 'abort needs an action');
-      return { host, order: { ...to, ...both, stage: 'abort', action: input.action, ...disks }, record };
+      return { host, task: { ...to, ...both, stage: 'abort', action: input.action, ...disks }, record };
     case 'inspect':
-      return { host, order: { ...to, stage: 'inspect', vm: record.vm, fence: input.fence ?? false, ...disks }, record };
+      return { host, task: { ...to, stage: 'inspect', vm: record.vm, fence: input.fence ?? false, ...disks }, record };
   }
 }
 
@@ -227,16 +231,16 @@ interface Given {
   /** Preflight has just found this VM on its source and nothing of it on its destination: nothing an earlier migration left is there. */
   unflag: MigrationItem | undefined;
   /** The record knows of every image that may ever be made, so that recovery asks for them all. */
-  disks: MigrationItem['copiedDisks'];
+  disks: MigrationItem['migratedDisks'];
   event: EventItem | undefined;
 }
 
 /**
- * Puts the order into the host's mailbox, in one step with all that goes with it: the request by which its answer is known, and what
+ * Puts the task into the host's mailbox, in one step with all that goes with it: the request by which its answer is known, and what
  * the record and its timeline say of it. False when it was given before: then it stays as it is, since the agent may have claimed it
  * already, and only the request is put anew.
  */
-async function give(order: Order, request: RequestItem, { status, unflag, disks, event }: Given): Promise<boolean> {
+async function give(task: AgentTask, request: RequestItem, { status, unflag, disks, event }: Given): Promise<boolean> {
   const put = <Name extends string>(name: Name, Item: object) => ({
     name,
     write: { Put: { TableName: CONTROL, Item } },
@@ -247,7 +251,7 @@ async function give(order: Order, request: RequestItem, { status, unflag, disks,
       Update: {
         TableName: CONTROL,
         Key: migrationKey(request.migrationId),
-        UpdateExpression: `SET #status = :status${disks === undefined ? '' : ', copiedDisks = :disks'}`,
+        UpdateExpression: `SET #status = :status${disks === undefined ? '' : ', migratedDisks = :disks'}`,
         ConditionExpression:
           'attribute_exists(pk) AND attribute_not_exists(cancelRequestedAt) AND attribute_not_exists(endedAt)',
         ExpressionAttributeNames: { '#status': 'status' },
@@ -256,15 +260,15 @@ async function give(order: Order, request: RequestItem, { status, unflag, disks,
     },
   };
   const unflags = (unflag === undefined ? [] : [unflag.source, unflag.destination]).map((hostId) => ({
-    name: 'flag' as const,
-    write: { Delete: { TableName: CONTROL, Key: flagKey(hostId, unflag!.vm) } },
+    name: 'pendingCleanup' as const,
+    write: { Delete: { TableName: CONTROL, Key: pendingCleanupKey(hostId, unflag!.vm) } },
   }));
   const ordered = {
-    name: 'order' as const,
+    name: 'task' as const,
     write: {
       Put: {
         TableName: MAILBOX,
-        Item: { ...orderKey(request.mailbox, order.requestId), order, expiresAt: expiry() },
+        Item: { ...taskKey(request.mailbox, task.requestId), task, expiresAt: expiry() },
         ConditionExpression: 'attribute_not_exists(pk)',
       },
     },

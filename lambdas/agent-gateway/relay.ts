@@ -13,7 +13,7 @@ import { count, lambda, logger } from '../platform/function.ts';
 import { dynamo } from '../platform/runtime.ts';
 import { answer, getRequest } from './task-answer.ts';
 
-const ORDER_REFUSED: readonly string[] = ['OrderInvalid', 'OrderMisdirected', 'OrderExpired'] satisfies FailureCode[];
+const ORDER_REFUSED: readonly string[] = ['TaskInvalid', 'TaskMisdirected', 'TaskExpired'] satisfies FailureCode[];
 
 const processor = new BatchProcessor(EventType.DynamoDBStreams);
 
@@ -59,7 +59,7 @@ async function carry(record: DynamoDBRecord): Promise<void> {
   // nobody waits for its answer is no less wrong.
   if (report.kind === 'failed' && ORDER_REFUSED.includes(report.failure.code)) {
     logger.warn('An agent refused an order.', { requestId: report.requestId, failure: report.failure });
-    count('OrderRefused', { code: report.failure.code });
+    count('TaskRefused', { code: report.failure.code });
   }
   await keep(request, report);
   if (!request.open) return;
@@ -96,10 +96,10 @@ async function tellDecisions(request: RequestItem, decisions: readonly Decision[
   const told = request.decisionsTold ?? 0;
   if (decisions.length <= told) return;
   const { migrationId, requestId, hostId } = request;
-  for (const [index, { at, what, detail }] of decisions.entries()) {
+  for (const [index, { at, event, detail }] of decisions.entries()) {
     if (index < told) continue;
     await putEvent(
-      decisionItem(migrationId, { name: `${requestId}.${index}`, at, what, detail: { host: hostId, ...detail } }),
+      decisionItem(migrationId, { name: `${requestId}.${index}`, at, event, detail: { host: hostId, ...detail } }),
     );
   }
   await dynamo.send(
@@ -128,13 +128,13 @@ async function show(request: RequestItem, report: Report): Promise<void> {
   }
   await addEvent(migrationId, `${request.stage} done`, { host: hostId, role, result: report.result });
   if (report.result.stage === 'precopy') {
-    const { guest, switched } = report.result;
+    const { guest, precopy } = report.result;
     // It is by the time its turn comes; where that is at once, so is the cutover's own status. The progress that says that it is held
     // may never come: a last report takes the place of one that still waits to be written.
-    const held = switched !== 'early' && { status: 'HELD' satisfies MigrationStatus };
+    const held = precopy !== 'completed' && { status: 'HELD' satisfies MigrationStatus };
     if (held || guest !== undefined) await set(migrationId, { ...held, ...(guest !== undefined && { guest }) });
   }
-  if (report.result.stage === 'watch') {
+  if (report.result.stage === 'observe-guest') {
     const { blackout } = report.result;
     if (blackout.announcedAgain) {
       await addEvent(migrationId, 'announced again', {

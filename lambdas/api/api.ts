@@ -7,9 +7,9 @@ import { lambda } from '../platform/function.ts';
 import { audit } from './audit.ts';
 import { getCalibration } from './calibration.ts';
 import { cancelMigration } from './cancel-migration.ts';
+import { cutOver } from './cut-over.ts';
 import { evacuate, getEvacuation } from './evacuations.ts';
 import { getHosts, putHost, uncordon } from './hosts.ts';
-import { orderCutover } from './order-cutover.ts';
 import { problems } from './problem.ts';
 import { removeHost } from './remove-host.ts';
 import { resolveMigration } from './resolve-migration.ts';
@@ -27,7 +27,7 @@ const route = httpRouter<APIGatewayProxyEventV2, APIGatewayProxyStructuredResult
   { method: 'GET', path: '/migrations', handler: listMigrations },
   { method: 'GET', path: '/migrations/{migrationId}', handler: getMigration },
   { method: 'POST', path: '/migrations/{migrationId}/cancel', handler: cancelMigration },
-  { method: 'POST', path: '/migrations/{migrationId}/cutover', handler: orderCutover },
+  { method: 'POST', path: '/migrations/{migrationId}/cutover', handler: cutOver },
   { method: 'POST', path: '/migrations/{migrationId}/resolve', handler: resolveMigration },
   { method: 'GET', path: '/calibration', handler: getCalibration },
   { method: 'POST', path: '/audit', handler: audit },

@@ -7,5 +7,5 @@ import { json } from './problem.ts';
 /** Looks for everything that is held and should not be, and gives back what is proven to be a leak when asked to. */
 export async function audit(event: APIGatewayProxyEventV2): Promise<APIGatewayProxyStructuredResultV2> {
   const { repair } = parse(AuditRequest, event.body ?? {}, 'body');
-  return json(200, { findings: await auditHoldings({ repair, tickets: true }) });
+  return json(200, { findings: await auditHoldings({ repair, commitRecords: true }) });
 }

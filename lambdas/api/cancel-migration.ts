@@ -2,7 +2,7 @@ import { QueryCommand } from '@aws-sdk/lib-dynamodb';
 import type { APIGatewayProxyEventV2, APIGatewayProxyStructuredResultV2 } from 'aws-lambda';
 import { FINAL_STATUSES, MigrationRequest } from '../../contract/api.ts';
 import { HandoffError } from '../../contract/errors.ts';
-import { ticketKey } from '../../contract/mailbox.ts';
+import { commitRecordKey } from '../../contract/mailbox.ts';
 import { failTask } from '../agent-gateway/task-answer.ts';
 import { getHost } from '../hosts/hosts.ts';
 import { getExecution, getRecord, hostLinks, newRecord, unknownMigration } from '../migrations/migration-record.ts';
@@ -21,9 +21,9 @@ import { json } from './problem.ts';
 import { migrationIdOf } from './show-migrations.ts';
 
 /**
- * Cancels a migration that has not been handed over yet. The ticket decides: revoking it and noting the cancel are one
+ * Cancels a migration that has not been handed over yet. The commit record decides: revoking it and noting the cancel are one
  * write, and whichever comes first, that or the mover's commit, wins. Everything after it is only to be quick: the stage
- * under way is failed, so that the state machine goes to recovery now and not when the mover finds its ticket revoked.
+ * under way is failed, so that the state machine goes to recovery now and not when the mover finds its commit record revoked.
  */
 export async function cancelMigration(event: APIGatewayProxyEventV2): Promise<APIGatewayProxyStructuredResultV2> {
   const migrationId = migrationIdOf(event);
@@ -83,7 +83,7 @@ async function revoke(record: MigrationItem) {
         TableName: CONTROL,
         Key: migrationKey(record.migrationId),
         UpdateExpression: 'SET cancelRequestedAt = :now',
-        // A migration in line has no ticket yet; one that was admitted since has to be looked at again.
+        // A migration in line has no commit record yet; one that was admitted since has to be looked at again.
         ConditionExpression: `attribute_not_exists(cancelRequestedAt) AND ${queued ? '#status = :queued' : 'attribute_not_exists(endedAt)'}`,
         ExpressionAttributeValues: { ':now': isoNow(), ...(queued && { ':queued': 'QUEUED' }) },
         ...(queued && { ExpressionAttributeNames: { '#status': 'status' } }),
@@ -95,11 +95,11 @@ async function revoke(record: MigrationItem) {
   return transact([
     note,
     {
-      name: 'ticket' as const,
+      name: 'commit record' as const,
       write: {
         Update: {
           TableName: MAILBOX,
-          Key: ticketKey(mailboxOfNode(source.nodeId), record.migrationId),
+          Key: commitRecordKey(mailboxOfNode(source.nodeId), record.migrationId),
           UpdateExpression: 'SET #state = :revoked',
           ConditionExpression: '#state IN (:open, :revoked)',
           ExpressionAttributeNames: { '#state': 'state' },

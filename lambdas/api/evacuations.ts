@@ -6,7 +6,7 @@ import { MigrationId } from '../../contract/names.ts';
 import { getHost } from '../hosts/hosts.ts';
 import { consoleUrl, executionArnOf } from '../platform/aws-console.ts';
 import { parse } from '../platform/parse.ts';
-import { setting, sfn, uuid } from '../platform/runtime.ts';
+import { requireEnv, sfn, uuid } from '../platform/runtime.ts';
 import { hostIdOf } from './hosts.ts';
 import { json } from './problem.ts';
 
@@ -14,7 +14,7 @@ export async function evacuate(event: APIGatewayProxyEventV2): Promise<APIGatewa
   const host = hostIdOf(event);
   const options = parse(EvacuationOptions, event.body ?? {}, 'body');
   await getHost(host);
-  const stateMachineArn = setting('EVACUATE_MACHINE');
+  const stateMachineArn = requireEnv('EVACUATE_MACHINE');
   const evacuationId = `evacuate-${host.slice(0, 50)}-${uuid().replaceAll('-', '').slice(0, 10)}`;
   const request: EvacuationRequest = { host, ...options };
   await sfn.send(new StartExecutionCommand({ stateMachineArn, name: evacuationId, input: JSON.stringify(request) }));
@@ -26,7 +26,7 @@ export async function evacuate(event: APIGatewayProxyEventV2): Promise<APIGatewa
 /** How an evacuation goes or went: its execution's status, and at its end which VMs moved where and which did not, and why. */
 export async function getEvacuation(event: APIGatewayProxyEventV2): Promise<APIGatewayProxyStructuredResultV2> {
   const evacuationId = parse(MigrationId, event.pathParameters?.evacuationId, 'evacuationId');
-  const executionArn = executionArnOf(setting('EVACUATE_MACHINE'), evacuationId);
+  const executionArn = executionArnOf(requireEnv('EVACUATE_MACHINE'), evacuationId);
   try {
     const execution = await sfn.send(new DescribeExecutionCommand({ executionArn }));
     return json(200, {

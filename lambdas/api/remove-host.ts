@@ -3,15 +3,15 @@ import { DeleteCommand } from '@aws-sdk/lib-dynamodb';
 import type { APIGatewayProxyEventV2, APIGatewayProxyStructuredResultV2 } from 'aws-lambda';
 import { HostRemoval } from '../../contract/api.ts';
 import { HandoffError } from '../../contract/errors.ts';
-import { ticketKey } from '../../contract/mailbox.ts';
+import { commitRecordKey } from '../../contract/mailbox.ts';
 import { getHost, listHosts } from '../hosts/hosts.ts';
 import { getRecord } from '../migrations/migration-record.ts';
-import { retireTicket } from '../migrations/release.ts';
+import { retireCommitRecord } from '../migrations/release.ts';
 import { addEvent } from '../migrations/timeline.ts';
-import { CONTROL, type FlagItem, type HostItem, hostKey, mailboxOfNode } from '../platform/control-table.ts';
+import { CONTROL, type HostItem, hostKey, mailboxOfNode, type PendingCleanupItem } from '../platform/control-table.ts';
 import { parse } from '../platform/parse.ts';
 import { dynamo } from '../platform/runtime.ts';
-import { dropFlag, flagsOf, listFlags } from '../recovery/pending-cleanups.ts';
+import { listPendingCleanups, pendingCleanupsOf, removePendingCleanup } from '../recovery/pending-cleanups.ts';
 import { heldOf, locks } from '../recovery/resource-audit.ts';
 import { callerOf } from './caller.ts';
 import { hostIdOf, viewOf } from './hosts.ts';
@@ -29,20 +29,21 @@ export async function removeHost(event: APIGatewayProxyEventV2): Promise<APIGate
   const hostId = hostIdOf(event);
   const { gone } = parse(HostRemoval, event.queryStringParameters ?? {}, 'query');
   const host = await getHost(hostId);
-  const inUse = [...cordoned(host), ...heldOf(host).map(({ what, owner }) => `${owner} holds its ${what}`)];
+  const inUse = [...cordoned(host), ...heldOf(host).map(({ resource, owner }) => `${owner} holds its ${resource}`)];
   for await (const { vm, owner } of locks()) {
     if (await concerns(owner, hostId)) inUse.push(`${owner} is still at work on ${vm}, or needs an operator`);
   }
   if (inUse.length > 0) throw refused(hostId, inUse);
 
-  const flags = await listFlags();
-  const own = flags.filter((flag) => flag.hostId === hostId);
-  if (gone === 'true') for (const flag of own) await forget(flag, host, callerOf(event));
+  const pendingCleanups = await listPendingCleanups();
+  const own = pendingCleanups.filter((pendingCleanup) => pendingCleanup.hostId === hostId);
+  if (gone === 'true') for (const pendingCleanup of own) await forget(pendingCleanup, host, callerOf(event));
   else if (own.length > 0) throw refused(hostId, own.map(mayHold));
 
   const others: string[] = [];
-  for (const flag of flags) {
-    if (flag.hostId !== hostId && (await concerns(flag.migrationId, hostId))) others.push(mayHold(flag));
+  for (const pendingCleanup of pendingCleanups) {
+    if (pendingCleanup.hostId !== hostId && (await concerns(pendingCleanup.migrationId, hostId)))
+      others.push(mayHold(pendingCleanup));
   }
   if (others.length > 0) throw refused(hostId, others);
   await remove(host);
@@ -54,7 +55,7 @@ const cordoned = ({ sk, state }: HostItem): string[] =>
     ? [`it takes VMs: empty it first (POST /hosts/${sk}/evacuate), which cordons it also if it is dead`]
     : [];
 
-const mayHold = ({ hostId, vm, migrationId }: FlagItem): string =>
+const mayHold = ({ hostId, vm, migrationId }: PendingCleanupItem): string =>
   `${hostId} did not answer when ${migrationId} ended, and may still hold a copy of ${vm}: bring it back, or say with gone=true that it is gone for good`;
 
 const refused = (hostId: string, because: readonly string[]): HandoffError =>
@@ -66,15 +67,15 @@ async function concerns(owner: string, hostId: string): Promise<boolean> {
   return record !== undefined && [record.source, record.destination].includes(hostId);
 }
 
-async function forget(flag: FlagItem, host: HostItem, by: string): Promise<void> {
-  const { migrationId, vm, hostId } = flag;
+async function forget(pendingCleanup: PendingCleanupItem, host: HostItem, by: string): Promise<void> {
+  const { migrationId, vm, hostId } = pendingCleanup;
   await addEvent(migrationId, 'host is gone for good', { host: hostId, vm, by });
-  await dropFlag(flag);
+  await removePendingCleanup(pendingCleanup);
   const record = await getRecord(migrationId);
-  if (record === undefined || (await flagsOf(record)).length > 0) return;
-  // The ticket of a source that was removed before lies in a mailbox nobody knows any more.
+  if (record === undefined || (await pendingCleanupsOf(record)).length > 0) return;
+  // The commit record of a source that was removed before lies in a mailbox nobody knows any more.
   const source = [host, ...(await listHosts())].find(({ sk }) => sk === record.source);
-  if (source !== undefined) await retireTicket(ticketKey(mailboxOfNode(source.nodeId), migrationId));
+  if (source !== undefined) await retireCommitRecord(commitRecordKey(mailboxOfNode(source.nodeId), migrationId));
 }
 
 async function remove({ sk }: HostItem): Promise<void> {

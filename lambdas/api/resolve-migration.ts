@@ -7,7 +7,7 @@ import { consoleUrl, executionArnOf } from '../platform/aws-console.ts';
 import { CONTROL, migrationKey } from '../platform/control-table.ts';
 import { recoverNext, recoveryNumber } from '../platform/executions.ts';
 import { parse } from '../platform/parse.ts';
-import { isoNow, setting } from '../platform/runtime.ts';
+import { isoNow, requireEnv } from '../platform/runtime.ts';
 import { transact } from '../platform/transaction.ts';
 import { callerOf } from './caller.ts';
 import { json } from './problem.ts';
@@ -26,7 +26,7 @@ export async function resolveMigration(event: APIGatewayProxyEventV2): Promise<A
 
   const operator: MigrationView['operator'] = { ...resolution, by: callerOf(event), at: isoNow() };
   const last = recoveryNumber(record.executionArn);
-  const executionArn = executionArnOf(setting('RECOVER_MACHINE'), `${migrationId}.${last + 1}`);
+  const executionArn = executionArnOf(requireEnv('RECOVER_MACHINE'), `${migrationId}.${last + 1}`);
   const refused = await transact([
     {
       name: 'record' as const,

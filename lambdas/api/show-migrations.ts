@@ -54,7 +54,7 @@ function view(record: MigrationItem, events: readonly EventItem[]): MigrationVie
     checks: Object.entries(checks ?? {}).flatMap(([role, list]) =>
       list.map((check) => ({ ...check, role: role === 'source' ? ('source' as const) : ('destination' as const) })),
     ),
-    timeline: events.map(({ at, what, detail }) => ({ at, what, ...(detail && { detail }) })),
+    timeline: events.map(({ at, event, detail }) => ({ at, event, ...(detail && { detail }) })),
     consoleUrl: consoleUrl(record.executionArn),
   };
 }

@@ -18,7 +18,7 @@ import {
   migrationOfLock,
 } from '../platform/control-table.ts';
 import { parse } from '../platform/parse.ts';
-import { dynamo, now, setting, sfn, uuid } from '../platform/runtime.ts';
+import { dynamo, now, requireEnv, sfn, uuid } from '../platform/runtime.ts';
 import { json } from './problem.ts';
 
 const IdempotencyKey = z
@@ -97,7 +97,7 @@ async function mustBeFree(vm: string): Promise<void> {
 
 /** Returns the execution's ARN, whether it was started now or by an earlier try. */
 async function start(migrationId: string, request: MigrationRequest): Promise<string> {
-  const stateMachineArn = setting('MIGRATE_MACHINE');
+  const stateMachineArn = requireEnv('MIGRATE_MACHINE');
   try {
     await sfn.send(new StartExecutionCommand({ stateMachineArn, name: migrationId, input: JSON.stringify(request) }));
   } catch (error) {

@@ -30,10 +30,10 @@ export function planEvacuation(
     }));
   const moving = domains.filter(({ state }) => state === 'running').toSorted((a, b) => b.memoryMiB - a.memoryMiB);
   const moves = moving.map((domain) => {
-    const order = takers.toSorted(
+    const task = takers.toSorted(
       (a, b) => a.plannedMiB - b.plannedMiB || a.arriving - b.arriving || a.hostId.localeCompare(b.hostId),
     );
-    const first = order[0];
+    const first = task[0];
     if (first !== undefined) {
       first.plannedMiB += domain.memoryMiB;
       first.arriving += 1;
@@ -42,7 +42,7 @@ export function planEvacuation(
       vm: domain.name,
       name: slug(domain.name),
       memoryMiB: domain.memoryMiB,
-      candidates: order.slice(0, MAX_CANDIDATES).map(({ hostId }) => hostId),
+      candidates: task.slice(0, MAX_CANDIDATES).map(({ hostId }) => hostId),
     };
   });
   const stays = domains

@@ -26,8 +26,8 @@ export async function learnLink({ source, destination, ...record }: MigrationIte
       'attribute_not_exists(pk) OR #at < :at',
     );
   }
-  if (result?.workedMs !== undefined && result.bytesTransferred !== undefined && endedAt !== undefined) {
-    const bytesPerSecond = Math.round((result.bytesTransferred / Math.max(1, result.workedMs)) * 1_000);
+  if (result?.activeMs !== undefined && result.bytesTransferred !== undefined && endedAt !== undefined) {
+    const bytesPerSecond = Math.round((result.bytesTransferred / Math.max(1, result.activeMs)) * 1_000);
     await keep(key, { bytesPerSecond, at: endedAt }, '#rate < :rate');
   }
 }

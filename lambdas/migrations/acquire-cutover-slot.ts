@@ -20,7 +20,7 @@ export const handler = lambda(async (event: unknown) => {
   const record = await getRecord(migrationId);
   if (record === undefined) throw unknownMigration(migrationId, 'it has not been admitted');
   mustNotBeCancelled(record);
-  if (record.policy.cutover === 'on-order' && record.cutoverOrderedAt === undefined) {
+  if (record.policy.cutover === 'manual' && record.cutoverRequestedAt === undefined) {
     throw new HandoffError('NotYet', 'Held; its cutover is to be ordered with POST /migrations/{id}/cutover.');
   }
   const { source, destination } = await getHosts(record.source, record.destination);

@@ -2,7 +2,7 @@ import { GetCommand, UpdateCommand } from '@aws-sdk/lib-dynamodb';
 import { z } from 'zod';
 import { MigrationRequest } from '../../contract/api.ts';
 import { HandoffError } from '../../contract/errors.ts';
-import { ticketKey } from '../../contract/mailbox.ts';
+import { commitRecordKey } from '../../contract/mailbox.ts';
 import { MigrationId } from '../../contract/names.ts';
 import { addressOf, getHosts, mustAccept } from '../hosts/hosts.ts';
 import {
@@ -36,7 +36,7 @@ const Input = z.object({
 /**
  * The first state of a migration: takes everything it needs at once, or nothing.
  *
- * One transaction makes the record, the VM's lock, the ticket and a slot on each host. When a host has no slot free, only the
+ * One transaction makes the record, the VM's lock, the commit record and a slot on each host. When a host has no slot free, only the
  * record and the lock are made, the migration takes its place in both hosts' lines, and the state machine asks again later.
  * Asking twice, after an answer that was lost, finds its own things and changes nothing.
  */
@@ -65,7 +65,7 @@ export const handler = lambda(async (event: unknown) => {
         destination: addressOf(destination),
         policy: request.policy,
         forecastOnly: request.forecastOnly,
-        ticket: ticketKey(mailboxOfNode(source.nodeId), migrationId),
+        commitRecord: commitRecordKey(mailboxOfNode(source.nodeId), migrationId),
       };
     }
     if (refused.includes('lock')) throw await vmBusy(request.vm);
@@ -74,7 +74,7 @@ export const handler = lambda(async (event: unknown) => {
 
   const waitedSeconds = (now() - Date.parse(requestedAt)) / 1000;
   const because = verdict.admit ? 'another migration took the slot first' : verdict.because;
-  if (waitedSeconds >= request.policy.waitInLineSeconds) {
+  if (waitedSeconds >= request.policy.queueTimeoutSeconds) {
     throw new HandoffError('HostBusy', `Waited ${Math.round(waitedSeconds)} s in line: ${because}.`);
   }
   await queue(wanted, known);
@@ -169,12 +169,12 @@ function take(wanted: Wanted) {
     // A host that was cordoned since it was read takes nothing.
     slot(destination, 'incoming', '#state = :active'),
     {
-      name: 'ticket' as const,
+      name: 'commit record' as const,
       write: {
         Put: {
           TableName: MAILBOX,
           Item: {
-            ...ticketKey(mailboxOfNode(source.nodeId), migrationId),
+            ...commitRecordKey(mailboxOfNode(source.nodeId), migrationId),
             migrationId,
             // Nobody can ever hand over what is only to be forecast.
             state: wanted.request.forecastOnly ? 'REVOKED' : 'OPEN',
@@ -193,7 +193,7 @@ async function queue(wanted: Wanted, known: MigrationItem | undefined): Promise<
     const refused = await transact(recordAndLock(wanted, false));
     if (refused.includes('record')) mustNotBeCancelled(await getRecord(migrationId));
     if (refused.includes('lock')) throw await vmBusy(wanted.request.vm);
-    await addEvent(migrationId, 'waiting in line', { source: wanted.source.sk, destination: wanted.destination.sk });
+    await addEvent(migrationId, 'queued', { source: wanted.source.sk, destination: wanted.destination.sk });
   }
   for (const host of [wanted.source, wanted.destination]) {
     await dynamo.send(

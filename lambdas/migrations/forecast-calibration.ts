@@ -20,7 +20,7 @@ export interface Miss {
 
 /** Undefined where there is no forecast, or nothing to hold it against. */
 export function missOf({ forecast, result }: Pick<MigrationView, 'forecast' | 'result'>): Miss | undefined {
-  if (forecast === undefined || result?.workedMs === undefined) return undefined;
+  if (forecast === undefined || result?.activeMs === undefined) return undefined;
   const { totalMs, blackoutMs, plan } = forecast;
   const against = (range: Range, outcome: number): Against => ({
     forecast: range,
@@ -32,8 +32,8 @@ export function missOf({ forecast, result }: Pick<MigrationView, 'forecast' | 'r
     // What was done, not what was planned: a copy may have had to fall back on post-copy.
     method: result.postCopy === true ? 'post-copy' : plan.method,
     time: {
-      ...against(totalMs, result.workedMs),
-      error: (result.workedMs - totalMs.expected) / Math.max(1, result.workedMs),
+      ...against(totalMs, result.activeMs),
+      error: (result.activeMs - totalMs.expected) / Math.max(1, result.activeMs),
     },
     ...(seen !== undefined && {
       blackout: { ...against(blackoutMs, seen), errorMs: seen - blackoutMs.expected },

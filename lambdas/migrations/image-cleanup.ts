@@ -11,7 +11,7 @@ export function withImages(decision: Decision, { destination, started, word }: R
   if (decision.kind !== 'settle' || destination === 'unreachable') return decision;
   const { madeImages = [] } = destination;
   if (madeImages.length === 0) return decision;
-  const common = { kind: 'act', role: 'destination', flagged: decision.flagged } as const;
+  const common = { kind: 'act', role: 'destination', pendingCleanup: decision.pendingCleanup } as const;
   if (decision.owner === 'destination' || started === true || word !== undefined) {
     return { ...common, action: 'keep-images', why: `${decision.why}; it keeps the images made there` };
   }

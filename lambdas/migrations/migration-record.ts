@@ -5,7 +5,7 @@ import { HandoffError } from '../../contract/errors.ts';
 import type { Observation } from '../../contract/forecast.ts';
 import { executionArnOf } from '../platform/aws-console.ts';
 import { CONTROL, type MigrationItem, migrationHostKey, migrationKey } from '../platform/control-table.ts';
-import { dynamo, setting, sfn } from '../platform/runtime.ts';
+import { dynamo, requireEnv, sfn } from '../platform/runtime.ts';
 
 export async function getRecord(migrationId: string): Promise<MigrationItem | undefined> {
   const { Item } = await dynamo.send(
@@ -87,7 +87,7 @@ export function hostLinks({ migrationId, requestedAt, request: { source, destina
 export async function getExecution(
   migrationId: string,
 ): Promise<DescribeExecutionCommandOutput & { executionArn: string }> {
-  const executionArn = executionArnOf(setting('MIGRATE_MACHINE'), migrationId);
+  const executionArn = executionArnOf(requireEnv('MIGRATE_MACHINE'), migrationId);
   try {
     return { ...(await sfn.send(new DescribeExecutionCommand({ executionArn }))), executionArn };
   } catch (error) {

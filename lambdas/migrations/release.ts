@@ -1,6 +1,6 @@
 import { ConditionalCheckFailedException } from '@aws-sdk/client-dynamodb';
 import { DeleteCommand, UpdateCommand, type UpdateCommandInput } from '@aws-sdk/lib-dynamodb';
-import type { ticketKey } from '../../contract/mailbox.ts';
+import type { commitRecordKey } from '../../contract/mailbox.ts';
 import { CONTROL, HISTORY_SECONDS, hostKey, lockKey, MAILBOX } from '../platform/control-table.ts';
 import { dynamo, now } from '../platform/runtime.ts';
 
@@ -47,8 +47,8 @@ export async function unlock(vm: string, migrationId: string): Promise<void> {
   );
 }
 
-/** A ticket nobody used is revoked; a committed one stays as the proof it is. */
-export async function closeTicket(key: ReturnType<typeof ticketKey>): Promise<void> {
+/** A commit record nobody used is revoked; a committed one stays as the proof it is. */
+export async function closeCommitRecord(key: ReturnType<typeof commitRecordKey>): Promise<void> {
   await unlessRefused(() =>
     update({
       TableName: MAILBOX,
@@ -61,8 +61,8 @@ export async function closeTicket(key: ReturnType<typeof ticketKey>): Promise<vo
   );
 }
 
-/** Lets a closed ticket go when history goes. One that may still have to prove something must stay. */
-export async function retireTicket(key: ReturnType<typeof ticketKey>): Promise<void> {
+/** Lets a closed commit record go when history goes. One that may still have to prove something must stay. */
+export async function retireCommitRecord(key: ReturnType<typeof commitRecordKey>): Promise<void> {
   await unlessRefused(() =>
     update({
       TableName: MAILBOX,

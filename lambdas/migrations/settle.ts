@@ -4,20 +4,31 @@ import { UpdateCommand, type UpdateCommandInput } from '@aws-sdk/lib-dynamodb';
 import { z } from 'zod';
 import type { MigrationEnded, MigrationStatus } from '../../contract/api.ts';
 import type { Observation } from '../../contract/forecast.ts';
-import { ticketKey } from '../../contract/mailbox.ts';
+import { commitRecordKey } from '../../contract/mailbox.ts';
 import { Role } from '../../contract/names.ts';
 import { CutoverResult, PrecopyResult } from '../../contract/reports.ts';
 import { learnLink } from '../fleet/links.ts';
 import { getHost, getHosts } from '../hosts/hosts.ts';
-import { CONTROL, type FlagItem, type MigrationItem, mailboxOfNode, migrationKey } from '../platform/control-table.ts';
+import {
+  CONTROL,
+  type MigrationItem,
+  mailboxOfNode,
+  migrationKey,
+  type PendingCleanupItem,
+} from '../platform/control-table.ts';
 import { count, lambda, observe } from '../platform/function.ts';
 import { parse } from '../platform/parse.ts';
 import { dynamo, events, isoNow } from '../platform/runtime.ts';
 import { transact } from '../platform/transaction.ts';
-import { dropFlag, flagsOf, keepFlag, newFlag } from '../recovery/pending-cleanups.ts';
+import {
+  newPendingCleanup,
+  pendingCleanupsOf,
+  postponePendingCleanup,
+  removePendingCleanup,
+} from '../recovery/pending-cleanups.ts';
 import { missOf } from './forecast-calibration.ts';
 import { getRecord, resultOf } from './migration-record.ts';
-import { closeTicket, release, retireTicket, unlock } from './release.ts';
+import { closeCommitRecord, release, retireCommitRecord, unlock } from './release.ts';
 import { addEvent } from './timeline.ts';
 
 const Input = z.object({
@@ -30,20 +41,20 @@ const Input = z.object({
     owner: z.union([Role, z.literal('none')]).optional(),
     failure: z.object({ code: z.string(), message: z.string() }).optional(),
     /** Whose hosts did not answer, so that something may be left there. */
-    flagged: z.array(Role).default([]),
+    pendingCleanup: z.array(Role).default([]),
     /** Whether the migration had ended before, and this was about its flagged hosts only. */
-    followUp: z.boolean().optional(),
+    cleanup: z.boolean().optional(),
   }),
   results: z.object({ precopy: PrecopyResult.optional(), cutover: CutoverResult.optional() }),
 });
 type Input = z.infer<typeof Input>;
 
 /**
- * The last thing a migration does, whatever happened: writes the outcome, closes the ticket, and gives back everything the
+ * The last thing a migration does, whatever happened: writes the outcome, closes the commit record, and gives back everything the
  * migration held. It may run any number of times; the first outcome written stays. An execution whose migration another one has
  * taken over has nothing more to say.
  *
- * Order matters for a crash in between: the ticket first (nobody may hand over any more), then the outcome, then the things
+ * Order matters for a crash in between: the commit record first (nobody may hand over any more), then the outcome, then the things
  * others wait for. A VM that needs an operator keeps its lock, so that nothing else touches it. Flags are written together with
  * the outcome: the lock, by which alone they are followed up, is never free without them.
  */
@@ -56,13 +67,13 @@ export const handler = lambda(async (event: unknown) => {
     return { migrationId, ...input.outcome };
   }
   if (superseded(input, record)) return settlement(record);
-  if (input.outcome.followUp === true) {
-    await settleFlags(input, record);
+  if (input.outcome.cleanup === true) {
+    await settlePendingCleanups(input, record);
     return settlement(record);
   }
   const hosts = await getHosts(record.source, record.destination);
-  const ticket = ticketKey(mailboxOfNode(hosts.source.nodeId), migrationId);
-  await closeTicket(ticket);
+  const commitRecord = commitRecordKey(mailboxOfNode(hosts.source.nodeId), migrationId);
+  await closeCommitRecord(commitRecord);
   const final = record.endedAt === undefined ? await writeOutcome(input, record) : record;
   if (superseded(input, final)) return settlement(final);
   await release(record.source, 'outgoing', migrationId);
@@ -70,7 +81,7 @@ export const handler = lambda(async (event: unknown) => {
   if (final.status !== 'NEEDS_OPERATOR') {
     await unlock(record.vm, migrationId);
     // A follow-up still has to know how it was decided.
-    if (input.outcome.flagged.length === 0) await retireTicket(ticket);
+    if (input.outcome.pendingCleanup.length === 0) await retireCommitRecord(commitRecord);
   }
   await learnLink(final);
   await tellTheWorld(final);
@@ -80,23 +91,26 @@ export const handler = lambda(async (event: unknown) => {
 });
 
 /** What became of the flagged hosts; the outcome was told long ago. The lock is the follow-up's own. */
-async function settleFlags({ outcome, executionArn }: Input, record: MigrationItem): Promise<void> {
-  const flags = await flagsOf(record);
+async function settlePendingCleanups({ outcome, executionArn }: Input, record: MigrationItem): Promise<void> {
+  const pendingCleanups = await pendingCleanupsOf(record);
   const needsPerson = outcome.status === 'NEEDS_OPERATOR' ? outcome.failure?.message : undefined;
-  const kept = flags.filter(({ role }) => needsPerson !== undefined || outcome.flagged.includes(role));
-  for (const flag of flags) await (kept.includes(flag) ? keepFlag(flag, needsPerson) : dropFlag(flag));
-  const hosts = (of: readonly FlagItem[]) => of.map(({ hostId }) => hostId);
-  if (needsPerson !== undefined) count('HostFlagged', { why: 'needs a person' });
-  if (flags.length > 0) {
+  const kept = pendingCleanups.filter(({ role }) => needsPerson !== undefined || outcome.pendingCleanup.includes(role));
+  for (const pendingCleanup of pendingCleanups)
+    await (kept.includes(pendingCleanup)
+      ? postponePendingCleanup(pendingCleanup, needsPerson)
+      : removePendingCleanup(pendingCleanup));
+  const hosts = (of: readonly PendingCleanupItem[]) => of.map(({ hostId }) => hostId);
+  if (needsPerson !== undefined) count('PendingCleanup', { why: 'needs a person' });
+  if (pendingCleanups.length > 0) {
     await addEvent(record.migrationId, 'follow-up ended', {
-      clear: hosts(flags.filter((flag) => !kept.includes(flag))),
-      flagged: hosts(kept),
+      clear: hosts(pendingCleanups.filter((pendingCleanup) => !kept.includes(pendingCleanup))),
+      pendingCleanup: hosts(kept),
       ...(needsPerson !== undefined && { why: needsPerson }),
     });
   }
   if (kept.length === 0) {
     const { nodeId } = await getHost(record.source);
-    await retireTicket(ticketKey(mailboxOfNode(nodeId), record.migrationId));
+    await retireCommitRecord(commitRecordKey(mailboxOfNode(nodeId), record.migrationId));
   }
   await unlock(record.vm, executionArn.slice(executionArn.lastIndexOf(':') + 1));
 }
@@ -130,9 +144,9 @@ async function writeOutcome(input: Input, record: MigrationItem): Promise<Migrat
     ? { code: 'Cancelled', message: 'Cancelled on request; the VM was not moved.' }
     : outcome.failure;
   // The VM is where it should be: what went wrong on the way is a caution, not a failure.
-  const said = failure === undefined ? undefined : status === 'SUCCEEDED' ? { caution: failure } : { failure };
+  const said = failure === undefined ? undefined : status === 'SUCCEEDED' ? { warning: failure } : { failure };
   const downtimeMs = cutover?.downtimeMs ?? precopy?.downtimeMs;
-  const workedMs = cutover?.workedMs ?? precopy?.workedMs;
+  const activeMs = cutover?.activeMs ?? precopy?.activeMs;
   const guaranteedHoldSeconds = cutover?.guaranteedHoldSeconds ?? precopy?.guaranteedHoldSeconds;
   const final: MigrationItem = {
     ...record,
@@ -143,22 +157,22 @@ async function writeOutcome(input: Input, record: MigrationItem): Promise<Migrat
     result: {
       totalMs: Date.parse(endedAt) - Date.parse(record.requestedAt),
       ...(downtimeMs !== undefined && { downtimeMs }),
-      ...(workedMs !== undefined && { workedMs }),
+      ...(activeMs !== undefined && { activeMs }),
       ...(cutover !== undefined && { commitMs: cutover.commitMs, postCopy: cutover.postCopy }),
       ...((cutover ?? precopy) !== undefined && { bytesTransferred: (cutover ?? precopy)?.bytesTransferred }),
       ...(precopy !== undefined && {
-        switched: precopy.switched,
+        precopy: precopy.precopy,
         ...(guaranteedHoldSeconds !== undefined && { guaranteedHoldSeconds }),
       }),
       ...(outcome.owner === 'destination' && {
         blackout: { source: cutover?.blackout ?? precopy?.blackout ?? UNTOLD },
-        ...(record.copiedDisks !== undefined && {
-          imagesLeft: { host: record.source, paths: record.copiedDisks.map(({ path }) => path) },
+        ...(record.migratedDisks !== undefined && {
+          imagesLeft: { host: record.source, paths: record.migratedDisks.map(({ path }) => path) },
         }),
       }),
     },
   };
-  const fields = ['status', 'endedAt', 'runsOn', 'failure', 'caution', 'result'] as const;
+  const fields = ['status', 'endedAt', 'runsOn', 'failure', 'warning', 'result'] as const;
   const present = fields.filter((field) => final[field] !== undefined);
   const update = {
     TableName: CONTROL,
@@ -172,10 +186,12 @@ async function writeOutcome(input: Input, record: MigrationItem): Promise<Migrat
       ':me': input.executionArn,
     },
   };
-  const { owner, flagged } = outcome;
-  const flags =
-    owner === 'source' || owner === 'destination' ? flagged.map((role) => newFlag(record, role, owner)) : [];
-  if (!(await written(update, flags))) {
+  const { owner, pendingCleanup } = outcome;
+  const pendingCleanups =
+    owner === 'source' || owner === 'destination'
+      ? pendingCleanup.map((role) => newPendingCleanup(record, role, owner))
+      : [];
+  if (!(await written(update, pendingCleanups))) {
     const latest = await getRecord(record.migrationId);
     if (latest === undefined) throw new Error(`The record of ${record.migrationId} is gone.`);
     // Another run of this function was first, and its word stands; or a cancel came in between, or another execution.
@@ -184,11 +200,11 @@ async function writeOutcome(input: Input, record: MigrationItem): Promise<Migrat
   await addEvent(record.migrationId, 'ended', {
     status,
     ...(runsOn !== undefined && { runsOn }),
-    ...(flags.length > 0 && { flagged: flags.map(({ hostId }) => hostId) }),
+    ...(pendingCleanups.length > 0 && { pendingCleanup: pendingCleanups.map(({ hostId }) => hostId) }),
     ...said,
   });
   if (status === 'SUCCEEDED') observeMiss(final);
-  if (flags.length > 0) count('HostFlagged', { why: 'silent' });
+  if (pendingCleanups.length > 0) count('PendingCleanup', { why: 'silent' });
   return final;
 }
 
@@ -201,9 +217,15 @@ function observeMiss(record: MigrationItem): void {
 }
 
 /** Whether the outcome was written, and the flags with it; not when another outcome, or another execution, was first. */
-async function written(update: UpdateCommandInput & { UpdateExpression: string }, flags: readonly FlagItem[]) {
-  if (flags.length > 0) {
-    const puts = flags.map((Item) => ({ name: 'flag' as const, write: { Put: { TableName: CONTROL, Item } } }));
+async function written(
+  update: UpdateCommandInput & { UpdateExpression: string },
+  pendingCleanups: readonly PendingCleanupItem[],
+) {
+  if (pendingCleanups.length > 0) {
+    const puts = pendingCleanups.map((Item) => ({
+      name: 'flag' as const,
+      write: { Put: { TableName: CONTROL, Item } },
+    }));
     return (await transact([{ name: 'record' as const, write: { Update: update } }, ...puts])).length === 0;
   }
   try {
@@ -215,7 +237,7 @@ async function written(update: UpdateCommandInput & { UpdateExpression: string }
   }
 }
 
-/** An event for whoever wants to act on ends: a pager, a ticket, a program that waits. It comes at least once. */
+/** An event for whoever wants to act on ends: a pager, a commit record, a program that waits. It comes at least once. */
 async function tellTheWorld({
   migrationId,
   vm,

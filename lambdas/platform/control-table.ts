@@ -1,11 +1,11 @@
 import type { z } from 'zod';
 import type { HostRegistration, HostState, MigrationStatus, MigrationView } from '../../contract/api.ts';
 import type { Check, Progress } from '../../contract/facts.ts';
-import type { Forecast, Measurements, Observation, SourceSight } from '../../contract/forecast.ts';
+import type { Forecast, GuestReachability, Measurements, Observation } from '../../contract/forecast.ts';
 import { mailboxOf } from '../../contract/mailbox.ts';
 import type { Role, StageName } from '../../contract/names.ts';
 import type { Policy } from '../../contract/policy.ts';
-import { setting } from './runtime.ts';
+import { requireEnv } from './runtime.ts';
 
 /**
  * The Control table: what only the control plane sees.
@@ -20,15 +20,15 @@ import { setting } from './runtime.ts';
  * | `REQUESTS#<id>`    | request id      | RequestItem: a stage's task token                                     |
  * | `LINK#<host>`      | host id         | LinkItem: the bandwidth seen from the first host to the second          |
  * | `KEY#<key>`        | `KEY`           | KeyItem: an Idempotency-Key seen before                               |
- * | `FLAGS`            | host + VM       | FlagItem: what a migration may have left on a host that was silent    |
+ * | `CLEANUPS`            | host + VM       | FlagItem: what a migration may have left on a host that was silent    |
  *
  * Indexes (keys only, so that progress does not write to them): `byVm`, `byHost`, `byStatus`, `recent`; all sorted by
  * `requestedAt`. Sets and maps are keyed by migration id: taking or giving back twice changes nothing, and a leak names
  * its owner. An empty set does not exist in DynamoDB, so the set attributes may be missing.
  */
-export const CONTROL = setting('CONTROL_TABLE');
-export const MAILBOX = setting('MAILBOX_TABLE');
-const HOST_ROLE_ID = setting('HOST_ROLE_ID');
+export const CONTROL = requireEnv('CONTROL_TABLE');
+export const MAILBOX = requireEnv('MAILBOX_TABLE');
+const HOST_ROLE_ID = requireEnv('HOST_ROLE_ID');
 
 export interface HostItem extends HostRegistration {
   pk: 'HOSTS';
@@ -65,8 +65,8 @@ export const migrationOfLock = ({ migrationId }: Pick<LockItem, 'migrationId'>):
  * A host did not answer when a migration was settled, so that a copy of the VM may be left there, paused. One for each host and
  * VM: the newest is the one that matters. Only who holds the VM's lock writes it.
  */
-export interface FlagItem {
-  pk: 'FLAGS';
+export interface PendingCleanupItem {
+  pk: 'CLEANUPS';
   sk: string;
   hostId: string;
   vm: string;
@@ -103,18 +103,18 @@ export interface MigrationItem {
   endedAt?: string;
   cancelRequestedAt?: string;
   /** The word for a cutover that waits for one. */
-  cutoverOrderedAt?: string;
+  cutoverRequestedAt?: string;
   runsOn?: string;
   progress?: Progress;
   checks?: Record<string, Check[]>;
   measured?: Measurements;
   forecast?: Forecast;
-  copiedDisks?: MigrationView['copiedDisks'];
+  migratedDisks?: MigrationView['migratedDisks'];
   result?: MigrationView['result'];
   failure?: { code: string; message: string };
-  caution?: { code: string; message: string };
+  warning?: { code: string; message: string };
   /** Where the source looked for the guest, and what the destination saw of its blackout, however late it says so. */
-  guest?: SourceSight;
+  guest?: GuestReachability;
   watched?: Observation;
   /** What a person said who resolved it; recovery takes it for what a host could not be asked. */
   operator?: MigrationView['operator'];
@@ -126,7 +126,7 @@ export interface EventItem {
   pk: string;
   sk: string;
   at: string;
-  what: string;
+  event: string;
   detail?: Record<string, unknown>;
 }
 
@@ -176,7 +176,7 @@ export const requestKey = (migrationId: string, requestId: string) => ({
   pk: `REQUESTS#${migrationId}`,
   sk: requestId,
 });
-export const flagKey = (hostId: string, vm: string) => ({ pk: 'FLAGS' as const, sk: `${hostId}#${vm}` });
+export const pendingCleanupKey = (hostId: string, vm: string) => ({ pk: 'CLEANUPS' as const, sk: `${hostId}#${vm}` });
 export const linkKey = (source: string, destination: string) => ({ pk: `LINK#${source}`, sk: destination });
 export const idempotencyKey = (key: string) => ({ pk: `KEY#${key}`, sk: 'KEY' as const });
 

@@ -5,7 +5,7 @@ import {
 } from '@aws-sdk/client-sfn';
 import { executionArnOf } from './aws-console.ts';
 import { logger } from './function.ts';
-import { setting, sfn } from './runtime.ts';
+import { requireEnv, sfn } from './runtime.ts';
 
 /** What Step Functions knows of an execution; undefined when it knows none of that name, or none any more (after 90 days). */
 export async function describeExecution(executionArn: string): Promise<DescribeExecutionCommandOutput | undefined> {
@@ -25,14 +25,22 @@ export const recoveryNumber = (nameOrArn: string): number => Number(/\.(\d+)$/.e
 
 /**
  * Starts the next Recover execution of a migration after the one with the number `after`, unless one is at work. The numbers
- * make it one execution, whoever asks how often. `takesOver` is the ARN of a stopped execution. Returns the ARN of the
+ * make it one execution, whoever asks how often. `stoppedExecutionArn` is the ARN of a stopped execution. Returns the ARN of the
  * execution at work; undefined when there have been too many.
  */
-export async function recoverNext(migrationId: string, after: number, takesOver?: string): Promise<string | undefined> {
-  const stateMachineArn = setting('RECOVER_MACHINE');
+export async function recoverNext(
+  migrationId: string,
+  after: number,
+  stoppedExecutionArn?: string,
+): Promise<string | undefined> {
+  const stateMachineArn = requireEnv('RECOVER_MACHINE');
   for (let number = after + 1; number <= MAX_RECOVERIES; number++) {
     const name = `${migrationId}.${number}`;
-    const input = JSON.stringify({ migrationId, number, ...(takesOver !== undefined && { takesOver }) });
+    const input = JSON.stringify({
+      migrationId,
+      number,
+      ...(stoppedExecutionArn !== undefined && { stoppedExecutionArn }),
+    });
     try {
       const { executionArn } = await sfn.send(new StartExecutionCommand({ stateMachineArn, name, input }));
       return executionArn;

@@ -10,7 +10,7 @@ import { DynamoDBDocumentClient } from '@aws-sdk/lib-dynamodb';
  * embedded AWS runs all functions in one process and sets these before it loads them: clients that reach it without a
  * socket, and, in simulations, time and identifiers of its own.
  */
-interface Surroundings {
+interface Runtime {
   client?: Record<string, unknown>;
   /** Told of each client. */
   made?: (client: unknown) => void;
@@ -18,8 +18,8 @@ interface Surroundings {
   uuid?: () => string;
 }
 
-const given = (): Surroundings =>
-  (globalThis as unknown as Record<symbol, Surroundings | undefined>)[Symbol.for('handoff.aws')] ?? {};
+const given = (): Runtime =>
+  (globalThis as unknown as Record<symbol, Runtime | undefined>)[Symbol.for('handoff.aws')] ?? {};
 
 /** Milliseconds since the epoch. */
 export const now = (): number => (given().now ?? Date.now)();
@@ -41,7 +41,7 @@ export const sfn = made(new SFNClient({ ...given().client }));
 export const ssm = made(new SSMClient({ ...given().client }));
 
 /** A setting every function of the stack needs; a missing one is a fault of the stack and stops the function at once. */
-export function setting(name: string): string {
+export function requireEnv(name: string): string {
   const value = process.env[name];
   if (value === undefined || value === '') throw new Error(`The environment variable ${name} is not set.`);
   return value;

@@ -1,7 +1,9 @@
 import type { AuditFinding } from '../../contract/api.ts';
 
 /** One thing that is held, and by whom. */
-export type Held = Pick<AuditFinding, 'of' | 'owner'> & { what: Exclude<AuditFinding['what'], 'flagged host'> };
+export type Held = Pick<AuditFinding, 'of' | 'owner'> & {
+  resource: Exclude<AuditFinding['resource'], 'pending cleanup'>;
+};
 
 /** What is known of who holds it: a migration by its record, an evacuation by its execution. */
 export type Owner =
@@ -24,7 +26,7 @@ export function findLeaks(held: readonly Held[], owners: ReadonlyMap<string, Own
     const owner = owners.get(thing.owner) ?? { state: 'unknown' };
     if (owner.state === 'at work') return [];
     if (owner.state === 'unknown') return [{ ...thing, why: 'its owner is not known', proven: false }];
-    if (now - owner.at < SETTLING_MS || (owner.needsOperator && thing.what === 'lock')) return [];
+    if (now - owner.at < SETTLING_MS || (owner.needsOperator && thing.resource === 'lock')) return [];
     return [{ ...thing, why: `its owner ended ${owner.how} at ${new Date(owner.at).toISOString()}`, proven: true }];
   });
 }

@@ -13,9 +13,9 @@ import { type Decision, decideRecovery, type RecoveryInput } from './recovery.ts
  * of our own migrations is at work on it; a newer one whose pre-copy was ordered has taken the flags of its hosts away, because
  * its preflight had found nothing left there. What fits neither is left alone, for a person to look at.
  */
-export interface FollowUpInput extends RecoveryInput {
+export interface CleanupInput extends RecoveryInput {
   owner: Role;
-  flagged: readonly Role[];
+  pendingCleanup: readonly Role[];
   /** Whether a newer migration left the VM elsewhere than on this one's source. */
   movedOn: boolean;
 }
@@ -28,20 +28,20 @@ type Left =
 const NOTHING: Left = { kind: 'nothing' };
 
 /** The same decisions as in recovery; one that settles names the hosts that are still silent. */
-export function decideFollowUp(input: FollowUpInput): Decision {
-  const left = input.flagged.map((role) => [role, leftOn(role, input)] as const);
+export function decideCleanup(input: CleanupInput): Decision {
+  const left = input.pendingCleanup.map((role) => [role, leftOn(role, input)] as const);
   const { owner } = input;
-  const flagged = left.flatMap(([role, { kind }]) => (kind === 'silent' ? [role] : []));
-  for (const [role, each] of left) if (each.kind === 'act') return { role, flagged: [], ...each };
+  const pendingCleanup = left.flatMap(([role, { kind }]) => (kind === 'silent' ? [role] : []));
+  for (const [role, each] of left) if (each.kind === 'act') return { role, pendingCleanup: [], ...each };
   for (const kind of ['wait', 'ask'] as const) {
     const [first] = left.flatMap(([role, each]) => (each.kind === kind ? [`on the ${role} ${each.why}`] : []));
     if (first !== undefined) return { kind: kind === 'ask' ? 'operator' : 'wait', why: first };
   }
-  const why = flagged.length === 0 ? 'nothing is left on the hosts that did not answer' : 'still no answer';
-  return { kind: 'settle', owner, why, flagged };
+  const why = pendingCleanup.length === 0 ? 'nothing is left on the hosts that did not answer' : 'still no answer';
+  return { kind: 'settle', owner, why, pendingCleanup };
 }
 
-function leftOn(role: Role, input: FollowUpInput): Left {
+function leftOn(role: Role, input: CleanupInput): Left {
   const here = input[role];
   if (here === 'unreachable') return { kind: 'silent' };
   if (role === 'destination') return input.owner === 'source' ? copyNotStarted(here, input) : ownCopy(here);
@@ -51,7 +51,7 @@ function leftOn(role: Role, input: FollowUpInput): Left {
 }
 
 /** On the source, which owned the VM: it may stand still there, paused by the migration. */
-function ownVm({ state }: Evidence, input: FollowUpInput): Left {
+function ownVm({ state }: Evidence, input: CleanupInput): Left {
   switch (state) {
     // Shut off or gone: it ended with its QEMU, as when the host lost its power.
     case 'running':
@@ -74,7 +74,7 @@ function ownVm({ state }: Evidence, input: FollowUpInput): Left {
 }
 
 /** On the source, when the destination owned the VM. */
-function staleCopy({ state }: Evidence, { destination, movedOn }: FollowUpInput): Left {
+function staleCopy({ state }: Evidence, { destination, movedOn }: CleanupInput): Left {
   const remove: Left = {
     kind: 'act',
     action: 'remove-paused-copy',
@@ -100,13 +100,13 @@ function staleCopy({ state }: Evidence, { destination, movedOn }: FollowUpInput)
 }
 
 /** On the destination, when the source owned the VM. */
-function copyNotStarted({ state }: Evidence, { ticket }: FollowUpInput): Left {
+function copyNotStarted({ state }: Evidence, { commitRecord }: CleanupInput): Left {
   switch (state) {
     case 'absent':
     case 'shutoff':
       return NOTHING;
     case 'incoming':
-      return ticket === 'REVOKED'
+      return commitRecord === 'REVOKED'
         ? { kind: 'act', action: 'destroy-incoming', why: 'the copy may not start any more' }
         : { kind: 'wait', why: 'a copy is still being received' };
     default:

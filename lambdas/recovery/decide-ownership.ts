@@ -1,7 +1,7 @@
 import { GetCommand } from '@aws-sdk/lib-dynamodb';
 import { z } from 'zod';
 import { Evidence } from '../../contract/facts.ts';
-import { reportKey, type TicketState } from '../../contract/mailbox.ts';
+import { type CommitRecordState, reportKey } from '../../contract/mailbox.ts';
 import { MigrationId, requestIdOf } from '../../contract/names.ts';
 import { Report } from '../../contract/reports.ts';
 import { withImages } from '../migrations/image-cleanup.ts';
@@ -11,9 +11,9 @@ import { MAILBOX, type MigrationItem } from '../platform/control-table.ts';
 import { count, lambda } from '../platform/function.ts';
 import { parse } from '../platform/parse.ts';
 import { dynamo, now } from '../platform/runtime.ts';
-import { decideFollowUp } from './cleanup-decision.ts';
-import { followUpReport, operatorReport } from './operator-report.ts';
-import { flagsOf } from './pending-cleanups.ts';
+import { decideCleanup } from './cleanup-decision.ts';
+import { cleanupReport, operatorReport } from './operator-report.ts';
+import { pendingCleanupsOf } from './pending-cleanups.ts';
 import { type Decision, decideRecovery, type RecoveryInput } from './recovery.ts';
 
 const Answer = z.union([
@@ -22,7 +22,7 @@ const Answer = z.union([
 ]);
 const Input = z.object({
   migrationId: MigrationId,
-  ticket: z.object({ pk: z.string(), sk: z.string() }),
+  commitRecord: z.object({ pk: z.string(), sk: z.string() }),
   round: z.int().min(1),
   /** When recovery began, ISO. */
   since: z.string(),
@@ -53,7 +53,7 @@ const PAUSE_SECONDS = { most: 30, mostInPostCopy: 300 };
 
 export const handler = lambda(async (event: unknown) => {
   const input = parse(Input, event, 'recovery');
-  const ticket = await ticketState(input.ticket);
+  const commitRecord = await commitRecordState(input.commitRecord);
   const seen = {
     source: 'evidence' in input.source ? input.source.evidence : ('unreachable' as const),
     destination: 'evidence' in input.destination ? input.destination.evidence : ('unreachable' as const),
@@ -61,15 +61,15 @@ export const handler = lambda(async (event: unknown) => {
   const elapsedMs = now() - Date.parse(input.since);
   const record = await getRecord(input.migrationId);
   const word = record?.operator?.owner;
-  const started = await startedByReport(input.ticket.pk, input.migrationId);
-  const evidence = { ticket, ...seen, started, word };
-  const followUp = record?.endedAt !== undefined;
+  const started = await startedByReport(input.commitRecord.pk, input.migrationId);
+  const evidence = { commitRecord, ...seen, started, word };
+  const cleanup = record?.endedAt !== undefined;
   const goesOn = inPostCopy(seen.destination) && input.round < POST_COPY_ROUNDS;
-  const decision = followUp
-    ? patientFollowUp(withImages(await followedUp(record, evidence), evidence), elapsedMs, input.round)
+  const decision = cleanup
+    ? patientCleanup(withImages(await followedUp(record, evidence), evidence), elapsedMs, input.round)
     : patient(withImages(decideRecovery(evidence), evidence), goesOn ? 0 : elapsedMs, input.round);
   await addEvent(input.migrationId, `recovery: ${decision.kind}`, {
-    ticket,
+    commitRecord,
     source: input.source,
     destination: input.destination,
     ...(started && { started }),
@@ -77,13 +77,13 @@ export const handler = lambda(async (event: unknown) => {
     ...decision,
   });
   count('RecoveryDecision', { kind: decision.kind });
-  const report = followUp
-    ? followUpReport(input.migrationId, decision.why)
+  const report = cleanup
+    ? cleanupReport(input.migrationId, decision.why)
     : operatorReport(input.migrationId, decision.why, evidence);
   return {
     ...decision,
-    ticket,
-    followUp,
+    commitRecord,
+    cleanup,
     goesOn,
     ...(decision.kind === 'operator' && { report }),
     waitSeconds: Math.min(goesOn ? PAUSE_SECONDS.mostInPostCopy : PAUSE_SECONDS.most, 2 ** Math.min(input.round, 10)),
@@ -98,29 +98,35 @@ const inPostCopy = (destination: RecoveryInput['destination']): boolean =>
 function patient(decision: Decision, elapsedMs: number, round: number): Decision {
   const lastRound = round >= MAX_ROUNDS;
   if (decision.kind === 'operator') return decision;
-  if (decision.kind !== 'wait' && decision.flagged.length > 0 && elapsedMs <= SILENT_HOST_PATIENCE_MS && !lastRound) {
-    return { kind: 'wait', why: `${decision.why}; the ${decision.flagged.join(' and the ')} may answer soon` };
+  if (
+    decision.kind !== 'wait' &&
+    decision.pendingCleanup.length > 0 &&
+    elapsedMs <= SILENT_HOST_PATIENCE_MS &&
+    !lastRound
+  ) {
+    return { kind: 'wait', why: `${decision.why}; the ${decision.pendingCleanup.join(' and the ')} may answer soon` };
   }
   if (decision.kind === 'settle' || (elapsedMs <= PATIENCE_MS && !lastRound)) return decision;
   return { kind: 'operator', why: `${decision.why}, and waiting has not changed that` };
 }
 
 /** A silent host is not waited for: it is looked at again later. The VM's lock is held for a short while only. */
-function patientFollowUp(decision: Decision, elapsedMs: number, round: number): Decision {
+function patientCleanup(decision: Decision, elapsedMs: number, round: number): Decision {
   if (decision.kind === 'settle' || decision.kind === 'operator') return decision;
   if (elapsedMs <= FOLLOW_UP_PATIENCE_MS && round < MAX_ROUNDS) return decision;
   return { kind: 'operator', why: `${decision.why}, and waiting has not changed that` };
 }
 
 async function followedUp(record: MigrationItem, evidence: RecoveryInput): Promise<Decision> {
-  const flags = await flagsOf(record);
-  const [flag] = flags;
-  if (flag === undefined) return { kind: 'settle', owner: 'none', why: 'no host is flagged any more', flagged: [] };
-  const flagged = flags.map(({ role }) => role);
-  return decideFollowUp({ ...evidence, owner: flag.owner, flagged, movedOn: await movedOn(record) });
+  const pendingCleanups = await pendingCleanupsOf(record);
+  const [first] = pendingCleanups;
+  if (first === undefined)
+    return { kind: 'settle', owner: 'none', why: 'no host is flagged any more', pendingCleanup: [] };
+  const pendingCleanup = pendingCleanups.map(({ role }) => role);
+  return decideCleanup({ ...evidence, owner: first.owner, pendingCleanup, movedOn: await movedOn(record) });
 }
 
-/** The outcome of the mover's switch, from the mailbox that holds its ticket: in the cutover's report, or in pre-copy's when it
+/** The outcome of the mover's switch, from the mailbox that holds its commit record: in the cutover's report, or in pre-copy's when it
  * converged by itself. A report is read here rather than believed from the execution's state: it may have come too late for that.
  */
 async function startedByReport(mailbox: string, migrationId: string): Promise<boolean> {
@@ -134,14 +140,14 @@ async function startedByReport(mailbox: string, migrationId: string): Promise<bo
     const report = Report.safeParse(Item?.report).data;
     if (report?.kind !== 'succeeded' || report.migrationId !== migrationId) return false;
     return (
-      report.result.stage === 'cutover' || (report.result.stage === 'precopy' && report.result.switched === 'early')
+      report.result.stage === 'cutover' || (report.result.stage === 'precopy' && report.result.precopy === 'completed')
     );
   });
 }
 
-async function ticketState(key: { pk: string; sk: string }): Promise<Exclude<TicketState, 'OPEN'>> {
+async function commitRecordState(key: { pk: string; sk: string }): Promise<Exclude<CommitRecordState, 'OPEN'>> {
   const { Item } = await dynamo.send(new GetCommand({ TableName: MAILBOX, Key: key, ConsistentRead: true }));
-  const state = Item?.state as TicketState | undefined;
+  const state = Item?.state as CommitRecordState | undefined;
   if (state === 'COMMITTED' || state === 'REVOKED') return state;
-  throw new Error(`The ticket ${key.sk} is ${state ?? 'missing'}; it must be revoked before recovery decides.`);
+  throw new Error(`The commit record ${key.sk} is ${state ?? 'missing'}; it must be revoked before recovery decides.`);
 }

@@ -4,7 +4,7 @@ import { getRecord } from '../migrations/migration-record.ts';
 import { recoverNext, recoveryNumber } from '../platform/executions.ts';
 import { count, lambda } from '../platform/function.ts';
 import { parse } from '../platform/parse.ts';
-import { setting } from '../platform/runtime.ts';
+import { requireEnv } from '../platform/runtime.ts';
 
 const Detail = z.object({
   executionArn: z.string(),
@@ -24,7 +24,7 @@ export const handler = lambda(async (event: EventBridgeEvent<string, unknown>) =
   const migrationId = name.replace(/\.\d+$/, '');
   if (status === 'FAILED') {
     const record = await getRecord(migrationId);
-    const settled = record?.endedAt !== undefined && stateMachineArn !== setting('RECOVER_MACHINE');
+    const settled = record?.endedAt !== undefined && stateMachineArn !== requireEnv('RECOVER_MACHINE');
     // Admission refused it, or a person started something else: there is nothing to settle.
     if (record === undefined || settled) return;
   }

@@ -5,7 +5,7 @@ import type { RecoveryInput, Seen } from './recovery.ts';
 export function operatorReport(
   migrationId: string,
   why: string,
-  { ticket, source, destination }: RecoveryInput,
+  { commitRecord, source, destination }: RecoveryInput,
 ): string {
   const unknown = (['source', 'destination'] as const).filter(
     (role) => ({ source, destination })[role] === 'unreachable',
@@ -13,7 +13,7 @@ export function operatorReport(
   return [
     `${why[0]?.toUpperCase()}${why.slice(1)}.`,
     `Seen: ${sight('source', source)}; ${sight('destination', destination)}.`,
-    `Proven: the handover was ${ticket === 'COMMITTED' ? 'committed, so either host may own the VM' : 'never committed'}.`,
+    `Proven: the handover was ${commitRecord === 'COMMITTED' ? 'committed, so either host may own the VM' : 'never committed'}.`,
     unknown.length === 0
       ? 'Unknown: nothing more can be asked.'
       : `Unknown: what ${unknown.join(' and ')} would show; make sure by other means where the VM runs, and that it runs nowhere else.`,
@@ -22,9 +22,9 @@ export function operatorReport(
 }
 
 /** What a person is told of a flagged host on which more is left than can be put right by itself. */
-export function followUpReport(migrationId: string, why: string): string {
+export function cleanupReport(migrationId: string, why: string): string {
   return (
-    `${why[0]?.toUpperCase()}${why.slice(1)}. Put it right by hand; the host is looked at again by itself, and ` +
+    `${why[0]?.toUpperCase()}${why.slice(1)}. Apply recovery action by hand; the host is looked at again by itself, and ` +
     `handoff audit lists it until nothing is left there (migration ${migrationId}).`
   );
 }

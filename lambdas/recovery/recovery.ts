@@ -1,11 +1,11 @@
 import type { z } from 'zod';
 import type { CopyState, Evidence } from '../../contract/facts.ts';
-import type { TicketState } from '../../contract/mailbox.ts';
+import type { CommitRecordState } from '../../contract/mailbox.ts';
 import type { Role } from '../../contract/names.ts';
 import type { AbortAction } from '../../contract/tasks.ts';
 
 /**
- * Who owns the VM? Decided from three proofs: the ticket (which by now is either REVOKED, so that the destination can never
+ * Who owns the VM? Decided from three proofs: the commit record (which by now is either REVOKED, so that the destination can never
  * have been started, or COMMITTED), and what each host showed after the source's mover was killed. A host that did not
  * answer is `unreachable`, which proves nothing: above all not that the VM is gone.
  *
@@ -15,12 +15,12 @@ import type { AbortAction } from '../../contract/tasks.ts';
 export type Seen = Evidence | 'unreachable';
 
 export interface RecoveryInput {
-  ticket: Exclude<TicketState, 'OPEN'>;
+  commitRecord: Exclude<CommitRecordState, 'OPEN'>;
   source: Seen;
   destination: Seen;
   /**
    * Whether the mover reported that Finish answered with success, or that it saw the VM run on the destination. Only the
-   * mover that claimed this migration's order writes such a report, into the mailbox that holds the ticket, and only after its
+   * mover that claimed this migration's order writes such a report, into the mailbox that holds the commit record, and only after its
    * commit. From that moment on the destination's guest writes to the disk: the source's copy has an older memory and must
    * never run again, whatever becomes of the other one. It does not say that the VM still runs there.
    */
@@ -37,14 +37,14 @@ export type Decision =
    * The VM is where it belongs; nothing is left to do on the hosts that answered. Those in `flagged` did not, which does not
    * matter for the VM; what may be left on them is put right when they are back (follow-up.ts).
    */
-  | { kind: 'settle'; owner: Role | 'none'; why: string; flagged: readonly Role[] }
+  | { kind: 'settle'; owner: Role | 'none'; why: string; pendingCleanup: readonly Role[] }
   /** `flagged` did not answer; an operator spoke for them. */
   | {
       kind: 'act';
       role: Role;
       action: z.infer<typeof AbortAction>;
       why: string;
-      flagged: readonly Role[];
+      pendingCleanup: readonly Role[];
     }
   /** More evidence may come (a host answers again, libvirt finishes what it is at). */
   | { kind: 'wait'; why: string }
@@ -53,12 +53,12 @@ export type Decision =
 
 const NOT_RUNNING_HERE: readonly CopyState[] = ['absent', 'shutoff'];
 
-export function decideRecovery({ ticket, source, destination, started, word }: RecoveryInput): Decision {
+export function decideRecovery({ commitRecord, source, destination, started, word }: RecoveryInput): Decision {
   const from = source === 'unreachable' ? 'unreachable' : source.state;
   const to = destination === 'unreachable' ? 'unreachable' : destination.state;
   // First, because libvirt keeps the job of a source's half for as long as that half is there.
   if (isHalf(from) || isHalf(to)) {
-    return twoHalves(ticket, from, to, source !== 'unreachable' && source.jobActive);
+    return twoHalves(commitRecord, from, to, source !== 'unreachable' && source.jobActive);
   }
   if (source !== 'unreachable' && source.jobActive) {
     return { kind: 'wait', why: 'libvirt still has a migration job on the source' };
@@ -69,12 +69,12 @@ export function decideRecovery({ ticket, source, destination, started, word }: R
   }
   if (from === 'incoming')
     return { kind: 'operator', why: 'the source shows an incoming copy of the VM it should own' };
-  const handedOver = ticket === 'COMMITTED' && started === true;
-  const against = word === undefined ? undefined : proofAgainst(word, { ticket, from, to, handedOver });
+  const handedOver = commitRecord === 'COMMITTED' && started === true;
+  const against = word === undefined ? undefined : proofAgainst(word, { commitRecord, from, to, handedOver });
   if (against !== undefined) {
     return { kind: 'operator', why: `the word that the ${word} owns the VM is refused, because ${against}` };
   }
-  if (ticket === 'REVOKED') return neverHandedOver(from, to);
+  if (commitRecord === 'REVOKED') return neverHandedOver(from, to);
   return (
     (word === 'source' && onWordOfSource(from, to)) ||
     (handedOver && handedOverForGood(from, to)) ||
@@ -93,12 +93,12 @@ const isHalf = (state: CopyState | 'unreachable'): state is Half => (HALVES as r
  * a mover; where it broke the source is told to send the rest.
  */
 function twoHalves(
-  ticket: RecoveryInput['ticket'],
+  commitRecord: RecoveryInput['commitRecord'],
   from: CopyState | 'unreachable',
   to: CopyState | 'unreachable',
   jobActive: boolean,
 ): Decision {
-  if (ticket === 'REVOKED' || from === 'postcopy-running' || to === 'postcopy-paused' || from === 'running') {
+  if (commitRecord === 'REVOKED' || from === 'postcopy-running' || to === 'postcopy-paused' || from === 'running') {
     const why = `a post-copy shows the source ${from} and the destination ${to}, which the protocol rules out`;
     return { kind: 'operator', why };
   }
@@ -112,13 +112,13 @@ function twoHalves(
         role: 'source',
         action: 'remove-paused-copy',
         why: 'the destination has all of the VM and runs it',
-        flagged: [],
+        pendingCleanup: [],
       };
     case 'postcopy-running':
     case 'postcopy-failed':
       if (from === 'postcopy-failed') {
         const why = 'each host has a half of the VM: the source is to send the rest, if it is not at it';
-        return { kind: 'act', role: 'source', action: 'resume-postcopy', why, flagged: [] };
+        return { kind: 'act', role: 'source', action: 'resume-postcopy', why, pendingCleanup: [] };
       }
       if (to === 'postcopy-failed' && (from === 'absent' || from === 'shutoff')) return halfLost(from, to);
       return { kind: 'wait', why: `the post-copy goes on: the source is ${from}, the destination ${to}` };
@@ -149,10 +149,10 @@ const silent = (from: Sight, to: Sight | 'incoming'): Role[] => [
 
 /** REVOKED: Finish was never sent, so whatever the destination holds has never run. */
 function neverHandedOver(from: Sight, to: Sight | 'incoming'): Decision {
-  const flagged = silent(from, to);
+  const pendingCleanup = silent(from, to);
   if (to === 'running' || to === 'paused') {
     if (from === 'absent' || from === 'shutoff') {
-      return { kind: 'settle', owner: 'destination', why: 'the VM was on the destination all along', flagged };
+      return { kind: 'settle', owner: 'destination', why: 'the VM was on the destination all along', pendingCleanup };
     }
     return {
       kind: 'operator',
@@ -168,24 +168,30 @@ function neverHandedOver(from: Sight, to: Sight | 'incoming'): Decision {
       role: 'destination',
       action: 'destroy-incoming',
       why: 'the copy on the destination may not start any more',
-      flagged: [],
+      pendingCleanup: [],
     };
   }
   switch (from) {
     case 'running':
     case 'paused':
-      return { kind: 'settle', owner: 'source', why: `the VM is ${from} on the source, as it was`, flagged };
+      return { kind: 'settle', owner: 'source', why: `the VM is ${from} on the source, as it was`, pendingCleanup };
     case 'migrating-paused':
-      return { kind: 'act', role: 'source', action: 'resume', why: 'the handover was never committed', flagged: [] };
+      return {
+        kind: 'act',
+        role: 'source',
+        action: 'resume',
+        why: 'the handover was never committed',
+        pendingCleanup: [],
+      };
     case 'unreachable':
-      return { kind: 'settle', owner: 'source', why: 'the handover was never committed', flagged };
+      return { kind: 'settle', owner: 'source', why: 'the handover was never committed', pendingCleanup };
     case 'absent':
     case 'shutoff':
       return {
         kind: 'settle',
         owner: 'none',
         why: `the VM is ${from} on the source and was never started on the destination`,
-        flagged,
+        pendingCleanup,
       };
   }
 }
@@ -204,7 +210,7 @@ function handedOverForGood(from: Sight, to: Sight | 'incoming'): Decision | unde
   }
   if (from === 'absent' && to === 'shutoff') {
     const why = 'the destination ran the VM, which has ended there since; nothing of it is left on the source';
-    return { kind: 'settle', owner: 'none', why, flagged: [] };
+    return { kind: 'settle', owner: 'none', why, pendingCleanup: [] };
   }
   if (to !== 'unreachable') {
     return {
@@ -215,14 +221,14 @@ function handedOverForGood(from: Sight, to: Sight | 'incoming'): Decision | unde
     };
   }
   const why = 'the mover reported that the destination runs the VM';
-  const flagged = silent(from, to);
-  if (from === 'absent' || from === 'unreachable') return { kind: 'settle', owner: 'destination', why, flagged };
-  return { kind: 'act', role: 'source', action: 'remove-paused-copy', why, flagged };
+  const pendingCleanup = silent(from, to);
+  if (from === 'absent' || from === 'unreachable') return { kind: 'settle', owner: 'destination', why, pendingCleanup };
+  return { kind: 'act', role: 'source', action: 'remove-paused-copy', why, pendingCleanup };
 }
 
 /** COMMITTED: the mover had the right to send Finish; only the hosts can say whether it did, and how it ended. */
 function perhapsHandedOver(from: Sight, to: Sight | 'incoming'): Decision {
-  const flagged = silent(from, to);
+  const pendingCleanup = silent(from, to);
   const gone = to !== 'unreachable' && NOT_RUNNING_HERE.includes(to);
   if (to === 'running') {
     // One that is shut off (its QEMU was killed) is no less dangerous: whoever starts it there has the VM twice.
@@ -232,17 +238,17 @@ function perhapsHandedOver(from: Sight, to: Sight | 'incoming'): Decision {
         role: 'source',
         action: 'remove-paused-copy',
         why: 'the VM runs on the destination',
-        flagged,
+        pendingCleanup,
       };
     }
-    return { kind: 'settle', owner: 'destination', why: 'the VM runs on the destination', flagged };
+    return { kind: 'settle', owner: 'destination', why: 'the VM runs on the destination', pendingCleanup };
   }
   if (gone && from === 'running') {
     return {
       kind: 'settle',
       owner: 'source',
       why: 'the mover cancelled the handover after the commit; the destination has no copy',
-      flagged,
+      pendingCleanup,
     };
   }
   if (to === 'shutoff' && from === 'migrating-paused') {
@@ -255,7 +261,7 @@ function perhapsHandedOver(from: Sight, to: Sight | 'incoming'): Decision {
   }
   if (gone && from === 'migrating-paused') {
     const why = 'the destination proved that it has no copy';
-    return { kind: 'act', role: 'source', action: 'resume', why, flagged };
+    return { kind: 'act', role: 'source', action: 'resume', why, pendingCleanup };
   }
   if (gone && from !== 'unreachable') {
     return {
@@ -270,11 +276,11 @@ function perhapsHandedOver(from: Sight, to: Sight | 'incoming'): Decision {
 function proofAgainst(
   word: Role,
   {
-    ticket,
+    commitRecord,
     from,
     to,
     handedOver,
-  }: { ticket: RecoveryInput['ticket']; from: Sight; to: Sight | 'incoming'; handedOver: boolean },
+  }: { commitRecord: RecoveryInput['commitRecord']; from: Sight; to: Sight | 'incoming'; handedOver: boolean },
 ): string | undefined {
   if (word === 'source') {
     if (to === 'running') return 'it runs on the destination';
@@ -282,28 +288,28 @@ function proofAgainst(
       return "the destination ran it, so that a copy of the source's is older than the disks";
     }
     // A VM that is nowhere, and was never handed over, is settled as such.
-    return from === 'absent' && ticket === 'COMMITTED' ? 'the source does not have it' : undefined;
+    return from === 'absent' && commitRecord === 'COMMITTED' ? 'the source does not have it' : undefined;
   }
   if (from === 'running') return 'it runs on the source';
   if (to === 'absent' || to === 'shutoff' || to === 'incoming') return `on the destination it is ${to}`;
-  return ticket === 'REVOKED' && to === 'unreachable' ? 'the handover was never committed' : undefined;
+  return commitRecord === 'REVOKED' && to === 'unreachable' ? 'the handover was never committed' : undefined;
 }
 
 /** COMMITTED, and the source owns the VM: the destination, if it can't be asked, does not run it. */
 function onWordOfSource(from: Sight, to: Sight | 'incoming'): Decision | undefined {
   if (to !== 'unreachable' && !NOT_RUNNING_HERE.includes(to)) return undefined;
   const why = "the destination does not run it, by proof or by the operator's word";
-  const flagged = silent(from, to);
-  if (from === 'migrating-paused') return { kind: 'act', role: 'source', action: 'resume', why, flagged };
-  return { kind: 'settle', owner: 'source', why, flagged };
+  const pendingCleanup = silent(from, to);
+  if (from === 'migrating-paused') return { kind: 'act', role: 'source', action: 'resume', why, pendingCleanup };
+  return { kind: 'settle', owner: 'source', why, pendingCleanup };
 }
 
 /** COMMITTED, and the destination, which can't be asked, runs the VM. */
 function onWordOfDestination(from: Sight, to: Sight | 'incoming'): Decision | undefined {
   if (to !== 'unreachable') return undefined;
   const why = "the destination runs it, by the operator's word";
-  const flagged = silent(from, to);
+  const pendingCleanup = silent(from, to);
   if (from === 'migrating-paused' || from === 'paused')
-    return { kind: 'act', role: 'source', action: 'remove-paused-copy', why, flagged };
-  return { kind: 'settle', owner: 'destination', why, flagged };
+    return { kind: 'act', role: 'source', action: 'remove-paused-copy', why, pendingCleanup };
+  return { kind: 'settle', owner: 'destination', why, pendingCleanup };
 }

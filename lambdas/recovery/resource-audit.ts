@@ -1,23 +1,23 @@
 import { GetCommand, QueryCommand, type QueryCommandInput } from '@aws-sdk/lib-dynamodb';
 import type { AuditFinding } from '../../contract/api.ts';
-import { ticketKey } from '../../contract/mailbox.ts';
+import { commitRecordKey } from '../../contract/mailbox.ts';
 import { getHost, listHosts } from '../hosts/hosts.ts';
 import { getRecord } from '../migrations/migration-record.ts';
-import { closeTicket, endEvacuation, release, releaseCutover, unlock } from '../migrations/release.ts';
+import { closeCommitRecord, endEvacuation, release, releaseCutover, unlock } from '../migrations/release.ts';
 import { executionArnOf } from '../platform/aws-console.ts';
 import { CONTROL, type HostItem, type LockItem, lockKey, MAILBOX, mailboxOfNode } from '../platform/control-table.ts';
 import { describeExecution, recoveryNumber } from '../platform/executions.ts';
 import { count, logger } from '../platform/function.ts';
-import { dynamo, now, setting } from '../platform/runtime.ts';
+import { dynamo, now, requireEnv } from '../platform/runtime.ts';
 import { findLeaks, type Held, type Leak, type Owner } from './audit.ts';
-import { listFlags } from './pending-cleanups.ts';
+import { listPendingCleanups } from './pending-cleanups.ts';
 
-/** Everything that is held. Tickets lie among all there ever were, so they are looked at only when asked for. */
-async function listHoldings({ tickets }: { tickets: boolean }): Promise<Held[]> {
+/** Everything that is held. Commit records lie among all there ever were, so they are looked at only when asked for. */
+async function listHoldings({ commitRecords }: { commitRecords: boolean }): Promise<Held[]> {
   const hosts = await listHosts();
   const held = hosts.flatMap(heldOf);
-  for await (const { vm, owner } of locks()) held.push({ what: 'lock', of: vm, owner });
-  if (tickets) for (const host of hosts) held.push(...(await openTickets(host)));
+  for await (const { vm, owner } of locks()) held.push({ resource: 'lock', of: vm, owner });
+  if (commitRecords) for (const host of hosts) held.push(...(await openCommitRecords(host)));
   return held;
 }
 
@@ -39,29 +39,30 @@ export async function* locks(): AsyncGenerator<{ vm: string; owner: string }> {
 
 /** What is held of one host. */
 export function heldOf(host: HostItem): Held[] {
-  const each = (what: Held['what'], owners: Iterable<string>): Held[] =>
-    [...owners].map((owner) => ({ what, of: host.sk, owner }));
+  const each = (resource: Held['resource'], owners: Iterable<string>): Held[] =>
+    [...owners].map((owner) => ({ resource, of: host.sk, owner }));
   return [
     ...each('outgoing slot', host.outgoing ?? []),
     ...each('incoming slot', host.incoming ?? []),
     ...each('cutover slot', host.cutovers ?? []),
-    ...each('place in line', Object.keys(host.line)),
+    ...each('queue position', Object.keys(host.line)),
     ...each('memory', Object.keys(host.reservations)),
     ...each('evacuation', host.evacuation === undefined ? [] : [host.evacuation]),
   ];
 }
 
-async function openTickets(host: HostItem): Promise<Held[]> {
-  const tickets = queryAll<{ sk: string }>({
+async function openCommitRecords(host: HostItem): Promise<Held[]> {
+  const commitRecords = queryAll<{ sk: string }>({
     TableName: MAILBOX,
-    KeyConditionExpression: 'pk = :mailbox AND begins_with(sk, :ticket)',
+    KeyConditionExpression: 'pk = :mailbox AND begins_with(sk, :commitRecord)',
     FilterExpression: '#state = :open',
     ExpressionAttributeNames: { '#state': 'state' },
-    ExpressionAttributeValues: { ':mailbox': mailboxOfNode(host.nodeId), ':ticket': 'TICKET#', ':open': 'OPEN' },
+    ExpressionAttributeValues: { ':mailbox': mailboxOfNode(host.nodeId), ':commitRecord': 'COMMIT#', ':open': 'OPEN' },
     ConsistentRead: true,
   });
   const held: Held[] = [];
-  for await (const { sk } of tickets) held.push({ what: 'ticket', of: host.sk, owner: sk.slice('TICKET#'.length) });
+  for await (const { sk } of commitRecords)
+    held.push({ resource: 'commit record', of: host.sk, owner: sk.slice('COMMIT#'.length) });
   return held;
 }
 
@@ -77,9 +78,9 @@ async function* queryAll<T>(input: QueryCommandInput): AsyncGenerator<T> {
 /** Read after the holdings: whoever held something by then had a record or an execution before. */
 async function ownersOf(held: readonly Held[]): Promise<Map<string, Owner>> {
   const owners = new Map<string, Owner>();
-  for (const { what, owner } of held) {
+  for (const { resource, owner } of held) {
     if (owners.has(owner)) continue;
-    if (what === 'evacuation') owners.set(owner, await execution(owner));
+    if (resource === 'evacuation') owners.set(owner, await execution(owner));
     // A lock may be a follow-up's.
     else if (recoveryNumber(owner) > 0) owners.set(owner, await execution(executionArnOf(recoverMachine(), owner)));
     else owners.set(owner, await migration(owner));
@@ -95,7 +96,7 @@ async function migration(migrationId: string): Promise<Owner> {
   return { state: 'ended', at: Date.parse(endedAt), how: status, needsOperator: status === 'NEEDS_OPERATOR' };
 }
 
-const recoverMachine = () => setting('RECOVER_MACHINE');
+const recoverMachine = () => requireEnv('RECOVER_MACHINE');
 
 async function execution(executionArn: string): Promise<Owner> {
   const known = await describeExecution(executionArn);
@@ -105,8 +106,8 @@ async function execution(executionArn: string): Promise<Owner> {
 }
 
 /** By the same code that settle uses. */
-async function giveBack({ what, of, owner }: Leak): Promise<void> {
-  switch (what) {
+async function giveBack({ resource, of, owner }: Leak): Promise<void> {
+  switch (resource) {
     case 'lock':
       return unlock(of, owner);
     case 'evacuation':
@@ -114,20 +115,20 @@ async function giveBack({ what, of, owner }: Leak): Promise<void> {
     case 'outgoing slot':
       return release(of, 'outgoing', owner);
     case 'incoming slot':
-    case 'place in line':
+    case 'queue position':
     case 'memory':
       return release(of, 'incoming', owner);
     case 'cutover slot':
       return releaseCutover(of, owner);
-    case 'ticket':
-      return closeTicket(ticketKey(mailboxOfNode((await getHost(of)).nodeId), owner));
+    case 'commit record':
+      return closeCommitRecord(commitRecordKey(mailboxOfNode((await getHost(of)).nodeId), owner));
   }
 }
 
 /** Nothing that could be given back: what may be left on a host is put right by a follow-up, or by a person. */
-async function flaggedHosts(): Promise<AuditFinding[]> {
-  return (await listFlags()).map(({ hostId, vm, migrationId, since, why }) => ({
-    what: 'flagged host',
+async function hostsWithPendingCleanup(): Promise<AuditFinding[]> {
+  return (await listPendingCleanups()).map(({ hostId, vm, migrationId, since, why }) => ({
+    resource: 'pending cleanup',
     of: hostId,
     owner: migrationId,
     why: why ?? `it has not answered since ${since}; a copy of ${vm} may be left there, and is looked for when it does`,
@@ -139,7 +140,7 @@ async function flaggedHosts(): Promise<AuditFinding[]> {
  * Looks for leaks; gives back those that are proven when `repair` says so. Everything found is logged and counted. Flagged hosts
  * are listed besides; they were counted when they were flagged.
  */
-export async function auditHoldings(options: { repair: boolean; tickets: boolean }): Promise<AuditFinding[]> {
+export async function auditHoldings(options: { repair: boolean; commitRecords: boolean }): Promise<AuditFinding[]> {
   const held = await listHoldings(options);
   const leaks = findLeaks(held, await ownersOf(held), now());
   const findings: AuditFinding[] = [];
@@ -152,5 +153,5 @@ export async function auditHoldings(options: { repair: boolean; tickets: boolean
     count('LeakFound', { outcome: finding.outcome });
     findings.push(finding);
   }
-  return [...findings, ...(await flaggedHosts())];
+  return [...findings, ...(await hostsWithPendingCleanup())];
 }

@@ -1,7 +1,7 @@
 import { ConditionalCheckFailedException } from '@aws-sdk/client-dynamodb';
 import { UpdateCommand } from '@aws-sdk/lib-dynamodb';
 import { z } from 'zod';
-import { ticketKey } from '../../contract/mailbox.ts';
+import { commitRecordKey } from '../../contract/mailbox.ts';
 import { MigrationId } from '../../contract/names.ts';
 import { getHost } from '../hosts/hosts.ts';
 import { getRecord } from '../migrations/migration-record.ts';
@@ -18,7 +18,7 @@ import { lambda } from '../platform/function.ts';
 import { parse } from '../platform/parse.ts';
 import { dynamo, isoNow } from '../platform/runtime.ts';
 import { transact } from '../platform/transaction.ts';
-import { flagsOf } from './pending-cleanups.ts';
+import { pendingCleanupsOf } from './pending-cleanups.ts';
 
 const Input = z.object({
   migrationId: MigrationId,
@@ -39,8 +39,8 @@ export const handler = lambda(async (event: unknown) => {
   const failure = failureOf(record);
   if (record === undefined) return { admitted: false, failure };
   if (record.endedAt !== undefined) {
-    const followsUp = !stopped && (await beginFollowUp(record, { executionArn, holder: `${migrationId}.${number}` }));
-    if (!followsUp) return { admitted: false, failure };
+    const cleansUp = !stopped && (await beginCleanup(record, { executionArn, holder: `${migrationId}.${number}` }));
+    if (!cleansUp) return { admitted: false, failure };
   } else if (await take(record, executionArn)) {
     await addEvent(migrationId, 'taken over', { from: record.executionArn, by: executionArn });
   }
@@ -48,18 +48,18 @@ export const handler = lambda(async (event: unknown) => {
   return {
     admitted: record.admittedAt !== undefined,
     vm: record.vm,
-    ticket: ticketKey(mailboxOfNode(source.nodeId), migrationId),
+    commitRecord: commitRecordKey(mailboxOfNode(source.nodeId), migrationId),
     failure,
   };
 });
 
 /** Whether there is something to follow up, and no other migration at work on the VM. */
-async function beginFollowUp(
+async function beginCleanup(
   record: MigrationItem,
   { executionArn, holder }: { executionArn: string; holder: string },
 ): Promise<boolean> {
-  const flags = await flagsOf(record);
-  if (flags.length === 0) return false;
+  const pendingCleanups = await pendingCleanupsOf(record);
+  if (pendingCleanups.length === 0) return false;
   const refused = await transact([
     {
       name: 'lock' as const,
@@ -78,7 +78,7 @@ async function beginFollowUp(
       },
     },
     // A migration between the look and the lock may have taken them away, or put newer ones in their place.
-    ...flags.map(({ pk, sk, migrationId }) => ({
+    ...pendingCleanups.map(({ pk, sk, migrationId }) => ({
       name: 'flag' as const,
       write: {
         ConditionCheck: {
@@ -92,7 +92,10 @@ async function beginFollowUp(
   ]);
   if (refused.length > 0) return false;
   if (await take(record, executionArn)) {
-    await addEvent(record.migrationId, 'followed up', { hosts: flags.map(({ hostId }) => hostId), by: executionArn });
+    await addEvent(record.migrationId, 'followed up', {
+      hosts: pendingCleanups.map(({ hostId }) => hostId),
+      by: executionArn,
+    });
   }
   return true;
 }

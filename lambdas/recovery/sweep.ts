@@ -7,7 +7,7 @@ import { CONTROL, lockKey, type MigrationItem } from '../platform/control-table.
 import { describeExecution, recoverNext, recoveryNumber } from '../platform/executions.ts';
 import { count, lambda, logger } from '../platform/function.ts';
 import { dynamo, now, ssm } from '../platform/runtime.ts';
-import { listFlags } from './pending-cleanups.ts';
+import { listPendingCleanups } from './pending-cleanups.ts';
 import { auditHoldings } from './resource-audit.ts';
 
 /** Within this time the event of the execution's end starts a recovery (watch-executions), and a resolve its own. */
@@ -30,13 +30,13 @@ export const handler = lambda(async () => {
     await recoverNext(migrationId, recoveryNumber(record.executionArn), record.executionArn);
     recovered.push(migrationId);
   }
-  const followedUp = await followUp();
-  return { recovered, followedUp, leaks: await auditHoldings({ repair: true, tickets: false }) };
+  const followedUp = await cleanup();
+  return { recovered, followedUp, leaks: await auditHoldings({ repair: true, commitRecords: false }) };
 });
 
 /** Has those flags followed up whose host answers again, unless a migration is at work on the VM. Returns the migrations. */
-async function followUp(): Promise<string[]> {
-  const due = (await listFlags()).filter(({ lookAgainAt }) => lookAgainAt <= now());
+async function cleanup(): Promise<string[]> {
+  const due = (await listPendingCleanups()).filter(({ lookAgainAt }) => lookAgainAt <= now());
   if (due.length === 0) return [];
   const online = await hostsOnline(new Set(due.map(({ hostId }) => hostId)));
   const begun = new Set<string>();

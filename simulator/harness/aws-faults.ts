@@ -8,9 +8,9 @@ export function pointOf({ service, operation, input, caller }: Call): string | u
   if (service === 'streams') return 'stream';
   const who = whoIs(caller.userId);
   if (operation === 'DeleteItem' && (input.Key as KeyOf)?.sk?.S === 'LOCK') return 'unlock';
-  const ticket = operation === 'UpdateItem' && String((input.Key as KeyOf)?.sk?.S).startsWith('TICKET#');
-  if (ticket && who === 'host') return 'commit';
-  return ticket && who === 'machine' ? 'revoke' : who;
+  const commitRecord = operation === 'UpdateItem' && String((input.Key as KeyOf)?.sk?.S).startsWith('COMMIT#');
+  if (commitRecord && who === 'host') return 'commit';
+  return commitRecord && who === 'machine' ? 'revoke' : who;
 }
 type KeyOf = { sk?: { S?: string } } | undefined;
 
@@ -78,7 +78,14 @@ export function forgedResult(stage: (typeof LIES)[number]): JsonObject {
     case 'verify':
       return { stage, checks: [check] };
     case 'precopy':
-      return { stage, switched: 'early', guaranteedHoldSeconds: 0, bytesRemaining: 0, bytesTransferred: 0, copyMs: 1 };
+      return {
+        stage,
+        precopy: 'completed',
+        guaranteedHoldSeconds: 0,
+        bytesRemaining: 0,
+        bytesTransferred: 0,
+        copyMs: 1,
+      };
     case 'cutover':
       return { stage, downtimeMs: 1, commitMs: 1, switchMs: 1, bytesTransferred: 0 };
     case 'inspect':

@@ -19,7 +19,7 @@ export function scheduleEvacuations({ aws, fleet, count, withinMs, random, say }
     left += 1;
     await fleet.clock.sleep(at);
     say(`${host} is to be emptied`);
-    const detail = { host, policy: { copyStorage: true } };
+    const detail = { host, policy: { migrateStorage: true } };
     aws.putEvent({ source: 'handoff.maintenance', detailType: 'Host Maintenance Scheduled', detail });
     left -= 1;
   };

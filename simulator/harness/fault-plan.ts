@@ -71,10 +71,10 @@ const MOVER_STEPS = {
   'mover:job': 12,
   'mover:find': 5,
   'mover:report': 12,
-  'mover:readTicket': 2,
+  'mover:readCommitRecord': 2,
 };
 const AGENT_STEPS = {
-  'agent:readOrder': 1,
+  'agent:readTask': 1,
   'agent:claim': 6,
   'agent:connect': 6,
   'agent:find': 20,

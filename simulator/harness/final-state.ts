@@ -4,11 +4,11 @@ import type { JsonObject } from '../../embedded-aws/service.ts';
 import type { SimulatedFleet } from '../hypervisor/fleet.ts';
 import { imageOf } from '../hypervisor/host.ts';
 import type { Route } from './fault-injector.ts';
-import type { Ledger } from './invariant-checker.ts';
+import type { InvariantChecker } from './invariant-checker.ts';
 
 interface End {
   fleet: SimulatedFleet;
-  ledger: Ledger;
+  checker: InvariantChecker;
   routes: ReadonlyMap<string, Route>;
   /** Whether AWS does not reach a host. */
   away(hostId: string): boolean;
@@ -28,7 +28,7 @@ export async function tellUnsettled(aws: EmbeddedAws, say: (what: string) => voi
     const names = (events as JsonObject[]).flatMap(
       (event) => (event.stateEnteredEventDetails as JsonObject)?.name ?? [],
     );
-    if (names.includes('How did it end?')) continue;
+    if (names.includes('Route outcome')) continue;
     say(`${executionArn.split(':').at(-1)} is ${status} in "${names.at(-1)}": ${error ?? ''} ${cause ?? ''}`);
   }
 }
@@ -40,52 +40,60 @@ export interface Outcomes {
 }
 
 /** When all is quiet: what must hold then. */
-export function lookAtEnd({ fleet, ledger, routes, away, check }: End): Outcomes {
-  const { items } = ledger;
+export function lookAtEnd({ fleet, checker, routes, away, check }: End): Outcomes {
+  const { items } = checker;
   const records = items.filter(({ entity }) => entity?.S === 'MIGRATION');
   const statusOf = new Map(records.map((record) => [text(record, 'migrationId'), text(record, 'status')]));
   const statuses = (of: Iterable<string>) => countEach([...of].map((id) => statusOf.get(id) ?? 'REFUSED'));
   const ended: Outcomes = {
     outcomes: statuses(new Set([...routes.keys(), ...statusOf.keys()])),
-    postCopies: statuses(ledger.postCopied),
+    postCopies: statuses(checker.postCopied),
   };
   if (!check) return ended;
 
-  for (const held of [...heldIn(items, statusOf), ...openTickets(items)]) {
-    ledger.violated('everything is given back', held);
+  for (const held of [...heldIn(items, statusOf), ...openCommitRecords(items)]) {
+    checker.violated('everything is given back', held);
   }
-  for (const seen of impossibleIn(items)) ledger.violated('recovery sees nothing impossible', seen);
+  for (const seen of impossibleIn(items)) checker.violated('recovery sees nothing impossible', seen);
   const waiting = new Set(
     records.filter((record) => text(record, 'status') === 'NEEDS_OPERATOR').map((r) => text(r, 'vm')),
   );
   // Recovery has settled without a host that did not answer, and says so: what is left there is put right when it is back.
-  const flags = items.filter(({ pk }) => pk?.S === 'FLAGS');
-  const flagged = new Set(flags.filter((flag) => away(text(flag, 'hostId'))).map((flag) => text(flag, 'vm')));
-  for (const flag of flags) {
-    const [hostId, vm] = [text(flag, 'hostId'), text(flag, 'vm')];
-    if (away(hostId) || ledger.harmed.has(vm) || waiting.has(vm)) continue;
-    ledger.violated('flagged hosts are followed up', `what is left of ${vm} on ${hostId} was not put right`);
+  const pendingCleanups = items.filter(({ pk }) => pk?.S === 'CLEANUPS');
+  const pendingCleanup = new Set(
+    pendingCleanups
+      .filter((pendingCleanup) => away(text(pendingCleanup, 'hostId')))
+      .map((pendingCleanup) => text(pendingCleanup, 'vm')),
+  );
+  for (const pendingCleanup of pendingCleanups) {
+    const [hostId, vm] = [text(pendingCleanup, 'hostId'), text(pendingCleanup, 'vm')];
+    if (away(hostId) || checker.harmed.has(vm) || waiting.has(vm)) continue;
+    checker.violated('flagged hosts are followed up', `what is left of ${vm} on ${hostId} was not put right`);
   }
   const vms = new Set(fleet.hosts().flatMap(({ copies }) => [...copies.keys()]));
   for (const vm of vms) {
     const halves = fleet.hosts().filter(({ copies }) => copies.get(vm)?.state.startsWith('postcopy-'));
-    if (halves.length > 0 && !waiting.has(vm) && !flags.some((flag) => text(flag, 'vm') === vm)) {
-      ledger.violated('no half of a VM is forgotten', `${vm} is in halves, and nobody is told`);
+    if (
+      halves.length > 0 &&
+      !waiting.has(vm) &&
+      !pendingCleanups.some((pendingCleanup) => text(pendingCleanup, 'vm') === vm)
+    ) {
+      checker.violated('no half of a VM is forgotten', `${vm} is in halves, and nobody is told`);
     }
-    if (ledger.harmed.has(vm) || waiting.has(vm)) continue;
+    if (checker.harmed.has(vm) || waiting.has(vm)) continue;
     const running = fleet.hosts().filter(({ copies }) => copies.get(vm)?.state === 'running');
     const seen = fleet.hosts().flatMap(({ copies, spec }) => {
       const state = copies.get(vm)?.state;
       return state === undefined ? [] : [`${state} on ${spec.hostId}`];
     });
-    if (flagged.has(vm)) continue;
-    if (running.length !== 1) ledger.violated('every VM runs', `${vm} is ${seen.join(', ')}`);
-    else if (seen.length > 1) ledger.violated('no copy is left over', `${vm} is ${seen.join(', ')}`);
-    checkImages(vm, { fleet, ledger });
+    if (pendingCleanup.has(vm)) continue;
+    if (running.length !== 1) checker.violated('every VM runs', `${vm} is ${seen.join(', ')}`);
+    else if (seen.length > 1) checker.violated('no copy is left over', `${vm} is ${seen.join(', ')}`);
+    checkImages(vm, { fleet, checker });
   }
   checkRecords(
     records.filter((record) => !waiting.has(text(record, 'vm'))),
-    { fleet, ledger },
+    { fleet, checker },
   );
   return ended;
 }
@@ -96,48 +104,49 @@ function countEach(values: readonly string[]): Record<string, number> {
   return counts;
 }
 
-/** A destination that runs although its ticket was revoked: nothing recovery could decide would be right. */
+/** A destination that runs although its commit record was revoked: nothing recovery could decide would be right. */
 function impossibleIn(items: readonly Item[]): string[] {
   return items.flatMap((item) => {
     const detail = item.detail?.M;
-    if (!text(item, 'what').startsWith('recovery: ') || detail?.ticket?.S !== 'REVOKED') return [];
+    if (!text(item, 'what').startsWith('recovery: ') || detail?.commitRecord?.S !== 'REVOKED') return [];
     const runs = JSON.stringify(detail.destination).includes('"state":{"S":"running"}');
     return runs ? [`${text(item, 'pk')} was revoked, and its destination runs`] : [];
   });
 }
 
 /** A VM's images are where it ran, and nowhere else: what a migration made in vain is gone, and no image bears its mark any more. */
-function checkImages(vm: string, { fleet, ledger }: Pick<End, 'fleet' | 'ledger'>): void {
+function checkImages(vm: string, { fleet, checker }: Pick<End, 'fleet' | 'checker'>): void {
   for (const { images, spec } of fleet.hosts()) {
     for (const path of images.files.keys()) {
       const name = path.slice(path.lastIndexOf('/') + 1);
-      const marked = ledger.records.get(/^\.handoff-(.*)\.\w+$/.exec(name)?.[1] ?? '')?.vm === vm;
-      const inVain = path === imageOf({ name: vm }) && !ledger.everRanOn(vm, spec.hostId);
-      if (marked || inVain) ledger.violated('no image is left over', `${name} of ${vm} is left on ${spec.hostId}`);
+      const marked = checker.records.get(/^\.handoff-(.*)\.\w+$/.exec(name)?.[1] ?? '')?.vm === vm;
+      const inVain = path === imageOf({ name: vm }) && !checker.everRanOn(vm, spec.hostId);
+      if (marked || inVain) checker.violated('no image is left over', `${name} of ${vm} is left on ${spec.hostId}`);
     }
   }
 }
 
 /** The last migration of each VM that was begun must say where the VM is. */
-function checkRecords(records: readonly Item[], { fleet, ledger }: Pick<End, 'fleet' | 'ledger'>): void {
+function checkRecords(records: readonly Item[], { fleet, checker }: Pick<End, 'fleet' | 'checker'>): void {
   const last = new Map<string, Item>();
   for (const record of records) {
     if (record.endedAt === undefined) {
-      ledger.violated('every migration ends', `${text(record, 'migrationId')} is ${text(record, 'status')} for good`);
+      checker.violated('every migration ends', `${text(record, 'migrationId')} is ${text(record, 'status')} for good`);
       continue;
     }
     const before = last.get(text(record, 'vm'));
     const later = before === undefined || text(record, 'endedAt') > text(before, 'endedAt');
     if (record.runsOn !== undefined && later) last.set(text(record, 'vm'), record);
     const wrong = (text(record, 'status') === 'SUCCEEDED') !== (record.runsOn?.S === record.destination?.S);
-    if (wrong) ledger.violated('records say where VMs are', `${text(record, 'migrationId')} ended ${describe(record)}`);
+    if (wrong)
+      checker.violated('records say where VMs are', `${text(record, 'migrationId')} ended ${describe(record)}`);
   }
   for (const [vm, record] of last) {
-    if (ledger.harmed.has(vm)) continue;
-    const home = ledger.homeOf(vm);
+    if (checker.harmed.has(vm)) continue;
+    const home = checker.homeOf(vm);
     const runs = fleet.host(home!).copies.get(vm)?.state === 'running';
     if (runs && home !== record.runsOn?.S) {
-      ledger.violated(
+      checker.violated(
         'records say where VMs are',
         `${text(record, 'migrationId')} ended ${describe(record)}, but ${vm} runs on ${home}`,
       );
@@ -164,8 +173,8 @@ function* heldIn(items: readonly Item[], statusOf: ReadonlyMap<string, string>):
   }
 }
 
-function openTickets(items: readonly Item[]): string[] {
-  const open = items.filter((item) => text(item, 'sk').startsWith('TICKET#') && item.state?.S === 'OPEN');
+function openCommitRecords(items: readonly Item[]): string[] {
+  const open = items.filter((item) => text(item, 'sk').startsWith('COMMIT#') && item.state?.S === 'OPEN');
   return open.map((item) => `${text(item, 'sk')} is open`);
 }
 

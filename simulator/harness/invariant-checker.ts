@@ -1,4 +1,4 @@
-import type { TicketState } from '../../contract/mailbox.ts';
+import type { CommitRecordState } from '../../contract/mailbox.ts';
 import type { Item } from '../../embedded-aws/dynamodb/values.ts';
 import type { SimulatedFleet } from '../hypervisor/fleet.ts';
 import { type Guest, imageOf, type LocalDisk } from '../hypervisor/host.ts';
@@ -34,12 +34,12 @@ const CALM_MS = 10 * 60_000;
 const migrationOf = (requestId: string): string => requestId.slice(0, requestId.indexOf('.'));
 
 /**
- * What the tables say, kept beside them from every write that changes a ticket, a lock or an outcome; and what must hold of it
+ * What the tables say, kept beside them from every write that changes a commit record, a lock or an outcome; and what must hold of it
  * and of the hosts at every moment.
  */
-export class Ledger {
+export class InvariantChecker {
   readonly violations: Violation[] = [];
-  readonly tickets = new Map<string, TicketState>();
+  readonly commitRecords = new Map<string, CommitRecordState>();
   readonly records = new Map<string, RecordSeen>();
   /** VMs whose QEMU, or a copy of it, was killed: they may be gone. */
   readonly harmed = new Set<string>();
@@ -62,7 +62,7 @@ export class Ledger {
   /** All there is in the tables, by partition key and sort key. */
   readonly #items = new Map<string, Map<string, Item>>();
   readonly #claimedAt = new Map<string, number>();
-  /** By when each order had to be begun. */
+  /** By when each task had to be begun. */
   readonly #expiresAt = new Map<string, number>();
   readonly #fleet: SimulatedFleet;
   readonly #say: (what: string) => void;
@@ -119,7 +119,7 @@ export class Ledger {
     // A transient VM that ended there leaves nothing on the destination to tell that it ever ran.
     const untold = this.harmed.has(vm) && !this.#fleet.host(at).copies.get(vm)!.guest.persistent;
     if (home !== undefined && !untold && !this.#mayRunAt(vm, at)) {
-      this.violated('runs only after the commit', `${vm} was started on ${at} without a committed ticket`);
+      this.violated('runs only after the commit', `${vm} was started on ${at} without a committed commit record`);
     }
   }
 
@@ -163,7 +163,7 @@ export class Ledger {
   #mayRunAt(vm: string, host: string): boolean {
     return [...this.records.values()].some(
       (record) =>
-        record.vm === vm && record.destination === host && this.tickets.get(record.migrationId) === 'COMMITTED',
+        record.vm === vm && record.destination === host && this.commitRecords.get(record.migrationId) === 'COMMITTED',
     );
   }
 
@@ -199,14 +199,14 @@ export class Ledger {
     this.#keep(String(pk?.S), place, after);
     const end = place.indexOf('#');
     switch (end < 0 ? place : place.slice(0, end)) {
-      case 'ORDER':
-        if (after !== undefined) this.#orderChanged(before, after);
+      case 'TASK':
+        if (after !== undefined) this.#taskChanged(before, after);
         return;
       case 'REPORT':
         if (after !== undefined) this.#reported(after);
         return;
-      case 'TICKET':
-        if (after !== undefined) this.#ticketChanged(place.slice('TICKET#'.length), after);
+      case 'COMMIT':
+        if (after !== undefined) this.#commitRecordChanged(place.slice('COMMIT#'.length), after);
         return;
       case 'LOCK':
         this.#lockChanged(String(pk?.S).slice('VM#'.length), after);
@@ -225,17 +225,17 @@ export class Ledger {
     else partition.set(sk, item);
   }
 
-  #orderChanged(before: Item | undefined, { sk, order, claimedAt }: Item): void {
-    const requestId = String(sk?.S).slice('ORDER#'.length);
+  #taskChanged(before: Item | undefined, { sk, task, claimedAt }: Item): void {
+    const requestId = String(sk?.S).slice('TASK#'.length);
     if (before === undefined) {
-      this.#expiresAt.set(requestId, Date.parse(textIn(order?.M, 'expiresAt') ?? ''));
+      this.#expiresAt.set(requestId, Date.parse(textIn(task?.M, 'expiresAt') ?? ''));
     }
     if (claimedAt !== undefined && before?.claimedAt === undefined) {
       this.#claimedAt.set(requestId, this.#fleet.clock.now());
     }
   }
 
-  /** The success of an order. */
+  /** The success of a task. */
   #reported({ sk, report }: Item): void {
     const requestId = String(sk?.S).slice('REPORT#'.length);
     const claimedAt = this.#claimedAt.get(requestId);
@@ -244,19 +244,19 @@ export class Ledger {
     if (/\.inspect\.source\./.test(requestId) && !JSON.stringify(report).includes('"not-asked"'))
       this.#fenced.add(migrationOf(requestId));
     if (expiresAt !== undefined && claimedAt > expiresAt) {
-      this.violated('an expired order is not carried out', `${requestId} was begun ${claimedAt - expiresAt} ms late`);
+      this.violated('an expired task is not carried out', `${requestId} was begun ${claimedAt - expiresAt} ms late`);
     }
   }
 
-  #ticketChanged(migrationId: string, item: Item): void {
-    const state = item.state?.S as TicketState | undefined;
-    const before = this.tickets.get(migrationId);
+  #commitRecordChanged(migrationId: string, item: Item): void {
+    const state = item.state?.S as CommitRecordState | undefined;
+    const before = this.commitRecords.get(migrationId);
     if (state === undefined || state === before) return;
-    this.#say(`ticket of ${migrationId}: ${state}`);
+    this.#say(`commit record of ${migrationId}: ${state}`);
     if (before !== undefined && before !== 'OPEN') {
-      this.violated('a ticket is decided once', `that of ${migrationId} was ${before} and is ${state}`);
+      this.violated('a commit record is decided once', `that of ${migrationId} was ${before} and is ${state}`);
     }
-    this.tickets.set(migrationId, state);
+    this.commitRecords.set(migrationId, state);
   }
 
   #lockChanged(vm: string, item: Item | undefined): void {

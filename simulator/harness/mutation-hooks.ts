@@ -1,4 +1,4 @@
-import type { Domain, MigrationTarget } from '../../agent/hypervisor.ts';
+import type { Domain, HypervisorConnection } from '../../agent/hypervisor.ts';
 import { BRAKE_SPEED_MIBPS } from '../../agent/mover/brake.ts';
 import type { JsonObject } from '../../embedded-aws/service.ts';
 import type { Alterations } from '../hypervisor/node.ts';
@@ -25,20 +25,20 @@ export function lockAlways({ input }: Call): void {
 }
 
 export function forgetDisks(write: JsonObject): void {
-  write.UpdateExpression = String(write.UpdateExpression).replace(', copiedDisks = :disks', '');
+  write.UpdateExpression = String(write.UpdateExpression).replace(', migratedDisks = :disks', '');
   delete (write.ExpressionAttributeValues as JsonObject | undefined)?.[':disks'];
 }
 
-export const asksForFlags = ({ operation, input }: Call): boolean =>
-  operation === 'Query' && JSON.stringify(input.ExpressionAttributeValues).includes('"FLAGS"');
+export const asksForPendingCleanups = ({ operation, input }: Call): boolean =>
+  operation === 'Query' && JSON.stringify(input.ExpressionAttributeValues).includes('"CLEANUPS"');
 
 export const nothingFound = (answer: JsonObject): JsonObject => ({ ...answer, Items: [], Count: 0 });
 
-export const notOfFlags = ({ Delete: write }: JsonObject): boolean =>
-  ((write as JsonObject | undefined)?.Key as { pk?: { S?: string } } | undefined)?.pk?.S !== 'FLAGS';
+export const notOfPendingCleanups = ({ Delete: write }: JsonObject): boolean =>
+  ((write as JsonObject | undefined)?.Key as { pk?: { S?: string } } | undefined)?.pk?.S !== 'CLEANUPS';
 
-export const isTicket = ({ Key }: JsonObject): boolean =>
-  String((Key as { sk?: { S?: string } } | undefined)?.sk?.S).startsWith('TICKET#');
+export const isCommitRecord = ({ Key }: JsonObject): boolean =>
+  String((Key as { sk?: { S?: string } } | undefined)?.sk?.S).startsWith('COMMIT#');
 
 export const updatesIn = ({ TransactItems: items = [] }: JsonObject): JsonObject[] =>
   (items as JsonObject[]).flatMap(({ Update: update }) => (update === undefined ? [] : [update as JsonObject]));
@@ -100,13 +100,13 @@ export function sentByTheHostAsked(): NonNullable<Hooks['call']> {
 }
 
 /** As if the mover, having lost Finish's answer, did not connect and look, but took the copy for gone. */
-export function goneAfterLostFinish(): (connection: MigrationTarget) => MigrationTarget {
+export function goneAfterLostFinish(): (connection: HypervisorConnection) => HypervisorConnection {
   const lost = new Set<string>();
   return (connection) =>
     new Proxy(connection, {
       get(target, name) {
         if (name === 'finish') {
-          return async (options: Parameters<MigrationTarget['finish']>[0]) => {
+          return async (options: Parameters<HypervisorConnection['finish']>[0]) => {
             try {
               return await target.finish(options);
             } catch (error) {
@@ -133,7 +133,7 @@ export function altered<T extends object>(of: T, change: Partial<T>): T {
 
 export const withDomains =
   (change: (domain: Domain) => Partial<Domain>) =>
-  (connection: MigrationTarget): MigrationTarget =>
+  (connection: HypervisorConnection): HypervisorConnection =>
     altered(connection, {
       find: async (vm) => {
         const domain = await connection.find(vm);

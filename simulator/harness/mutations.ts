@@ -5,18 +5,18 @@ import type { Dish } from './fault-plan.ts';
 import {
   altered,
   asItIsBelieved,
-  asksForFlags,
+  asksForPendingCleanups,
   begunBeforeItsCommit,
   delegate,
   forgetDisks,
   goneAfterLostFinish,
   type Hooks,
   holdAlways,
-  isTicket,
+  isCommitRecord,
   lockAlways,
   neverExpires,
   nothingFound,
-  notOfFlags,
+  notOfPendingCleanups,
   revokeInNameOnly,
   sentByTheHostAsked,
   unreachableAsAbsent,
@@ -62,7 +62,7 @@ const AWAY_FOR_A_WHILE: Dish[] = [
 export const MUTATIONS: readonly Mutation[] = [
   {
     name: 'commit',
-    off: 'the mover goes on to Finish without a committed ticket',
+    off: 'the mover goes on to Finish without a committed commit record',
     provoke: [],
     in: () => ({
       agent: { mailbox: (mailbox) => ({ ...mailbox, commit: async () => 'committed' }) },
@@ -70,7 +70,7 @@ export const MUTATIONS: readonly Mutation[] = [
   },
   {
     name: 'commit-condition',
-    off: 'a revoked ticket can still be committed',
+    off: 'a revoked commit record can still be committed',
     provoke: CANCELLED_AT_COMMIT,
     in: () => ({
       call: (call, next) => {
@@ -97,7 +97,7 @@ export const MUTATIONS: readonly Mutation[] = [
   },
   {
     name: 'revoke',
-    off: 'recovery believes that it has revoked the ticket, but has not',
+    off: 'recovery believes that it has revoked the commit record, but has not',
     // Fenced in time, the mover could do no harm.
     provoke: [
       ...CANCELLED_AT_COMMIT,
@@ -106,8 +106,8 @@ export const MUTATIONS: readonly Mutation[] = [
     in: () => ({
       call: (call, next) => {
         if (['host', 'commit', 'settle'].includes(pointOf(call) ?? '')) return undefined;
-        for (const write of [call.input, ...updatesIn(call.input)]) if (isTicket(write)) revokeInNameOnly(write);
-        if (isTicket(call.input) && call.operation === 'GetItem') return next().then(asItIsBelieved);
+        for (const write of [call.input, ...updatesIn(call.input)]) if (isCommitRecord(write)) revokeInNameOnly(write);
+        if (isCommitRecord(call.input) && call.operation === 'GetItem') return next().then(asItIsBelieved);
         return undefined;
       },
     }),
@@ -136,7 +136,7 @@ export const MUTATIONS: readonly Mutation[] = [
       agent: {
         mailbox: (mailbox) => ({
           ...mailbox,
-          claim: async (id) => (await mailbox.claim(id)) ?? { order: await mailbox.readOrder(id) },
+          claim: async (id) => (await mailbox.claim(id)) ?? { task: await mailbox.readTask(id) },
         }),
       },
     }),
@@ -259,7 +259,8 @@ export const MUTATIONS: readonly Mutation[] = [
     off: 'a flagged host is not followed up when it is back',
     provoke: AWAY_FOR_A_WHILE,
     in: () => ({
-      call: (call, next) => (pointOf(call) === 'sweep' && asksForFlags(call) ? next().then(nothingFound) : undefined),
+      call: (call, next) =>
+        pointOf(call) === 'sweep' && asksForPendingCleanups(call) ? next().then(nothingFound) : undefined,
     }),
   },
   {
@@ -286,7 +287,8 @@ export const MUTATIONS: readonly Mutation[] = [
     in: () => ({
       call: (call, next) => {
         const items = call.input.TransactItems as JsonObject[] | undefined;
-        if (pointOf(call) === 'dispatch' && items !== undefined) call.input.TransactItems = items.filter(notOfFlags);
+        if (pointOf(call) === 'dispatch' && items !== undefined)
+          call.input.TransactItems = items.filter(notOfPendingCleanups);
         return next();
       },
     }),

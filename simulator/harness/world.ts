@@ -10,7 +10,7 @@ import { scheduleEvacuations } from './evacuations.ts';
 import { Injector, type Route } from './fault-injector.ts';
 import { type Dish, type Fault, LASTING, planFaults } from './fault-plan.ts';
 import { lookAtEnd, tellUnsettled } from './final-state.ts';
-import { Ledger, type Violation } from './invariant-checker.ts';
+import { InvariantChecker, type Violation } from './invariant-checker.ts';
 import type { Hooks } from './mutation-hooks.ts';
 
 export interface WorldOptions {
@@ -85,12 +85,12 @@ export async function runWorld(options: WorldOptions): Promise<WorldResult> {
   const injected: Fault[] = [];
 
   const fleet = new SimulatedFleet(clock, hypervisors);
-  const ledger = new Ledger(fleet, say);
-  fleet.onChange = (vm) => ledger.vmChanged(vm);
+  const checker = new InvariantChecker(fleet, say);
+  fleet.onChange = (vm) => checker.vmChanged(vm);
   // The one moment in which libvirt itself loses a VM: post-copy has begun, and Finish has not reached the destination when its
   // client is gone.
-  fleet.onHalfLost = (vm) => ledger.harmed.add(vm);
-  fleet.onDaemonCrash = (hostId) => ledger.violated('no daemon is crashed', `that of ${hostId} was`);
+  fleet.onHalfLost = (vm) => checker.harmed.add(vm);
+  fleet.onDaemonCrash = (hostId) => checker.violated('no daemon is crashed', `that of ${hostId} was`);
   // In some, agents do not resume a post-copy, since the destination's daemon would end from it.
   if (workload!() < 0.2) fleet.libvirtVersion = 11_003_000;
   const aws = await startEmbeddedAws({
@@ -101,7 +101,7 @@ export async function runWorld(options: WorldOptions): Promise<WorldResult> {
     direct: true,
     logLevel: 'SILENT',
     report: (message) => say(`lost: ${message}`),
-    onItemChange: (before, after) => ledger.itemChanged(before, after),
+    onItemChange: (before, after) => checker.itemChanged(before, after),
   });
   try {
     const hosts = new Map<string, ManagedHost>();
@@ -111,26 +111,27 @@ export async function runWorld(options: WorldOptions): Promise<WorldResult> {
       fleet,
       aws,
       hosts,
-      routeOf: (migrationId) => routes.get(migrationId) ?? ledger.records.get(migrationId),
-      harm: (vm) => ledger.harmed.add(vm),
+      routeOf: (migrationId) => routes.get(migrationId) ?? checker.records.get(migrationId),
+      harm: (vm) => checker.harmed.add(vm),
       injected: (fault, what) => {
         injected.push(fault);
         const lastsMs = fault.ms ?? (LASTING.includes(fault.kind) ? Number.POSITIVE_INFINITY : 0);
-        ledger.troubledUntil = Math.max(ledger.troubledUntil, clock.now() + lastsMs);
+        checker.troubledUntil = Math.max(checker.troubledUntil, clock.now() + lastsMs);
         say(`FAULT ${fault.kind}: ${what}${fault.ms === undefined ? '' : `, ${fault.ms} ms`}`);
       },
     });
-    await addHosts({ aws, fleet, hosts, injector, ledger, options, random: workload! });
+    await addHosts({ aws, fleet, hosts, injector, checker, options, random: workload! });
     aws.intercept((call, next) => {
       if (call.caller === aws.adminCaller) return next();
       const made = () =>
         (mutation?.call?.(call, next) ?? next()).catch((error: Error) => {
-          if (error.name === 'ValidationException') ledger.violated(VALID_CALLS, `${call.operation}: ${error.message}`);
+          if (error.name === 'ValidationException')
+            checker.violated(VALID_CALLS, `${call.operation}: ${error.message}`);
           throw error;
         });
       return plan.length === 0 ? made() : injector.call(call, made);
     });
-    const begin = scheduleMigrations({ aws, fleet, ledger, options, routes, say, random: workload!, disks: disks! });
+    const begin = scheduleMigrations({ aws, fleet, checker, options, routes, say, random: workload!, disks: disks! });
 
     const evacuations = scheduleEvacuations({
       aws,
@@ -142,25 +143,25 @@ export async function runWorld(options: WorldOptions): Promise<WorldResult> {
     });
     const begun = () => begin.done() && evacuations.done();
 
-    const broken = () => ledger.violations.length > 0;
+    const broken = () => checker.violations.length > 0;
     const limit = clock.now() + A_DAY;
     while (!broken() && clock.now() < limit && !(begun() && (await running(aws)) === 0)) {
       await clock.runUntilIdle(clock.now() + MINUTE, broken);
       await clock.advanceTo(clock.now() + (broken() ? 0 : MINUTE));
     }
     const stuck = await running(aws);
-    if (!broken() && stuck > 0) ledger.violated('every migration ends', `${stuck} executions still run after a day`);
+    if (!broken() && stuck > 0) checker.violated('every migration ends', `${stuck} executions still run after a day`);
     await clock.runUntilIdle(clock.now() + (plan.length > 0 ? AFTERMATH : ONE_SWEEP), broken);
     const ended = lookAtEnd({
       fleet,
-      ledger,
+      checker,
       routes,
       away: (hostId) => injector.isAway(hostId),
       check: !broken(),
     });
     if (broken()) await tellUnsettled(aws, say);
     const virtualSeconds = Math.round((clock.now() - began) / 1_000);
-    return { seed, migrations, plan, injected, ...ended, violations: ledger.violations, timeline, virtualSeconds };
+    return { seed, migrations, plan, injected, ...ended, violations: checker.violations, timeline, virtualSeconds };
   } finally {
     aws.intercept(undefined);
     await aws.stop();
@@ -189,7 +190,7 @@ async function running(aws: EmbeddedAws): Promise<number> {
 interface Parts {
   aws: EmbeddedAws;
   fleet: SimulatedFleet;
-  ledger: Ledger;
+  checker: InvariantChecker;
   options: WorldOptions;
   random: () => number;
 }
@@ -199,7 +200,7 @@ async function addHosts({
   fleet,
   hosts,
   injector,
-  ledger,
+  checker,
   options: { hosts: count, linkMiBps, memoryMiB, mutation },
   random,
 }: Parts & { hosts: Map<string, ManagedHost>; injector: Injector }): Promise<void> {
@@ -210,9 +211,9 @@ async function addHosts({
     const host = manage(aws, fleet, hostId, {
       watch: (boundary) => {
         injector.step(boundary);
-        ledger.stepped(boundary);
+        checker.stepped(boundary);
       },
-      ran: (requestId, outcome) => ledger.ran(requestId, outcome),
+      ran: (requestId, outcome) => checker.ran(requestId, outcome),
       ...(mutation?.agent && { alter: mutation.agent }),
     });
     aws.registerNode(host.nodeId, injector.command(hostId, host.node));
@@ -233,7 +234,7 @@ async function addHosts({
 function scheduleMigrations({
   aws,
   fleet,
-  ledger,
+  checker,
   options: { migrations, hosts, vms: count = Math.ceil(migrations * 0.6), apartMs: apart, localDisks = 0.2 },
   routes,
   say,
@@ -270,13 +271,16 @@ function scheduleMigrations({
   for (let number = 1; number <= migrations; number++) {
     const vm = vms[between(random, 0, vms.length - 1)]!;
     const [at, hop] = [between(random, 0, migrations * apartMs), between(random, 1, hosts - 1)];
-    const policy = { silenceSeconds: [10, 30, 60][between(random, 0, 2)]!, deadlineSeconds: between(random, 60, 900) };
-    if (hungry.has(vm) || random() < 0.2) Object.assign(policy, { whenNotMet: 'postcopy' });
+    const policy = {
+      heartbeatTimeoutSeconds: [10, 30, 60][between(random, 0, 2)]!,
+      deadlineSeconds: between(random, 60, 900),
+    };
+    if (hungry.has(vm) || random() < 0.2) Object.assign(policy, { onNonConvergence: 'postcopy' });
     // Which is not to be had together with post-copy.
-    if (local.has(vm)) Object.assign(policy, { copyStorage: disks() < 0.9, whenNotMet: 'abort' });
+    if (local.has(vm)) Object.assign(policy, { migrateStorage: disks() < 0.9, onNonConvergence: 'abort' });
     const start = async () => {
       await fleet.clock.sleep(at);
-      const source = ledger.homeOf(vm)!;
+      const source = checker.homeOf(vm)!;
       const destination = `kvm${((Number(source.slice(3)) - 1 + hop) % hosts) + 1}`;
       const migrationId = `${vm}-m${number}`;
       routes.set(migrationId, { vm, source, destination });

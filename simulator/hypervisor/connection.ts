@@ -1,4 +1,10 @@
-import type { Domain, HandshakeInput, MigrationOptions, MigrationTarget, Versions } from '../../agent/hypervisor.ts';
+import type {
+  Domain,
+  HandshakeInput,
+  HypervisorConnection,
+  MigrationOptions,
+  Versions,
+} from '../../agent/hypervisor.ts';
 import type { DomainSummary } from '../../contract/facts.ts';
 import { NO_COOKIE, SimulatedDomain } from './domain.ts';
 import type { SimulatedFleet } from './fleet.ts';
@@ -19,7 +25,7 @@ const KEEPALIVE_MS = { interval: 5_000, least: 25_000 };
  * SIMULATED: a client's connection to one host's daemon, and what the daemon does when it ends. It has two ends, and while the
  * network between them is cut, each finds out by itself that the other is gone.
  */
-export class SimulatedConnection implements MigrationTarget {
+export class SimulatedConnection implements HypervisorConnection {
   readonly uri: string;
   readonly closed: Promise<void>;
   readonly fleet: SimulatedFleet;
@@ -128,7 +134,7 @@ export class SimulatedConnection implements MigrationTarget {
     name,
     xml,
     resume,
-    copiedDisks,
+    migratedDisks,
   }: MigrationOptions & HandshakeInput): Promise<{ cookie: Buffer; uri: string }> {
     return this.call('prepare', async () => {
       const here = this.host.copies.get(name);
@@ -148,7 +154,7 @@ export class SimulatedConnection implements MigrationTarget {
       });
       if (sent === undefined) throw refusal('the XML is of no simulated guest');
       const { guest } = sent.mustHave(name);
-      const image = this.#openImage(guest, copiedDisks);
+      const image = this.#openImage(guest, migratedDisks);
       const incoming = { state: 'incoming', detail: 'paused (migrating)' } as const;
       const copy: Copy = { guest, ...incoming, preparedBy: this, runningSince: 0, ...(image && { image }) };
       this.host.put(copy);
@@ -186,10 +192,10 @@ export class SimulatedConnection implements MigrationTarget {
   }
 
   /** The image that a disk is copied to has to be there. */
-  #openImage(guest: Guest, copiedDisks: readonly string[] = []): ImageFile | undefined {
+  #openImage(guest: Guest, migratedDisks: readonly string[] = []): ImageFile | undefined {
     if (guest.disk === undefined) return undefined;
     const image = this.host.images.files.get(imageOf(guest));
-    if (!copiedDisks.includes(LOCAL_DISK) || image === undefined) {
+    if (!migratedDisks.includes(LOCAL_DISK) || image === undefined) {
       throw refusal(`Cannot access storage file '${imageOf(guest)}'`, 38);
     }
     return image;

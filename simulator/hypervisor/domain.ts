@@ -138,7 +138,7 @@ export class SimulatedDomain implements Domain {
     return this.#with('destroy', async () => this.#connection.host.remove(this.name));
   }
 
-  begin({ resume, copiedDisks = [] }: MigrationOptions) {
+  begin({ resume, migratedDisks = [] }: MigrationOptions) {
     return this.#with('begin', async (copy) => {
       if (resume === true) {
         if (copy.state !== 'postcopy-failed') throw refusal('the domain is not in a failed post-copy');
@@ -147,7 +147,7 @@ export class SimulatedDomain implements Domain {
       }
       if (copy.state !== 'running') throw refusal('domain is not running');
       if (copy.outgoing !== undefined) throw refusal('another migration job is already running for the domain');
-      if (copy.guest.disk !== undefined && !copiedDisks.includes(LOCAL_DISK)) {
+      if (copy.guest.disk !== undefined && !migratedDisks.includes(LOCAL_DISK)) {
         throw refusal('Unsafe migration: Migration without shared storage is unsafe', 81);
       }
       const { clock } = this.#connection.fleet;

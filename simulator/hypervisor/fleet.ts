@@ -1,4 +1,4 @@
-import type { MigrationTarget } from '../../agent/hypervisor.ts';
+import type { HypervisorConnection } from '../../agent/hypervisor.ts';
 import type { Clock } from '../../common/clock.ts';
 import { SimulatedConnection } from './connection.ts';
 import { type Guest, type HostSpec, imageOf, SimulatedHost, silence } from './host.ts';
@@ -118,7 +118,7 @@ export class SimulatedFleet {
   }
 
   /** Connects from one host to a libvirt URI; a URI without a host name is the host's own. */
-  async connect(fromHostId: string, uri: string, process?: SimulatedProcess): Promise<MigrationTarget> {
+  async connect(fromHostId: string, uri: string, process?: SimulatedProcess): Promise<HypervisorConnection> {
     const local = uri.includes(':///');
     const host = local ? this.host(fromHostId) : this.hosts().find(({ spec }) => spec.libvirtUri === uri);
     if (host === undefined) throw silence(`cannot connect to ${uri}: no route to host`);

@@ -1,5 +1,5 @@
 import type { Movers } from '../../agent/deps.ts';
-import type { MigrationTarget } from '../../agent/hypervisor.ts';
+import type { HypervisorConnection } from '../../agent/hypervisor.ts';
 import { ANSWER_TIMEOUT_MS } from '../../agent/mover/control-socket.ts';
 import { Mover, type MoverDeps } from '../../agent/mover/mover.ts';
 import { within } from '../../common/clock.ts';
@@ -7,7 +7,7 @@ import { SimulatedProcess, type WatchBoundaries } from './process.ts';
 
 export interface SimulatedMoversOptions extends Omit<MoverDeps, 'connect'> {
   hostId?: string;
-  connect(uri: string, process?: SimulatedProcess): Promise<MigrationTarget>;
+  connect(uri: string, process?: SimulatedProcess): Promise<HypervisorConnection>;
   watch?: WatchBoundaries;
 }
 
@@ -20,11 +20,11 @@ export class SimulatedMovers implements Movers {
     this.#options = options;
   }
 
-  async start(order: Parameters<Movers['start']>[0]): Promise<void> {
+  async start(task: Parameters<Movers['start']>[0]): Promise<void> {
     // A second process for the same migration ends at once; whoever asks is answered by the first.
-    if (this.#running.has(order.migrationId)) return;
-    const { hostId = order.hostId, mailbox, clock, localUri, log, facts, connect, watch } = this.#options;
-    const process = new SimulatedProcess('mover', hostId, order.migrationId, clock, watch);
+    if (this.#running.has(task.migrationId)) return;
+    const { hostId = task.hostId, mailbox, clock, localUri, log, facts, connect, watch } = this.#options;
+    const process = new SimulatedProcess('mover', hostId, task.migrationId, clock, watch);
     const surroundings: MoverDeps = {
       mailbox: process.mailbox(mailbox),
       clock: process.clock(clock),
@@ -33,9 +33,9 @@ export class SimulatedMovers implements Movers {
       facts: process.facts(facts),
       log,
     };
-    const mover = new Mover(surroundings, order);
-    this.#running.set(order.migrationId, { mover, process });
-    void mover.run().then(() => this.#forget(order.migrationId, process));
+    const mover = new Mover(surroundings, task);
+    this.#running.set(task.migrationId, { mover, process });
+    void mover.run().then(() => this.#forget(task.migrationId, process));
   }
 
   async cutover(migrationId: string, request: Parameters<Movers['cutover']>[1]): Promise<boolean> {

@@ -1,7 +1,7 @@
 import type { DynamoDBDocumentClient } from '@aws-sdk/lib-dynamodb';
 import type { AgentDeps, Movers } from '../../agent/deps.ts';
 import { EXIT, ExitError, readEnvironment } from '../../agent/environment.ts';
-import type { MigrationTarget } from '../../agent/hypervisor.ts';
+import type { HypervisorConnection } from '../../agent/hypervisor.ts';
 import { dynamoMailbox, type Mailbox } from '../../agent/mailbox.ts';
 import { type RunOutcome, runRequest } from '../../agent/run.ts';
 import type { Clock } from '../../common/clock.ts';
@@ -26,7 +26,7 @@ export interface SimulatedNodeOptions {
 
 export interface Alterations {
   mailbox(mailbox: Mailbox): Mailbox;
-  connection(connection: MigrationTarget): MigrationTarget;
+  connection(connection: HypervisorConnection): HypervisorConnection;
   movers(movers: Movers): Movers;
 }
 
@@ -48,7 +48,7 @@ export interface SimulatedNode extends NodeExecutor {
  * const client = DynamoDBDocumentClient.from(new DynamoDBClient(aws.inProcess(credentials)));
  */
 export function simulatedNode(fleet: SimulatedFleet, hostId: string, options: SimulatedNodeOptions): SimulatedNode {
-  let host: Surroundings | undefined;
+  let host: Runtime | undefined;
   const agents = new Set<SimulatedProcess>();
   return {
     async run({ script, env }, signal) {
@@ -61,7 +61,7 @@ export function simulatedNode(fleet: SimulatedFleet, hostId: string, options: Si
       agents.add(process);
       return outcomeOf(async () => {
         // The same for every command: movers outlive the one that started them.
-        host ??= surroundingsOf(fleet, hostId, all, options);
+        host ??= runtimeOf(fleet, hostId, all, options);
         const outcome = await runRequest(requestId, depsOf(host, process));
         options.ran?.(requestId, outcome);
         return outcome;
@@ -80,18 +80,18 @@ export function simulatedNode(fleet: SimulatedFleet, hostId: string, options: Si
   };
 }
 
-type Surroundings = Omit<AgentDeps, 'movers'> & {
-  connect(uri: string, process?: SimulatedProcess): Promise<MigrationTarget>;
+type Runtime = Omit<AgentDeps, 'movers'> & {
+  connect(uri: string, process?: SimulatedProcess): Promise<HypervisorConnection>;
   movers: SimulatedMovers;
   altered: Movers;
 };
 
-function surroundingsOf(
+function runtimeOf(
   fleet: SimulatedFleet,
   hostId: string,
   env: Record<string, string>,
   { clock, dynamo, log = () => {}, watch, alter = {} }: SimulatedNodeOptions,
-): Surroundings {
+): Runtime {
   const { table, mailbox: partition, localUri } = readEnvironment(env);
   const client = dynamo();
   const mailbox = dynamoMailbox({ client, commitClient: client, table, mailbox: partition, clock });
@@ -112,7 +112,7 @@ function surroundingsOf(
 }
 
 /** What one run of the agent sees: all of it ends with its process. */
-function depsOf({ altered, ...host }: Surroundings, process: SimulatedProcess): AgentDeps {
+function depsOf({ altered, ...host }: Runtime, process: SimulatedProcess): AgentDeps {
   return {
     ...host,
     movers: altered,

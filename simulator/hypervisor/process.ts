@@ -122,11 +122,11 @@ export class SimulatedProcess {
 
   mailbox(mailbox: Mailbox): Mailbox {
     return {
-      readOrder: (id) => this.call('readOrder', () => mailbox.readOrder(id)),
+      readTask: (id) => this.call('readTask', () => mailbox.readTask(id)),
       claim: (id) => this.call('claim', () => mailbox.claim(id)),
       report: (report) => this.call('report', () => mailbox.report(report)),
       ended: (id) => this.call('ended', () => mailbox.ended(id)),
-      readTicket: (id) => this.call('readTicket', () => mailbox.readTicket(id)),
+      readCommitRecord: (id) => this.call('readCommitRecord', () => mailbox.readCommitRecord(id)),
       commit: (id, mover) => this.call('commit', () => mailbox.commit(id, mover)),
     };
   }

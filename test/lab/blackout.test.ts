@@ -132,7 +132,7 @@ describeWithWorld('the blackout as seen from outside', { name: 'black', subnet: 
       from: 'kvm1',
       to: 'kvm2',
       guestAddress: address,
-      policy: { cutover: 'on-order' },
+      policy: { cutover: 'manual' },
     });
     await reaches(world, id, 'is held', ({ status }) => status === 'HELD');
     // The destination's own bridge is deaf to the guest, and goes on sending what is for it out to where it was.
@@ -157,12 +157,12 @@ describeWithWorld('the blackout as seen from outside', { name: 'black', subnet: 
     const told = await until('the destination has told', async () => {
       const { result, timeline } = await getMigration(world.api, id);
       return (
-        timeline.some(({ what }) => what === 'watch done') && { blackout: result?.blackout?.destination, timeline }
+        timeline.some(({ event }) => event === 'observe-guest done') && { blackout: result?.blackout?.destination, timeline }
       );
     });
     // On a busy machine the cutover can be there before the watch, which then brings the guest back, but has not seen it go.
     expect(told.blackout, JSON.stringify(told.blackout)).toMatchObject({ announcedAgain: true });
-    expect(told.timeline.map(({ what }) => what)).toContain('announced again');
+    expect(told.timeline.map(({ event }) => event)).toContain('announced again');
     await noProbeIsLeft();
   }, 180_000);
 
@@ -172,7 +172,7 @@ describeWithWorld('the blackout as seen from outside', { name: 'black', subnet: 
       from: 'kvm2',
       to: 'kvm1',
       guestAddress: address,
-      policy: { cutover: 'on-order', silenceSeconds: 10 },
+      policy: { cutover: 'manual', heartbeatTimeoutSeconds: 10 },
     });
     await reaches(world, id, 'is held', ({ status }) => status === 'HELD');
     expect((await exec(lab, 'kvm2', ['pgrep', '-x', 'ping'])).exitCode).toBe(0);

@@ -4,8 +4,8 @@ import { DynamoDBDocumentClient, PutCommand, UpdateCommand } from '@aws-sdk/lib-
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
 import type { ApiProblem } from '../../cli/api-client.ts';
 import type { AuditFinding, MigrationEnded, MigrationView } from '../../contract/api.ts';
-import { ticketKey } from '../../contract/mailbox.ts';
-import { type AwsCall, Stand } from '../../lab/faults/fault-testbed.ts';
+import { commitRecordKey } from '../../contract/mailbox.ts';
+import { type AwsCall, FaultTestbed } from '../../lab/faults/fault-testbed.ts';
 import { leaksOf } from '../../lab/faults/leaks.ts';
 import { isCommit } from '../../lab/faults/phases.ts';
 import { guestStatus } from '../../lab/guest/guests.ts';
@@ -15,7 +15,7 @@ import type { World } from '../../lab/managed-lab.ts';
 import { describeWithWorld } from './support/describe-with-managed-lab.ts';
 import { handoff } from './support/handoff-command.ts';
 import { LeapingClock } from './support/leaping-clock.ts';
-import { count, Trial } from './support/migration-under-test.ts';
+import { count, MigrationUnderTest } from './support/migration-under-test.ts';
 import { migrate, stateOn } from './support/moves.ts';
 
 const clock = new LeapingClock();
@@ -33,11 +33,11 @@ const SETTLING_SECONDS = 150;
  */
 describeWithWorld('when the control plane fails', { name: 'plane', subnet: '10.97.0', clock }, (its) => {
   let world: World;
-  let stand: Stand;
-  let latest: Trial | undefined;
+  let stand: FaultTestbed;
+  let latest: MigrationUnderTest | undefined;
   beforeAll(async () => {
     world = its();
-    stand = await Stand.on(world);
+    stand = await FaultTestbed.on(world);
   });
   afterEach(async () => {
     vi.restoreAllMocks();
@@ -48,12 +48,12 @@ describeWithWorld('when the control plane fails', { name: 'plane', subnet: '10.9
   });
   afterAll(() => stand?.stop());
 
-  const begin = async (): Promise<Trial> => {
-    latest = await Trial.begin(stand, clock);
+  const begin = async (): Promise<MigrationUnderTest> => {
+    latest = await MigrationUnderTest.begin(stand, clock);
     return latest;
   };
-  const beginHeld = async (): Promise<Trial> => {
-    latest = await Trial.beginHeld(stand, clock);
+  const beginHeld = async (): Promise<MigrationUnderTest> => {
+    latest = await MigrationUnderTest.beginHeld(stand, clock);
     return latest;
   };
   const audit = async (...options: string[]) => {
@@ -71,7 +71,10 @@ describeWithWorld('when the control plane fails', { name: 'plane', subnet: '10.9
   describe('an execution stopped from the console', () => {
     type AtCommit = (then: () => Promise<void>) => Promise<void>;
     /** Each stops it at its moment, and says how that ends. */
-    const moments: Record<string, (trial: Trial, atCommit: AtCommit) => Promise<Parameters<Trial['isSettled']>[0]>> = {
+    const moments: Record<
+      string,
+      (trial: MigrationUnderTest, atCommit: AtCommit) => Promise<Parameters<MigrationUnderTest['isSettled']>[0]>
+    > = {
       'in the middle of the copy': async (trial) => {
         await trial.copies();
         expect(await trial.moverRuns()).toBe(true);
@@ -81,7 +84,7 @@ describeWithWorld('when the control plane fails', { name: 'plane', subnet: '10.9
       'after the commit': async (trial, atCommit) => {
         const { executionArn } = await trial.show();
         await atCommit(() => trial.stopExecution(executionArn));
-        return { status: 'SUCCEEDED', runsOn: trial.to, caution: { code: 'ExecutionStopped' } };
+        return { status: 'SUCCEEDED', runsOn: trial.to, warning: { code: 'ExecutionStopped' } };
       },
       'after the commit, and the mover dies with it': async (trial, atCommit) => {
         await atCommit(async () => {
@@ -92,7 +95,7 @@ describeWithWorld('when the control plane fails', { name: 'plane', subnet: '10.9
       },
     };
     const isEventOfItsEnd = ({ service, operation, input }: AwsCall) =>
-      service === 'lambda' && operation === 'Invoke' && String(input.FunctionName).includes('WatchExecutions');
+      service === 'lambda' && operation === 'Invoke' && String(input.FunctionName).includes('OnExecutionStopped');
 
     it.each<[moment: string, event: 'is told' | 'gets lost']>([
       ['in the middle of the copy', 'is told'],
@@ -131,7 +134,7 @@ describeWithWorld('when the control plane fails', { name: 'plane', subnet: '10.9
   });
 
   describe('a cancel', () => {
-    const outcome = (trial: Trial) =>
+    const outcome = (trial: MigrationUnderTest) =>
       ({ status: 'CANCELLED', runsOn: trial.from, failure: { code: 'Cancelled' } }) as const;
 
     const moments = {
@@ -188,11 +191,11 @@ describeWithWorld('when the control plane fails', { name: 'plane', subnet: '10.9
       expect(await stateOn(stand.lab, trial.from, trial.vm)).toMatch(/^running/);
       expect(await trial.moverRuns()).toBe(true);
       await mend();
-      await trial.isSettled({ status: 'SUCCEEDED', runsOn: trial.to, result: { switched: 'held' } });
+      await trial.isSettled({ status: 'SUCCEEDED', runsOn: trial.to, result: { precopy: 'held' } });
     });
 
     /** The copy is let go, as a hold lets it go that is over: the guest stops, and the mover cannot commit. */
-    async function holdIsOver(trial: Trial): Promise<void> {
+    async function holdIsOver(trial: MigrationUnderTest): Promise<void> {
       await execText(stand.lab, trial.from, ['virsh', 'migrate-setmaxdowntime', trial.vm, '1000']);
       await execText(stand.lab, trial.from, ['virsh', 'migrate-setspeed', trial.vm, '100']);
       const runsOn = async () => {
@@ -220,8 +223,8 @@ describeWithWorld('when the control plane fails', { name: 'plane', subnet: '10.9
       const settled = await trial.timePasses('ends', (view) => view.endedAt !== undefined && view, 'both');
       expect(settled).toMatchObject({ status: 'FAILED', runsOn: trial.from });
       expect((await audit('--repair')).findings).toMatchObject([
-        { what: 'flagged host', of: 'kvm1', owner: trial.id },
-        { what: 'flagged host', of: 'kvm2', owner: trial.id },
+        { resource: 'pending cleanup', of: 'kvm1', owner: trial.id },
+        { resource: 'pending cleanup', of: 'kvm2', owner: trial.id },
       ]);
       await holdIsOver(trial);
       await mend();
@@ -232,13 +235,13 @@ describeWithWorld('when the control plane fails', { name: 'plane', subnet: '10.9
   });
 
   describe('an operator is needed', () => {
-    const resolve = (trial: Trial, owner: string, ...options: string[]) =>
+    const resolve = (trial: MigrationUnderTest, owner: string, ...options: string[]) =>
       handoff<MigrationView>(world, 'resolve', trial.id, '--owner', owner, '--reason', 'I looked', ...options);
 
     const told: MigrationEnded[] = [];
 
     /** The mover is dead after its commit, the destination out of reach for longer than recovery waits. */
-    async function inDoubt({ started }: { started: boolean }): Promise<Trial> {
+    async function inDoubt({ started }: { started: boolean }): Promise<MigrationUnderTest> {
       const trial = await begin();
       told.length = 0;
       const struck = Promise.withResolvers<void>();
@@ -297,7 +300,7 @@ describeWithWorld('when the control plane fails', { name: 'plane', subnet: '10.9
       expect(refused.answer.failure?.message).toContain('refused, because it runs on the destination');
       expect(await stateOn(stand.lab, trial.from, trial.vm)).toMatch(/^paused/);
       expect(await resolve(trial, 'destination', '--watch')).toMatchObject({ exitCode: 0 });
-      await trial.isSettled({ status: 'SUCCEEDED', runsOn: trial.to, caution: { code: 'SettledByOperator' } });
+      await trial.isSettled({ status: 'SUCCEEDED', runsOn: trial.to, warning: { code: 'SettledByOperator' } });
     });
 
     it('takes the word for a host that stays away, and looks there when it is back', async () => {
@@ -305,8 +308,8 @@ describeWithWorld('when the control plane fails', { name: 'plane', subnet: '10.9
       expect(await resolve(trial, 'source')).toMatchObject({ exitCode: 0 });
       await trial.timePasses('ends', ({ endedAt }) => endedAt !== undefined, 'destination');
       expect(await guestStatus(stand.guestAddress)).toMatchObject({ patternErrors: 0, diskErrors: 0 });
-      const flag = { what: 'flagged host', of: trial.to, owner: trial.id, outcome: 'reported' };
-      expect(await audit('--repair')).toMatchObject({ exitCode: 1, findings: [flag] });
+      const pendingCleanup = { resource: 'pending cleanup', of: trial.to, owner: trial.id, outcome: 'reported' };
+      expect(await audit('--repair')).toMatchObject({ exitCode: 1, findings: [pendingCleanup] });
       await stand.mendToAws(trial.to);
       clock.leap(SWEEP_SECONDS);
       await trial.timePasses('the host is found clean', async () => (await audit()).exitCode === 0);
@@ -339,8 +342,8 @@ describeWithWorld('when the control plane fails', { name: 'plane', subnet: '10.9
     await hold('kvm1', 'ADD outgoing :me, cutovers :me', { ':me': mine });
     await hold('kvm2', 'ADD incoming :me SET reservations.#id = :mib', { ':me': mine, ':mib': 512 });
     await lock('idle', owner);
-    const ticket = ticketKey(`${HostRoleId}:${world.nodeIdOf('kvm1')}`, owner);
-    await db.send(new PutCommand({ TableName: mailbox, Item: { ...ticket, state: 'OPEN' } }));
+    const commitRecord = commitRecordKey(`${HostRoleId}:${world.nodeIdOf('kvm1')}`, owner);
+    await db.send(new PutCommand({ TableName: mailbox, Item: { ...commitRecord, state: 'OPEN' } }));
     await lock('odd', 'stranger-1');
     await hold('kvm2', 'ADD incoming :other', { ':other': new Set(['stranger-1']) });
 
@@ -350,13 +353,13 @@ describeWithWorld('when the control plane fails', { name: 'plane', subnet: '10.9
       'lock idle',
       'memory kvm2',
       'outgoing slot kvm1',
-      'ticket kvm1',
+      'commit record kvm1',
     ];
     const unproven = ['incoming slot kvm2', 'lock odd'];
     const found = (findings: AuditFinding[], outcome: AuditFinding['outcome'], by: string) =>
       findings
         .filter((finding) => finding.outcome === outcome && finding.owner === by)
-        .map(({ what, of }) => `${what} ${of}`)
+        .map(({ resource, of }) => `${resource} ${of}`)
         .toSorted();
 
     const looked = await audit();

@@ -1,16 +1,16 @@
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { runCell } from '../../lab/faults/fault-case.ts';
 import { FAULTS } from '../../lab/faults/fault-catalog.ts';
-import { Stand } from '../../lab/faults/fault-testbed.ts';
+import { FaultTestbed } from '../../lab/faults/fault-testbed.ts';
 import type { Phase } from '../../lab/faults/phases.ts';
 import { sameCut } from '../../lab/faults/plain-virsh.ts';
 import { describeWithWorld } from './support/describe-with-managed-lab.ts';
 
 /** A few cells of the matrix (docs/faults.md), one for each way a fault is injected and a phase is found. */
 describeWithWorld('faults', { name: 'fcells', subnet: '10.84.2' }, (its) => {
-  let stand: Stand;
+  let stand: FaultTestbed;
   beforeAll(async () => {
-    stand = await Stand.on(its());
+    stand = await FaultTestbed.on(its());
   });
   afterAll(() => stand?.stop());
 

@@ -39,7 +39,7 @@ describeWithWorld('before a move', { name: 'fcast', subnet: '10.87.0' }, (world)
     ])('measures a guest that writes $rate MiB/s, and the link', async ({ rate, least, most }) => {
       const before = await ready(rate);
       // One that can't converge by itself is allowed to go over by post-copy.
-      const view = await forecastOf({ whenNotMet: 'postcopy' });
+      const view = await forecastOf({ onNonConvergence: 'postcopy' });
 
       expect(view).toMatchObject({ status: 'FORECASTED', forecastOnly: true });
       expect(view.checks?.filter(({ passed }) => !passed)).toEqual([]);
@@ -75,7 +75,7 @@ describeWithWorld('before a move', { name: 'fcast', subnet: '10.87.0' }, (world)
       expect(view.status).toBe('FORECASTED');
       const refused = view.checks?.filter(({ passed }) => !passed);
       expect(refused).toMatchObject([{ name: 'policy', role: 'source' }]);
-      expect(refused?.[0]?.remedy).toContain('whenNotMet: postcopy');
+      expect(refused?.[0]?.remedy).toContain('onNonConvergence: postcopy');
     });
   });
 
@@ -83,7 +83,7 @@ describeWithWorld('before a move', { name: 'fcast', subnet: '10.87.0' }, (world)
     await ready(150);
     const view = await migrate(world(), { ...way, policy: { autoConverge: false } });
     expect(view).toMatchObject({ status: 'FAILED', failure: { code: 'PolicyNotMet' } });
-    expect(view.timeline.map(({ what }) => what)).not.toContain('precopy ordered');
+    expect(view.timeline.map(({ event }) => event)).not.toContain('precopy ordered');
     expect(await stateOn(world().lab, 'kvm1', guest.name)).toBe('running (booted)');
   });
 
@@ -91,7 +91,7 @@ describeWithWorld('before a move', { name: 'fcast', subnet: '10.87.0' }, (world)
     await ready(20);
     const view = await migrate(world(), way);
     expect(view).toMatchObject({ status: 'SUCCEEDED', runsOn: 'kvm2' });
-    expect(view.result?.workedMs).toBeGreaterThan(0);
+    expect(view.result?.activeMs).toBeGreaterThan(0);
     const calibration = await world().api.call('GET', '/calibration');
     expect(calibration).toMatchObject({ migrations: 1, time: { observed: 1 }, byMethod: { plain: { migrations: 1 } } });
   });

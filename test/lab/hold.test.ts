@@ -28,7 +28,7 @@ describeWithWorld('a hold', { name: 'hold', subnet: '10.94.0' }, (its) => {
     const ids: string[] = [];
     for (const { name, address } of guests) {
       const wish = { vm: name, from: 'kvm1', to: 'kvm2', guestAddress: address } as const;
-      ids.push(await request(world, { ...wish, policy: { cutover: 'on-order' } }));
+      ids.push(await request(world, { ...wish, policy: { cutover: 'manual' } }));
     }
     for (const id of ids) {
       await reaches(world, id, 'is held', ({ status }) => status === 'HELD');
@@ -40,7 +40,7 @@ describeWithWorld('a hold', { name: 'hold', subnet: '10.94.0' }, (its) => {
       const view = await ended(world, id);
       expect(view, JSON.stringify(view.failure)).toMatchObject({
         status: 'SUCCEEDED',
-        result: { switched: 'held', guaranteedHoldSeconds: expect.any(Number) },
+        result: { precopy: 'held', guaranteedHoldSeconds: expect.any(Number) },
       });
       const places = await Promise.all(guests.map(({ name }) => stateOn(world.lab, 'kvm2', name)));
       // Those whose turn has not come are still being received there.

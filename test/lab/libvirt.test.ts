@@ -1,9 +1,9 @@
 /** The wire client against real libvirt daemons and a real guest, with virsh as the second opinion. */
 
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import type { Domain, HypervisorError, JobStats, MigrationTarget } from '../../agent/hypervisor.ts';
+import type { Domain, HypervisorConnection, HypervisorError, JobStats } from '../../agent/hypervisor.ts';
 import { connectLibvirt, type LibvirtOptions } from '../../agent/libvirt/connect.ts';
-import { measureWriting } from '../../agent/measure/dirty-rate.ts';
+import { measureDirtyRate } from '../../agent/measure/dirty-rate.ts';
 import { systemClock } from '../../common/clock.ts';
 import { MIB } from '../../common/units.ts';
 import { type Relay, relayTo } from '../../lab/clients/libvirt-relay.ts';
@@ -19,7 +19,7 @@ const vm = { name: guest.name, persistent: true };
 
 describeWithLab('the wire client', { name: 'wire', subnet: '10.79.0' }, (lab) => {
   let before: GuestStatus;
-  const connected: MigrationTarget[] = [];
+  const connected: HypervisorConnection[] = [];
 
   beforeEach(async () => {
     await startGuest(lab(), 'kvm1', guest);
@@ -31,13 +31,13 @@ describeWithLab('the wire client', { name: 'wire', subnet: '10.79.0' }, (lab) =>
     await destroyGuest(lab(), guest.name);
   });
 
-  async function connectTo(uri: string, options?: LibvirtOptions): Promise<MigrationTarget> {
+  async function connectTo(uri: string, options?: LibvirtOptions): Promise<HypervisorConnection> {
     const hypervisor = await connectLibvirt(uri, options);
     connected.push(hypervisor);
     return hypervisor;
   }
 
-  function connect(host: HostName, options?: LibvirtOptions): Promise<MigrationTarget> {
+  function connect(host: HostName, options?: LibvirtOptions): Promise<HypervisorConnection> {
     return connectTo(libvirtUriOf(lab(), host), options);
   }
 
@@ -116,7 +116,7 @@ describeWithLab('the wire client', { name: 'wire', subnet: '10.79.0' }, (lab) =>
         [0, later].map(async (delay) => {
           const domain = (await (await connect('kvm1')).find(guest.name))!;
           await systemClock.sleep(delay);
-          return measureWriting(domain, systemClock, looks);
+          return measureDirtyRate(domain, systemClock, looks);
         }),
       );
       for (const { dirtyBytesPerSecond } of measured) expect(dirtyBytesPerSecond).toBeGreaterThan(4 * MIB);

@@ -36,7 +36,7 @@ describeWithWorld('a migration through the API', { name: 'move', subnet: '10.80.
       const view = await migrate(world, { vm: 'web', from, to, guestAddress: address });
       expect(view, JSON.stringify(view.failure)).toMatchObject({ status: 'SUCCEEDED', runsOn: to });
       expect(view.result?.downtimeMs).toBeGreaterThan(0);
-      expect(view.caution).toBeUndefined();
+      expect(view.warning).toBeUndefined();
       expect(await stateOn(lab, from, 'web')).toBeUndefined();
       expect(await stateOn(lab, to, 'web')).toMatch(/^running/);
       const now = await guestStatus(address);
@@ -52,7 +52,7 @@ describeWithWorld('a migration through the API', { name: 'move', subnet: '10.80.
       query: { vm: 'web', limit: '1' },
     });
     const view = await getMigration(world.api, migrations[0]!.migrationId);
-    const story = view.timeline.map((event) => event.what);
+    const story = view.timeline.map((event) => event.event);
     for (const chapter of ['admitted', 'precopy ordered', 'precopy done', 'cutover ordered', 'cutover done', 'ended']) {
       expect(story).toContain(chapter);
     }
@@ -88,7 +88,7 @@ describeWithWorld('a migration through the API', { name: 'move', subnet: '10.80.
       const before = await guestStatus(address);
       const ping = await startPing(lab, address);
       // Its preflight must pass on any machine: what the guest writes is five times the link, the most a throttle can master.
-      const policy = { whenNotMet: 'exceed' } as const;
+      const policy = { onNonConvergence: 'exceed' } as const;
       const migrationId = await request(world, { vm: 'web', from: 'kvm1', to: 'kvm2', policy });
       await reaches(world, migrationId, 'copies', ({ progress }) => progress?.phase === 'copying');
       await world.api.call('POST', `/migrations/${migrationId}/cancel`);

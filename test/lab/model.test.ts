@@ -1,6 +1,6 @@
 /** What the simulation takes for libvirt, against libvirt: the same scenarios leave the same behind on both. */
 import { expect, it } from 'vitest';
-import type { DiskSize, MigrationTarget } from '../../agent/hypervisor.ts';
+import type { DiskSize, HypervisorConnection } from '../../agent/hypervisor.ts';
 import { connectLibvirt } from '../../agent/libvirt/connect.ts';
 import { systemClock } from '../../common/clock.ts';
 import { relayTo } from '../../lab/clients/libvirt-relay.ts';
@@ -27,7 +27,7 @@ interface Pair {
   client: Client;
   vm: Vm;
   /** A look through a connection of its own, as recovery's. */
-  look(role: (typeof ROLES)[number]): Promise<MigrationTarget>;
+  look(role: (typeof ROLES)[number]): Promise<HypervisorConnection>;
 }
 
 /** Sets the speed when QEMU has begun: before, it would be forgotten. */
@@ -126,7 +126,7 @@ async function simulatedPair({ name, persistent = true, localDisk = false }: Sce
 const vmOf = ({ name, persistent, localDisk }: Required<Omit<Scenario, 'play'>>, disks: readonly DiskSize[]): Vm => ({
   name,
   persistent,
-  ...(localDisk && { copiedDisks: disks.map(({ target }) => target), diskMiBps: SLOW_MIBPS }),
+  ...(localDisk && { migratedDisks: disks.map(({ target }) => target), diskMiBps: SLOW_MIBPS }),
 });
 
 /** What is left on one host: the copy's state, whether libvirt has a job on it, and whether it has a definition. */

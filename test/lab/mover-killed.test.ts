@@ -12,7 +12,7 @@ import { ended, reaches, request, stateOn } from './support/moves.ts';
 
 /**
  * The mover is killed at exact points of the handshake. Its way to the destination leads through a relay that knows the
- * messages; its way to the ticket is watched in the embedded AWS.
+ * messages; its way to the commit record is watched in the embedded AWS.
  */
 describeWithWorld('the mover is killed', { name: 'killed', subnet: '10.83.0' }, (its) => {
   let lab: Lab;
@@ -52,7 +52,7 @@ describeWithWorld('the mover is killed', { name: 'killed', subnet: '10.83.0' }, 
   /** Starts a migration away from where the VM is, kills its mover where `at` says, and follows it to its end. */
   async function migrateAndKill(
     at: (kill: () => Promise<void>, migrationId: () => string) => void | Promise<void>,
-    cutover: 'automatic' | 'on-order' = 'automatic',
+    cutover: 'automatic' | 'manual' = 'automatic',
   ) {
     const to: HostName = home === 'kvm1' ? 'kvm2' : 'kvm1';
     const before = await guestStatus(address);
@@ -64,10 +64,10 @@ describeWithWorld('the mover is killed', { name: 'killed', subnet: '10.83.0' }, 
       await killMover(migrationId);
     };
     const watching = at(kill, () => migrationId);
-    migrationId = await request(world, { vm: 'web', from: home, to, policy: { silenceSeconds: 10, cutover } });
+    migrationId = await request(world, { vm: 'web', from: home, to, policy: { heartbeatTimeoutSeconds: 10, cutover } });
     await watching;
     // Nobody listens to a mover that waits for the word: its end is noticed when the word is given.
-    if (cutover === 'on-order') await world.api.call('POST', `/migrations/${migrationId}/cutover`);
+    if (cutover === 'manual') await world.api.call('POST', `/migrations/${migrationId}/cutover`);
     const view = await ended(world, migrationId);
     expect(killed, `the mover was killed: ${JSON.stringify(view.failure)}`).toBe(true);
     const states = { source: await stateOn(lab, home, 'web'), destination: await stateOn(lab, to, 'web') };
@@ -112,7 +112,7 @@ describeWithWorld('the mover is killed', { name: 'killed', subnet: '10.83.0' }, 
 
   it.each([
     ['when the destination has prepared', 'automatic', atMessage('reply', 'DOMAIN_MIGRATE_PREPARE3_PARAMS')],
-    ['while it holds', 'on-order', atPhase('held')],
+    ['while it holds', 'manual', atPhase('held')],
     ['when everything is over there, before the commit', 'automatic', atCommit('before')],
     ['after the commit, before Finish', 'automatic', atCommit('after')],
   ] as const)(

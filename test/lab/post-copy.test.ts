@@ -7,7 +7,7 @@ import { getMigration } from '../../cli/follow-migration.ts';
 import { systemClock } from '../../common/clock.ts';
 import type { MigrationView } from '../../contract/api.ts';
 import { requestIdOf } from '../../contract/names.ts';
-import type { OrderOf } from '../../contract/tasks.ts';
+import type { TaskOf } from '../../contract/tasks.ts';
 import { CONTRACT_VERSION } from '../../contract/version.ts';
 import { startTcp } from '../../lab/clients/tcp-probe.ts';
 import { guestStatus, startGuest } from '../../lab/guest/guests.ts';
@@ -30,7 +30,7 @@ describeWithWorld('post-copy', { name: 'pcopy', subnet: '10.89.7' }, (its) => {
   let link: MigrationLink;
   let home: HostName = 'kvm1';
   const address = '10.89.7.101';
-  const policy = { whenNotMet: 'postcopy' as const, autoConverge: false, silenceSeconds: 10 };
+  const policy = { onNonConvergence: 'postcopy' as const, autoConverge: false, heartbeatTimeoutSeconds: 10 };
   beforeAll(async () => {
     world = its();
     lab = world.lab;
@@ -86,13 +86,13 @@ describeWithWorld('post-copy', { name: 'pcopy', subnet: '10.89.7' }, (its) => {
     const killed = await execText(lab, home, ['ss', '-HK', 'dst', addressOf(lab, to), 'dport', 'ge', ':49152']);
     expect(killed, 'there was a stream to break').toContain('ESTAB');
   };
-  const decisions = (view: MigrationView) => view.timeline.map(({ what }) => what).join('\n');
+  const decisions = (view: MigrationView) => view.timeline.map(({ event }) => event).join('\n');
 
   it('takes over a guest that does not converge; its memory and its TCP connection live through it', async () => {
     const view = await move();
     expect(view.result).toMatchObject({ postCopy: true, commitMs: 0 });
     expect(view.result?.downtimeMs).toBeGreaterThan(0);
-    expect(view.result?.workedMs).toBeGreaterThan(0);
+    expect(view.result?.activeMs).toBeGreaterThan(0);
     expect(decisions(view)).toContain('post-copy');
   }, 180_000);
 
@@ -108,7 +108,7 @@ describeWithWorld('post-copy', { name: 'pcopy', subnet: '10.89.7' }, (its) => {
       const view = await move((_, to) => breakStream(to), { connected: false });
       expect(view.result).toMatchObject({ postCopy: true });
       expect(decisions(view)).toContain('post-copy broken, to be resumed');
-      expect(view.timeline.map(({ what }) => what)).not.toContain('recovery: act');
+      expect(view.timeline.map(({ event }) => event)).not.toContain('recovery: act');
     },
     180_000,
   );
@@ -154,7 +154,7 @@ describeWithWorld('post-copy', { name: 'pcopy', subnet: '10.89.7' }, (its) => {
     address: addressOf(lab, host),
     libvirtUri: libvirtUriOf(lab, host),
   });
-  const resumeOrder = (migrationId: string, to: HostName): OrderOf<'abort'> => ({
+  const resumeOrder = (migrationId: string, to: HostName): TaskOf<'abort'> => ({
     version: CONTRACT_VERSION,
     requestId: requestIdOf(migrationId, 'abort', 'source', 99),
     migrationId,

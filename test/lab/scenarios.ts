@@ -1,12 +1,17 @@
-import { type Domain, HypervisorError, type MigrationOptions, type MigrationTarget } from '../../agent/hypervisor.ts';
+import {
+  type Domain,
+  type HypervisorConnection,
+  HypervisorError,
+  type MigrationOptions,
+} from '../../agent/hypervisor.ts';
 
 /**
  * A client of two hosts' hypervisors, real or simulated, that can be killed: everything recovery is built on is what a host is left
  * with when its client dies, so both kinds must be left with the same.
  */
 export interface Client {
-  source: MigrationTarget;
-  destination: MigrationTarget;
+  source: HypervisorConnection;
+  destination: HypervisorConnection;
   /** The VM on the source. */
   domain: Domain;
   /** Cuts the client's connections, as SIGKILL does. */
@@ -23,7 +28,7 @@ export interface Client {
 }
 
 /** As the calls of the handshake name it. */
-export type Vm = Pick<MigrationOptions, 'name' | 'persistent' | 'copiedDisks' | 'diskMiBps'>;
+export type Vm = Pick<MigrationOptions, 'name' | 'persistent' | 'migratedDisks' | 'diskMiBps'>;
 
 export interface Scenario {
   name: string;

@@ -37,7 +37,7 @@ interface Case {
   recordedOnly?: true;
 }
 
-const decided = ({ decisions }: CopyOutcome): string[] => decisions.map(({ what }) => what);
+const decided = ({ decisions }: CopyOutcome): string[] => decisions.map(({ event }) => event);
 /** What QEMU was allowed, not what a busy machine made of it. */
 const switchedWithin = (outcome: CopyOutcome, budgetMs = 300) => {
   expect(outcome).toMatchObject({ end: 'switched' });
@@ -85,7 +85,7 @@ const CASES: Case[] = [
     name: 'changed-postcopy',
     rate: 0.2,
     later: 1.5,
-    policy: { whenNotMet: 'postcopy' },
+    policy: { onNonConvergence: 'postcopy' },
     expected: (outcome) => {
       expect(outcome).toMatchObject({ end: 'switched' });
       expect(decided(outcome)).toContain('post-copy');
@@ -105,7 +105,7 @@ const CASES: Case[] = [
   {
     name: 'exceeded',
     rate: 1.5,
-    policy: { autoConverge: false, whenNotMet: 'exceed' },
+    policy: { autoConverge: false, onNonConvergence: 'exceed' },
     expected: (outcome) => {
       expect(outcome).toMatchObject({ end: 'switched' });
       expect(outcome.downtimeMs).toBeGreaterThan(300);
@@ -194,7 +194,7 @@ function planFor(rate: number, policy: Policy): Plan {
       linkSource: 'known',
       linkAgeSeconds: 0,
       roundTripMs: 0.1,
-      takesSwitchRate: true,
+      supportsAvailSwitchoverBandwidth: true,
     },
     policy,
   ).plan;

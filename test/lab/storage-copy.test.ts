@@ -41,7 +41,7 @@ describeWithWorld('copying disks along', { name: 'nbdt', subnet: '10.95.1' }, (i
 
   const move = { vm: 'web', from: 'kvm1', to: 'kvm2', guestAddress: address } as const;
   /** Slow enough for the copy to be met on its way. */
-  const policy = { copyStorage: true, bandwidthMiBps: 40, silenceSeconds: 10 };
+  const policy = { migrateStorage: true, bandwidthMiBps: 40, heartbeatTimeoutSeconds: 10 };
 
   /** Asks for the move, and does `then` while its disk is being copied. */
   async function interrupted(then: (migrationId: string) => Promise<unknown>): Promise<MigrationView> {
@@ -88,7 +88,7 @@ describeWithWorld('copying disks along', { name: 'nbdt', subnet: '10.95.1' }, (i
     await rm(inPlace);
     expect(view).toMatchObject({ status: 'FAILED', runsOn: 'kvm1', failure: { code: 'CommandFailed' } });
     await execText(lab, 'kvm2', ['rm', '/run/made']);
-    expect(view.timeline.map(({ what }) => what)).not.toContain('precopy ordered');
+    expect(view.timeline.map(({ event }) => event)).not.toContain('precopy ordered');
     expect(await imagesOn(lab, 'kvm2')).toEqual([]);
     await unharmed(address, before);
   }, 120_000);
@@ -96,7 +96,7 @@ describeWithWorld('copying disks along', { name: 'nbdt', subnet: '10.95.1' }, (i
   it('is refused where the policy does not allow it, and says what would', async () => {
     const { failure } = await migrate(world, move);
     expect(failure?.code).toBe('PreflightFailed');
-    expect(failure?.message).toContain('copyStorage');
+    expect(failure?.message).toContain('migrateStorage');
     expect(await imagesOn(lab, 'kvm2')).toEqual([]);
   }, 120_000);
 
@@ -114,7 +114,7 @@ describeWithWorld('copying disks along', { name: 'nbdt', subnet: '10.95.1' }, (i
     const before = await guestStatus(address);
     const seen: Progress[] = [];
     // Held for a while: the brake is for the memory, and what the guest writes then is copied as ever.
-    const held = { ...policy, bandwidthMiBps: 60, cutover: 'on-order' } as const;
+    const held = { ...policy, bandwidthMiBps: 60, cutover: 'manual' } as const;
     const migrationId = await request(world, { ...move, policy: held });
     let ordered: Promise<unknown> | undefined;
     const view = await follow(
@@ -129,7 +129,7 @@ describeWithWorld('copying disks along', { name: 'nbdt', subnet: '10.95.1' }, (i
     );
     await ordered;
     expect(view.status, JSON.stringify(view.failure)).toBe('SUCCEEDED');
-    expect(view.result?.switched).toBe('held');
+    expect(view.result?.precopy).toBe('held');
     expect(view.result?.imagesLeft).toEqual({ host: 'kvm1', paths: ['/var/lib/libvirt/web.raw'] });
     expect(view.forecast?.storage?.bytes.expected).toBeGreaterThanOrEqual((DISK_MIB - FILLED_FROM_MIB) * MIB);
     expect(seen.map(({ phase }) => phase)).toContain('copying-disks');
@@ -170,7 +170,7 @@ describeWithWorld('copying disks along', { name: 'nbdt', subnet: '10.95.1' }, (i
     await asQcow2(lab, 'kvm1', 'db');
     await until('it is up again', () => guestStatus(db).catch(() => undefined), { timeoutMs: 60_000 });
     const before = await guestStatus(db);
-    const view = await migrate(world, { vm: 'db', from: 'kvm1', to: 'kvm2', policy: { copyStorage: true } });
+    const view = await migrate(world, { vm: 'db', from: 'kvm1', to: 'kvm2', policy: { migrateStorage: true } });
     expect(view.status, JSON.stringify(view.failure)).toBe('SUCCEEDED');
     await unharmed(db, before);
     const info = JSON.parse(
@@ -209,7 +209,7 @@ describeWithWorld('copying disks along', { name: 'nbdt', subnet: '10.95.1' }, (i
       });
       const view = await migrate(world, {
         ...{ vm: 'db', from: 'kvm2', to: 'kvm1' },
-        policy: { copyStorage: true, silenceSeconds: 10 },
+        policy: { migrateStorage: true, heartbeatTimeoutSeconds: 10 },
       });
       relay.rule();
       expect(dead, JSON.stringify(view.failure)).toBe(true);

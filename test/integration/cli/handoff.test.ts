@@ -4,8 +4,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it, vi } from 'vitest';
 import { LOCAL_FILE } from '../../../cli/api-client.ts';
-import type { Place } from '../../../lab/demo/demo-environment.ts';
-import { openSimulatedPlace } from '../../../lab/demo/simulated-environment.ts';
+import type { DemoEnvironment } from '../../../lab/demo/demo-environment.ts';
+import { openSimulatedEnvironment } from '../../../lab/demo/simulated-environment.ts';
 
 /** The real command against the simulated demo, over a socket and in real time: each run of it takes a second. */
 vi.setConfig({ testTimeout: 60_000 });
@@ -14,10 +14,10 @@ const COMMAND = new URL('../../../cli/handoff.ts', import.meta.url).pathname;
 /** A folder as a person has it whose demo is kept running, and one where none is. */
 const here = mkdtempSync(join(tmpdir(), 'handoff-here-'));
 const elsewhere = mkdtempSync(join(tmpdir(), 'handoff-elsewhere-'));
-let place: Place;
+let place: DemoEnvironment;
 
 beforeAll(async () => {
-  place = await openSimulatedPlace(() => {});
+  place = await openSimulatedEnvironment(() => {});
   mkdirSync(join(here, '.handoff'));
   writeFileSync(join(here, LOCAL_FILE), JSON.stringify(place.access));
 }, 120_000);
@@ -82,7 +82,7 @@ it('forecasts a move, from where the last one left the VM, and tells by its exit
   expect(wouldNot.exitCode).toBe(1);
   expect(json(wouldNot)).toMatchObject({ status: 'FORECASTED', forecast: { convergence: 'only-slowed' } });
   expect((await handoff(['forecast', 'web', '--to', 'kvm1', ...slow])).stdout).toMatch(
-    /would be refused.*check +source: policy: .*whenNotMet: postcopy/s,
+    /would be refused.*check +source: policy: .*onNonConvergence: postcopy/s,
   );
   const unknown = await handoff(['forecast', 'never-moved', '--to', 'kvm1']);
   expect(unknown).toMatchObject({ exitCode: 1, stderr: expect.stringContaining('--from') });

@@ -11,26 +11,26 @@ describe('a host whose slots are taken', () => {
   });
 
   it('makes the next migrations wait in line, first come, first served', async () => {
-    const order: string[] = [];
+    const task: string[] = [];
     for (const vm of ['one', 'two', 'three', 'four']) {
-      order.push(await plane().migrate(vm, { policy: { bandwidthMiBps: 200 } }));
+      task.push(await plane().migrate(vm, { policy: { bandwidthMiBps: 200 } }));
       await plane().clock.advance(1_000);
     }
-    expect(await plane().show(order[0]!)).toMatchObject({ status: 'PRECOPY' });
-    for (const waiting of order.slice(1)) {
-      expect(await plane().show(waiting)).toMatchObject({ status: 'QUEUED', timeline: [{ what: 'waiting in line' }] });
+    expect(await plane().show(task[0]!)).toMatchObject({ status: 'PRECOPY' });
+    for (const waiting of task.slice(1)) {
+      expect(await plane().show(waiting)).toMatchObject({ status: 'QUEUED', timeline: [{ event: 'queued' }] });
     }
     expect(await plane().listHosts()).toMatchObject([
-      { hostId: 'kvm-a', outgoing: [order[0]] },
-      { hostId: 'kvm-b', incoming: [order[0]] },
+      { hostId: 'kvm-a', outgoing: [task[0]] },
+      { hostId: 'kvm-b', incoming: [task[0]] },
       { hostId: 'kvm-c' },
     ]);
 
     const admitted: string[] = [];
-    for (const id of order) {
+    for (const id of task) {
       const view = await plane().ended(id);
       expect(view).toMatchObject({ status: 'SUCCEEDED' });
-      admitted.push(view.timeline.find(({ what }) => what === 'admitted')!.at);
+      admitted.push(view.timeline.find(({ event }) => event === 'admitted')!.at);
     }
     expect(admitted).toEqual(admitted.toSorted());
   });
@@ -51,8 +51,8 @@ describe('a host whose slots are taken', () => {
   it('is waited for as long as the policy allows, and no longer', async () => {
     const long = await plane().migrate('one', SLOWLY);
     await plane().reaches(long, 'PRECOPY');
-    const hasty = await plane().migrate('two', { policy: { waitInLineSeconds: 0 } });
-    const patient = await plane().migrate('three', { policy: { waitInLineSeconds: 60 } });
+    const hasty = await plane().migrate('two', { policy: { queueTimeoutSeconds: 0 } });
+    const patient = await plane().migrate('three', { policy: { queueTimeoutSeconds: 60 } });
     for (const [id, leastMs, mostMs] of [
       [hasty, 0, 1_000],
       [patient, 60_000, 66_000],

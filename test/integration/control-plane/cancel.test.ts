@@ -71,7 +71,7 @@ describe('cancelling', () => {
     await expectUnharmed(id);
     expect(await plane().cancel(id)).toMatchObject({ status: 200, body: { status: 'CANCELLED' } });
     const { timeline } = await plane().show(id);
-    expect(timeline.filter(({ what }) => what === 'cancel requested')).toHaveLength(1);
+    expect(timeline.filter(({ event }) => event === 'cancel requested')).toHaveLength(1);
   });
 
   it('comes too late once the handover is committed, and says so', async () => {

@@ -89,7 +89,7 @@ describe('StopExecution', () => {
     const view = await plane().ended(id);
     expect(view).toMatchObject({ status: 'FAILED', runsOn: 'kvm-a', failure: { code: 'ExecutionStopped' } });
     expect(view.executionArn).toMatch(new RegExp(`:${id}.1$`));
-    expect(view.timeline.map(({ what }) => what)).toContain('taken over');
+    expect(view.timeline.map(({ event }) => event)).toContain('taken over');
     expect(plane().runsOn('web')).toEqual(['kvm-a']);
     expect(plane().fleet.host('kvm-b').copies.size).toBe(0);
     expect(await plane().ended(await plane().migrate('web'))).toMatchObject({ status: 'SUCCEEDED' });
@@ -103,7 +103,7 @@ describe('StopExecution', () => {
     const { nodeId } = plane().host('kvm-b');
     plane().aws.setNodeOnline(nodeId, false);
     await plane().until('the source was inspected', async () =>
-      (await plane().show(id)).timeline.some(({ what }) => what === 'inspect done'),
+      (await plane().show(id)).timeline.some(({ event }) => event === 'inspect done'),
     );
     await stop(`${id}.1`);
     // Somebody shuts the VM down: what the first recovery saw is no longer so.
@@ -122,7 +122,7 @@ describe('StopExecution', () => {
     expect(await plane().ended(id)).toMatchObject({
       status: 'SUCCEEDED',
       runsOn: 'kvm-b',
-      caution: { code: 'ExecutionStopped' },
+      warning: { code: 'ExecutionStopped' },
     });
   });
 

@@ -237,8 +237,8 @@ export class ControlPlane {
       ]),
       ...control.filter(({ sk }) => sk === 'LOCK').map(({ pk, migrationId }) => `lock of ${pk}: ${migrationId}`),
       ...(await this.mailbox())
-        .filter(({ sk, state }) => sk.startsWith('TICKET#') && state === 'OPEN')
-        .map(({ sk }) => `open ticket: ${sk}`),
+        .filter(({ sk, state }) => sk.startsWith('COMMIT#') && state === 'OPEN')
+        .map(({ sk }) => `open commit record: ${sk}`),
     ];
   }
 

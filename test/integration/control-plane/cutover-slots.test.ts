@@ -3,19 +3,19 @@ import type { MigrationView } from '../../../contract/api.ts';
 import { eachWithControlPlane } from './control-plane.ts';
 
 const VMS = ['one', 'two', 'three'];
-const ON_ORDER = { policy: { cutover: 'on-order' } } as const;
+const ON_ORDER = { policy: { cutover: 'manual' } } as const;
 const span = (view: MigrationView, stage: string): [from: number, to: number] => {
-  const at = (what: string) => Date.parse(view.timeline.find((event) => event.what === what)!.at);
+  const at = (event: string) => Date.parse(view.timeline.find((entry) => entry.event === event)!.at);
   return [at(`${stage} ordered`), at(`${stage} done`)];
 };
-const momentsOf = (view: MigrationView, what: string) => view.timeline.filter((event) => event.what === what);
+const momentsOf = (view: MigrationView, event: string) => view.timeline.filter((entry) => entry.event === event);
 
 describe('cutovers', () => {
   const plane = eachWithControlPlane(async (started) => {
     await started.register(['kvm-a', 'kvm-b', 'kvm-c'], { limits: { outgoing: 3, incoming: 3 } });
     for (const name of VMS) started.fleet.addGuest('kvm-a', { name });
   });
-  const order = (id: string) => plane().http<{ status: string; code?: string }>('POST', `/migrations/${id}/cutover`);
+  const task = (id: string) => plane().http<{ status: string; code?: string }>('POST', `/migrations/${id}/cutover`);
 
   it('take turns: pre-copies run side by side, one VM switches at a time', async () => {
     const ids = await Promise.all(VMS.map((vm) => plane().migrate(vm)));
@@ -35,11 +35,11 @@ describe('cutovers', () => {
     await plane().clock.advance(10_000);
     expect(VMS.map((vm) => plane().runsOn(vm))).toEqual([['kvm-a'], ['kvm-a'], ['kvm-a']]);
     for (const [index, id] of ids.entries()) {
-      expect(await order(id)).toMatchObject({ status: 202 });
+      expect(await task(id)).toMatchObject({ status: 202 });
       // A second word changes nothing.
-      expect(await order(id)).toMatchObject({ status: 202 });
+      expect(await task(id)).toMatchObject({ status: 202 });
       const view = await plane().ended(id);
-      expect(view).toMatchObject({ status: 'SUCCEEDED', result: { switched: 'held' } });
+      expect(view).toMatchObject({ status: 'SUCCEEDED', result: { precopy: 'held' } });
       expect(momentsOf(view, 'word to cut over')).toHaveLength(1);
       expect(plane().runsOn(VMS[index]!)).toEqual(['kvm-b']);
     }
@@ -48,7 +48,7 @@ describe('cutovers', () => {
   it('may be ordered before the copy is held', async () => {
     const id = await plane().migrate('one', ON_ORDER);
     await plane().reaches(id, 'PREFLIGHT');
-    expect(await order(id)).toMatchObject({ status: 202 });
+    expect(await task(id)).toMatchObject({ status: 202 });
     expect(await plane().ended(id)).toMatchObject({ status: 'SUCCEEDED' });
   });
 
@@ -59,8 +59,8 @@ describe('cutovers', () => {
     });
     const id = await plane().migrate('one', ON_ORDER);
     await plane().reaches(id, 'HELD');
-    await order(id);
-    expect(await plane().ended(id)).toMatchObject({ status: 'SUCCEEDED', result: { switched: 'held' } });
+    await task(id);
+    expect(await plane().ended(id)).toMatchObject({ status: 'SUCCEEDED', result: { precopy: 'held' } });
   });
 
   it('that wait for the word can be cancelled, and are over when no word comes', async () => {
@@ -68,7 +68,7 @@ describe('cutovers', () => {
     await plane().reaches(one, 'HELD');
     expect(await plane().cancel(one)).toMatchObject({ status: 202 });
     expect(await plane().ended(one)).toMatchObject({ status: 'CANCELLED' });
-    expect(await order(one)).toMatchObject({ status: 409, body: { code: 'NotHeld' } });
+    expect(await task(one)).toMatchObject({ status: 409, body: { code: 'NotHeld' } });
     const view = await plane().ended(two);
     // The hold lasts about a minute here; the guest has switched by itself then, which is not undone.
     expect(['SUCCEEDED', 'FAILED']).toContain(view.status);
@@ -78,8 +78,8 @@ describe('cutovers', () => {
   it('cannot be ordered of a migration that does not wait for it, nor of one unknown', async () => {
     const id = await plane().migrate('one');
     await plane().reaches(id, 'PREFLIGHT');
-    expect(await order(id)).toMatchObject({ status: 409, body: { code: 'NotHeld' } });
-    expect(await order('nobody-knows')).toMatchObject({ status: 404 });
+    expect(await task(id)).toMatchObject({ status: 409, body: { code: 'NotHeld' } });
+    expect(await task('nobody-knows')).toMatchObject({ status: 404 });
     await plane().ended(id);
   });
 });

@@ -144,7 +144,7 @@ describe('an evacuation', () => {
     const arriving = await plane().migrate('web', {
       source: 'kvm-b',
       destination: 'kvm-a',
-      policy: { cutover: 'on-order' },
+      policy: { cutover: 'manual' },
     });
     await plane().reaches(arriving, 'HELD');
     expect(await over(await evacuate('kvm-a'))).toMatchObject({

@@ -19,7 +19,7 @@ async function withGuests(plane: ControlPlane): Promise<void> {
 
 /** What was ordered, by stage. */
 const ordered = async (plane: ControlPlane): Promise<unknown[]> =>
-  (await plane.mailbox()).flatMap(({ order }) => (order as { stage?: unknown } | undefined)?.stage ?? []);
+  (await plane.mailbox()).flatMap(({ task }) => (task as { stage?: unknown } | undefined)?.stage ?? []);
 
 describe('a migration', () => {
   const plane = eachWithControlPlane(withGuests);
@@ -37,10 +37,10 @@ describe('a migration', () => {
         linkAgeSeconds: 0,
       },
       forecast: { convergence: 'likely', plan: { method: 'plain' } },
-      result: { workedMs: expect.any(Number), postCopy: false },
+      result: { activeMs: expect.any(Number), postCopy: false },
     });
-    const precopy = (await plane().mailbox()).find(({ sk }) => sk.startsWith('ORDER#') && sk.includes('.precopy.'));
-    expect((precopy?.order as { plan: unknown }).plan).toEqual(view.forecast?.plan);
+    const precopy = (await plane().mailbox()).find(({ sk }) => sk.startsWith('TASK#') && sk.includes('.precopy.'));
+    expect((precopy?.task as { plan: unknown }).plan).toEqual(view.forecast?.plan);
     const { output } = await plane().describe(view.executionArn);
     expect(JSON.parse(String(output))).toMatchObject({ status: 'SUCCEEDED' });
   });
@@ -49,7 +49,7 @@ describe('a migration', () => {
     const view = await plane().ended(await plane().migrate('busy', NO_WAY));
     expect(view).toMatchObject({ status: 'FAILED', failure: { code: 'PolicyNotMet' } });
     expect(view.checks?.filter(({ passed }) => !passed).map(({ name }) => name)).toEqual(['policy']);
-    expect(view.failure?.message).toContain('whenNotMet: postcopy');
+    expect(view.failure?.message).toContain('onNonConvergence: postcopy');
     expect(await ordered(plane())).toEqual(['preflight', 'preflight']);
   });
 
@@ -69,7 +69,7 @@ describe('a forecast', () => {
     const view = await forecast('web');
     expect(view).toMatchObject({ status: 'FORECASTED', forecastOnly: true, forecast: { plan: { method: 'plain' } } });
     expect(view.runsOn).toBeUndefined();
-    expect(view.timeline.map(({ what }) => what)).not.toContain('precopy ordered');
+    expect(view.timeline.map(({ event }) => event)).not.toContain('precopy ordered');
     expect(await ordered(plane())).toEqual(['preflight', 'preflight']);
     expect(plane().runsOn('web')).toEqual(['kvm-a']);
     expect(await plane().executions()).toMatchObject([{ status: 'SUCCEEDED' }]);
@@ -96,8 +96,8 @@ describe('a forecast', () => {
   it('can never come to a handover, whoever orders it', async () => {
     const id = await plane().migrate('web', { forecastOnly: true });
     await plane().reaches(id, 'PREFLIGHT');
-    const ticket = (await plane().mailbox()).find(({ sk }) => sk === `TICKET#${id}`);
-    expect(ticket?.state).toBe('REVOKED');
+    const commitRecord = (await plane().mailbox()).find(({ sk }) => sk === `COMMIT#${id}`);
+    expect(commitRecord?.state).toBe('REVOKED');
     const view = await plane().ended(id);
     const dispatch = await plane().aws.callAws(
       'lambda',
@@ -166,9 +166,9 @@ describe('afterwards', () => {
     await plane().ended(id);
     const { mailbox, dynamo } = plane().host('kvm-a');
     const requestId = requestIdOf(id, 'preflight', 'source', 1);
-    const decision = (what: string, second: number) => ({
+    const decision = (event: string, second: number) => ({
       at: `2026-02-01T00:00:0${second}.000Z`,
-      what,
+      event,
       detail: { because: 'a test' },
     });
     const both = [decision('throttled more', 1), decision('limit raised', 2)];

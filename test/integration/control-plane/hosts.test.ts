@@ -32,7 +32,7 @@ describe('removing a host', () => {
     const id = await plane().migrate('web', {
       source: 'kvm-b',
       destination: 'kvm-a',
-      policy: { cutover: 'on-order' },
+      policy: { cutover: 'manual' },
     });
     await plane().reaches(id, 'HELD');
     await empty('kvm-a');

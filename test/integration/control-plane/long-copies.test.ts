@@ -10,7 +10,7 @@ async function withBusyGuest(plane: ControlPlane): Promise<void> {
 }
 
 async function inPostCopy(plane: ControlPlane): Promise<string> {
-  const id = await plane.migrate('web', { policy: { whenNotMet: 'postcopy', deadlineSeconds: 7_200 } });
+  const id = await plane.migrate('web', { policy: { onNonConvergence: 'postcopy', deadlineSeconds: 7_200 } });
   const begun = async () => plane.fleet.host('kvm-b').copies.get('web')?.state === 'postcopy-running';
   await plane.until('post-copy has begun', begun, 7_200);
   return id;
@@ -24,7 +24,7 @@ describe('a post-copy', () => {
     const began = plane().clock.now();
     expect(await plane().ended(id, 7_200)).toMatchObject({ status: 'SUCCEEDED', runsOn: 'kvm-b' });
     expect(plane().clock.now() - began).toBeGreaterThan(1_000_000);
-    expect((await plane().show(id)).caution).toBeUndefined();
+    expect((await plane().show(id)).warning).toBeUndefined();
   });
 
   it('is taken to its end by libvirt when its mover dies, however long that takes', async () => {
@@ -51,7 +51,7 @@ describe('recovery from a long copy', () => {
   });
 
   it('has all its patience before it asks an operator', async () => {
-    const id = await plane().migrate('web', { policy: { silenceSeconds: 10 } });
+    const id = await plane().migrate('web', { policy: { heartbeatTimeoutSeconds: 10 } });
     await plane().reaches(id, 'PRECOPY');
     await plane().clock.advance(20 * 60_000);
     // The destination keeps what it has received until it notices.

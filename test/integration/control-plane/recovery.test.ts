@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { AuditFinding, MigrationEnded } from '../../../contract/api.ts';
-import { ticketKey } from '../../../contract/mailbox.ts';
+import { commitRecordKey } from '../../../contract/mailbox.ts';
 import { type ControlPlane, eachWithControlPlane } from './control-plane.ts';
 
 const SLOWLY = { policy: { bandwidthMiBps: 50 } };
@@ -63,7 +63,7 @@ describe('resolving', () => {
     });
     expect(view.executionArn).toMatch(new RegExp(`:handoff-recover:${id}.1$`));
     expect(plane().runsOn('web')).toEqual(['kvm-a']);
-    expect(view.timeline.find(({ what }) => what === 'resolved by an operator')?.detail).toMatchObject({
+    expect(view.timeline.find(({ event }) => event === 'resolved by an operator')?.detail).toMatchObject({
       owner: 'source',
     });
   });
@@ -75,7 +75,7 @@ describe('resolving', () => {
     expect(await plane().ended(id)).toMatchObject({
       status: 'SUCCEEDED',
       runsOn: 'kvm-b',
-      caution: { code: 'SettledByOperator' },
+      warning: { code: 'SettledByOperator' },
     });
     expect(plane().runsOn('web')).toEqual(['kvm-b']);
     expect(plane().fleet.host('kvm-a').copies.has('web')).toBe(false);
@@ -113,7 +113,7 @@ describe('resolving', () => {
     expect(await plane().ended(id)).toMatchObject({ status: 'SUCCEEDED', runsOn: 'kvm-b' });
     await plane().clock.advance(120_000);
     const { timeline } = await plane().show(id);
-    expect(timeline.flatMap(({ what, detail }) => (what === 'ended' ? [detail?.status] : []))).toEqual([
+    expect(timeline.flatMap(({ event, detail }) => (event === 'ended' ? [detail?.status] : []))).toEqual([
       'NEEDS_OPERATOR',
       'SUCCEEDED',
     ]);
@@ -143,7 +143,7 @@ describe('resolving', () => {
     );
     await plane().stopByHand(String(second.executionArn));
     const view = await plane().ended(id);
-    expect(view).toMatchObject({ status: 'SUCCEEDED', runsOn: 'kvm-b', caution: { code: 'SettledByOperator' } });
+    expect(view).toMatchObject({ status: 'SUCCEEDED', runsOn: 'kvm-b', warning: { code: 'SettledByOperator' } });
     expect(view.executionArn).toMatch(new RegExp(`:${id}.3$`));
   });
 
@@ -192,13 +192,13 @@ describe('a destination that is silent after the mover has reported its success'
     expect(await plane().ended(id)).toMatchObject({
       status: 'SUCCEEDED',
       runsOn: 'kvm-b',
-      caution: { code: expect.stringMatching(/CommandFailed|HostSilent/) },
+      warning: { code: expect.stringMatching(/CommandFailed|HostSilent/) },
     });
     plane().aws.intercept(undefined);
     expect(plane().runsOn('web')).toEqual(['kvm-b']);
     plane().aws.setNodeOnline(destination.nodeId, true);
     await plane().clock.advance(900_000);
-    expect((await plane().control()).filter(({ pk }) => pk === 'FLAGS')).toEqual([]);
+    expect((await plane().control()).filter(({ pk }) => pk === 'CLEANUPS')).toEqual([]);
   });
 });
 
@@ -226,7 +226,7 @@ describe('the sweep', () => {
 
   it('starts nothing while an execution is at work', async () => {
     const id = await plane().migrate('web', {
-      policy: { bandwidthMiBps: 6, deadlineSeconds: 1_200, whenNotMet: 'exceed' },
+      policy: { bandwidthMiBps: 6, deadlineSeconds: 1_200, onNonConvergence: 'exceed' },
     });
     await plane().ended(id);
     expect(
@@ -262,7 +262,7 @@ describe('the sweep', () => {
 
 describe('a host that was silent when the migration was settled', () => {
   const plane = eachWithControlPlane(withGuest);
-  const flags = async () => (await plane().control()).filter(({ pk }) => pk === 'FLAGS');
+  const pendingCleanups = async () => (await plane().control()).filter(({ pk }) => pk === 'CLEANUPS');
   const audit = async () =>
     (await plane().http<{ findings: AuditFinding[] }>('POST', '/audit', { body: { repair: true } })).body.findings;
 
@@ -280,7 +280,7 @@ describe('a host that was silent when the migration was settled', () => {
         operation === 'UpdateItem' && JSON.stringify(input).includes('committedBy') ? lose() : next(),
       );
     }
-    const id = await plane().migrate('web', { policy: { silenceSeconds: 10 } });
+    const id = await plane().migrate('web', { policy: { heartbeatTimeoutSeconds: 10 } });
     const view = await plane().ended(id);
     expect(view.status).toBe(finished ? 'SUCCEEDED' : 'FAILED');
     plane().aws.intercept(undefined);
@@ -293,7 +293,7 @@ describe('a host that was silent when the migration was settled', () => {
   it('stays flagged while it is away, and the audit says so', async () => {
     const id = await lostSource({ finished: false });
     await plane().clock.advance(3 * 3_600_000);
-    expect(await audit()).toMatchObject([{ what: 'flagged host', of: 'kvm-a', owner: id, outcome: 'reported' }]);
+    expect(await audit()).toMatchObject([{ resource: 'pending cleanup', of: 'kvm-a', owner: id, outcome: 'reported' }]);
     // Nobody asks a host that is not there.
     expect(await plane().executions('RecoverMachine')).toEqual([]);
   });
@@ -312,12 +312,12 @@ describe('a host that was silent when the migration was settled', () => {
         },
       });
     }
-    expect(await flags()).toHaveLength(1);
+    expect(await pendingCleanups()).toHaveLength(1);
     expect(await plane().http('DELETE', '/hosts/kvm-a?gone=true')).toMatchObject({ status: 200 });
-    expect(await flags()).toEqual([]);
+    expect(await pendingCleanups()).toEqual([]);
     expect(await audit()).toEqual([]);
     expect((await plane().listHosts()).map(({ hostId }) => hostId)).toEqual(['kvm-b']);
-    const told = (await plane().show(id)).timeline.find(({ what }) => what === 'host is gone for good');
+    const told = (await plane().show(id)).timeline.find(({ event }) => event === 'host is gone for good');
     expect(told?.detail).toMatchObject({ host: 'kvm-a', vm: 'web', by: expect.stringContaining('arn:aws:') });
     expect(await plane().ended(id)).toMatchObject({ status: 'SUCCEEDED', runsOn: 'kvm-b' });
   });
@@ -328,12 +328,12 @@ describe('a host that was silent when the migration was settled', () => {
     plane().aws.setNodeOnline(plane().host('kvm-a').nodeId, true);
     await plane().clock.advance(600_000);
     expect(plane().runsOn('web')).toEqual(['kvm-a']);
-    expect(await flags()).toEqual([]);
+    expect(await pendingCleanups()).toEqual([]);
     expect(await audit()).toEqual([]);
     const { status, runsOn, endedAt, failure } = before;
     const view = await plane().show(id);
     expect(view).toMatchObject({ status, runsOn, endedAt, failure });
-    expect(view.timeline.find(({ what }) => what === 'follow-up ended')?.detail).toMatchObject({ clear: ['kvm-a'] });
+    expect(view.timeline.find(({ event }) => event === 'follow-up ended')?.detail).toMatchObject({ clear: ['kvm-a'] });
     expect(await plane().ended(await plane().migrate('web'))).toMatchObject({ status: 'SUCCEEDED' });
   });
 
@@ -346,7 +346,7 @@ describe('a host that was silent when the migration was settled', () => {
     await plane().clock.advance(600_000);
     expect(plane().runsOn('web')).toEqual(['kvm-c']);
     expect(plane().fleet.host('kvm-a').copies.has('web')).toBe(false);
-    expect(await flags()).toEqual([]);
+    expect(await pendingCleanups()).toEqual([]);
   });
 
   it('is not resumed when the VM was started elsewhere by hand: a person is told, and the flag stays', async () => {
@@ -362,7 +362,7 @@ describe('a host that was silent when the migration was settled', () => {
     // Once that is put right by hand, the next look finds it so.
     plane().fleet.host('kvm-a').copies.delete('web');
     await plane().clock.advance(1_200_000);
-    expect(await flags()).toEqual([]);
+    expect(await pendingCleanups()).toEqual([]);
   });
 
   it('is followed up to its end although the execution that does it is stopped', async () => {
@@ -382,7 +382,7 @@ describe('a host that was silent when the migration was settled', () => {
     await plane().clock.advance(3_600_000);
     expect(stopped).toBeDefined();
     expect(plane().runsOn('web')).toEqual(['kvm-a']);
-    expect(await flags()).toEqual([]);
+    expect(await pendingCleanups()).toEqual([]);
   });
 });
 
@@ -420,20 +420,24 @@ describe('an audit', () => {
     await plane().stopByHand(body.executionArn);
     expect(await audit(true)).toEqual([]);
     await plane().clock.advance(150_000);
-    expect(await audit()).toMatchObject([{ what: 'evacuation', of: 'kvm-b', why: expect.stringContaining('ABORTED') }]);
-    expect(await audit(true)).toMatchObject([{ what: 'evacuation', of: 'kvm-b', outcome: 'repaired' }]);
+    expect(await audit()).toMatchObject([
+      { resource: 'evacuation', of: 'kvm-b', why: expect.stringContaining('ABORTED') },
+    ]);
+    expect(await audit(true)).toMatchObject([{ resource: 'evacuation', of: 'kvm-b', outcome: 'repaired' }]);
     expect(await evacuation()).toBeUndefined();
   });
 
-  it('closes a ticket that nobody can use any more', async () => {
+  it('closes a commit record that nobody can use any more', async () => {
     const id = await plane().migrate('web');
     await plane().ended(id);
     await plane().clock.advance(200_000);
-    const Key = ticketKey(plane().host('kvm-a').mailbox, id);
+    const Key = commitRecordKey(plane().host('kvm-a').mailbox, id);
     const Item = Object.fromEntries(Object.entries({ ...Key, state: 'OPEN' }).map(([name, S]) => [name, { S }]));
     const table = { TableName: String(plane().aws.outputs.MailboxTable) };
     await plane().aws.callAws('dynamodb', 'PutItem', { ...table, Item }, plane().aws.adminCaller);
-    expect(await audit(true)).toMatchObject([{ what: 'ticket', of: 'kvm-a', owner: id, outcome: 'repaired' }]);
+    expect(await audit(true)).toMatchObject([
+      { resource: 'commit record', of: 'kvm-a', owner: id, outcome: 'repaired' },
+    ]);
     expect((await plane().mailbox()).find(({ sk }) => sk === Key.sk)).toMatchObject({ state: 'REVOKED' });
   });
 
@@ -461,8 +465,8 @@ describe('an audit', () => {
     await put('one', id);
     await put('two', 'nobody-1');
     const found = [
-      { what: 'lock', of: 'one', owner: id, outcome: 'reported', why: expect.stringContaining('SUCCEEDED') },
-      { what: 'lock', of: 'two', owner: 'nobody-1', outcome: 'reported', why: 'its owner is not known' },
+      { resource: 'lock', of: 'one', owner: id, outcome: 'reported', why: expect.stringContaining('SUCCEEDED') },
+      { resource: 'lock', of: 'two', owner: 'nobody-1', outcome: 'reported', why: 'its owner is not known' },
     ];
     const sorted = (findings: AuditFinding[]) => findings.toSorted((a, b) => a.of.localeCompare(b.of));
     expect(sorted(await audit())).toEqual(found);

@@ -1,6 +1,6 @@
 import { GetCommand, PutCommand } from '@aws-sdk/lib-dynamodb';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { orderKey, reportKey } from '../../../contract/mailbox.ts';
+import { reportKey, taskKey } from '../../../contract/mailbox.ts';
 import { requestIdOf } from '../../../contract/names.ts';
 import { CONTRACT_VERSION } from '../../../contract/version.ts';
 import { eachWithControlPlane } from './control-plane.ts';
@@ -26,31 +26,31 @@ describe('bad input', () => {
   });
 
   /** Changes each order of preflight on the source between the control plane and the agent. */
-  function tamper(change: (order: Record<string, unknown>) => Record<string, unknown>): void {
+  function tamper(change: (task: Record<string, unknown>) => Record<string, unknown>): void {
     plane().aws.intercept(async ({ operation, input }, next) => {
       const requestId = String((input.Parameters as { requestId?: string[] } | undefined)?.requestId?.[0]);
       if (operation === 'SendCommand' && requestId.includes('.preflight.source')) {
         const { dynamo, mailbox } = plane().host('kvm-a');
         const TableName = plane().aws.outputs.MailboxTable;
-        const { Item } = await dynamo.send(new GetCommand({ TableName, Key: orderKey(mailbox, requestId) }));
-        await dynamo.send(new PutCommand({ TableName, Item: { ...Item, order: change(Item!.order) } }));
+        const { Item } = await dynamo.send(new GetCommand({ TableName, Key: taskKey(mailbox, requestId) }));
+        await dynamo.send(new PutCommand({ TableName, Item: { ...Item, task: change(Item!.task) } }));
       }
       return next();
     });
   }
 
   it.each([
-    ['of another version', 'OrderInvalid', { version: CONTRACT_VERSION + 1 }],
-    ['that is malformed', 'OrderInvalid', { policy: 'fast' }],
-    ['for another host', 'OrderMisdirected', { hostId: 'kvm-z' }],
-    ['that is too late', 'OrderExpired', { expiresAt: '2001-01-01T00:00:00.000Z' }],
+    ['of another version', 'TaskInvalid', { version: CONTRACT_VERSION + 1 }],
+    ['that is malformed', 'TaskInvalid', { policy: 'fast' }],
+    ['for another host', 'TaskMisdirected', { hostId: 'kvm-z' }],
+    ['that is too late', 'TaskExpired', { expiresAt: '2001-01-01T00:00:00.000Z' }],
   ])('an order %s is refused, reported and counted', async (_, code, change) => {
-    tamper((order) => ({ ...order, ...change }));
+    tamper((task) => ({ ...task, ...change }));
     const id = await plane().migrate('web');
     expect(await plane().ended(id)).toMatchObject({ status: 'FAILED', failure: { code } });
     plane().aws.intercept(undefined);
-    expect(counted.filter((line) => line.OrderRefused !== undefined)).toContainEqual(
-      expect.objectContaining({ OrderRefused: 1, code }),
+    expect(counted.filter((line) => line.TaskRefused !== undefined)).toContainEqual(
+      expect.objectContaining({ TaskRefused: 1, code }),
     );
     expect(plane().fleet.host('kvm-a').mustHave('web').detail).toBe('running (booted)');
   });

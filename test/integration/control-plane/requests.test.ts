@@ -33,14 +33,14 @@ describe('a request to migrate', () => {
       status: 'SUCCEEDED',
       runsOn: 'kvm-b',
       reason: 'a test',
-      result: { switched: 'near', downtimeMs: expect.any(Number), commitMs: expect.any(Number) },
+      result: { precopy: 'approaching', downtimeMs: expect.any(Number), commitMs: expect.any(Number) },
     });
     expect(view.checks!.filter(({ passed }) => !passed)).toEqual([]);
     // Events of the same millisecond, of which virtual time has many, come in any order.
-    expect(new Set(view.timeline.map(({ what }) => what))).toEqual(
+    expect(new Set(view.timeline.map(({ event }) => event))).toEqual(
       new Set([
         'admitted',
-        ...['preflight', 'precopy', 'watch', 'cutover', 'verify'].flatMap((stage) => [
+        ...['preflight', 'precopy', 'observe-guest', 'cutover', 'verify'].flatMap((stage) => [
           `${stage} ordered`,
           `${stage} done`,
         ]),

@@ -1,6 +1,6 @@
 import { GetCommand, PutCommand, QueryCommand, UpdateCommand } from '@aws-sdk/lib-dynamodb';
 import { describe, expect, it } from 'vitest';
-import { reportKey, ticketKey } from '../../../contract/mailbox.ts';
+import { commitRecordKey, reportKey } from '../../../contract/mailbox.ts';
 import { requestIdOf } from '../../../contract/names.ts';
 import { CONTRACT_VERSION } from '../../../contract/version.ts';
 import type { JsonObject } from '../../../embedded-aws/service.ts';
@@ -42,7 +42,7 @@ describe('preflight', () => {
     for (const { name, found, remedy } of failed) {
       expect(view.failure!.message).toContain(`${name}: ${found} (${remedy})`);
     }
-    expect(view.timeline.map(({ what }) => what)).not.toContain('precopy ordered');
+    expect(view.timeline.map(({ event }) => event)).not.toContain('precopy ordered');
     expect(plane().fleet.host('kvm-a').mustHave('huge').detail).toBe('running (booted)');
   });
 
@@ -81,7 +81,7 @@ describe('preflight', () => {
       },
     }));
     const id = await plane().migrate('web');
-    expect(await plane().ended(id)).toMatchObject({ status: 'FAILED', failure: { code: 'OrderExpired' } });
+    expect(await plane().ended(id)).toMatchObject({ status: 'FAILED', failure: { code: 'TaskExpired' } });
   });
 });
 
@@ -117,7 +117,7 @@ describe('an order', () => {
     const id = await plane().migrate('web');
     const view = await plane().ended(id);
     expect(view).toMatchObject({ status: 'SUCCEEDED', runsOn: 'kvm-b' });
-    expect(view.timeline.filter(({ what }) => what === 'precopy done')).toHaveLength(1);
+    expect(view.timeline.filter(({ event }) => event === 'precopy done')).toHaveLength(1);
   });
 });
 
@@ -224,14 +224,14 @@ describe('what a host writes', () => {
     const own = plane().host('kvm-b').mailbox;
     const other = plane().host('kvm-a').mailbox;
     const forbidden = { name: 'AccessDeniedException' };
-    const ticket = ticketKey(other, id);
+    const commitRecord = commitRecordKey(other, id);
     const commit = { UpdateExpression: 'SET x = :x', ExpressionAttributeValues: { ':x': 1 } };
 
-    await expect(dynamo.send(new GetCommand({ TableName: MailboxTable, Key: ticket }))).rejects.toMatchObject(
+    await expect(dynamo.send(new GetCommand({ TableName: MailboxTable, Key: commitRecord }))).rejects.toMatchObject(
       forbidden,
     );
     await expect(
-      dynamo.send(new UpdateCommand({ TableName: MailboxTable, Key: ticket, ...commit })),
+      dynamo.send(new UpdateCommand({ TableName: MailboxTable, Key: commitRecord, ...commit })),
     ).rejects.toMatchObject(forbidden);
     await expect(write('kvm-b', reportKey(other, 'x'))).rejects.toMatchObject(forbidden);
     for (const pk of [own, other]) {

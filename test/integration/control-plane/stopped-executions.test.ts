@@ -18,7 +18,9 @@ describe('the blackout as seen from outside', () => {
     plane().aws.registerNode(nodeId, {
       run: (step, signal) => {
         const run = () => node.run(step, signal);
-        return step.script.includes('.watch.') || JSON.stringify(step.env).includes('.watch.') ? wrap(run) : run();
+        return step.script.includes('.observe-guest.') || JSON.stringify(step.env).includes('.observe-guest.')
+          ? wrap(run)
+          : run();
       },
     });
   };
@@ -33,9 +35,9 @@ describe('the blackout as seen from outside', () => {
     expect(result?.downtimeMs).toBeGreaterThan(0);
     const both = seen({ addressFrom: 'request' });
     expect(result?.blackout).toMatchObject({ source: both, destination: both });
-    const at = (event: string) => timeline.find(({ what }) => what === event)!.at;
-    expect(at('watch ordered') <= at('cutover ordered')).toBe(true);
-    expect(at('watch done') >= at('cutover ordered')).toBe(true);
+    const at = (event: string) => timeline.find((entry) => entry.event === event)!.at;
+    expect(at('observe-guest ordered') <= at('cutover ordered')).toBe(true);
+    expect(at('observe-guest done') >= at('cutover ordered')).toBe(true);
   });
 
   it('is looked for by the destination where the source found the guest', async () => {
@@ -43,10 +45,8 @@ describe('the blackout as seen from outside', () => {
     const { result } = await plane().ended(id);
     const both = seen({ addressFrom: 'arp' });
     expect(result?.blackout).toMatchObject({ source: both, destination: both });
-    const orders = (await plane().mailbox()).map(
-      ({ order }) => order as { stage?: string; guest?: object } | undefined,
-    );
-    expect(orders.find((order) => order?.stage === 'watch')?.guest).toMatchObject({
+    const tasks = (await plane().mailbox()).map(({ task }) => task as { stage?: string; guest?: object } | undefined);
+    expect(tasks.find((task) => task?.stage === 'observe-guest')?.guest).toMatchObject({
       address: ADDRESS,
       addressFrom: 'arp',
     });
@@ -66,7 +66,7 @@ describe('the blackout as seen from outside', () => {
     expect(status).toBe('SUCCEEDED');
     expect(result?.blackout?.destination).toMatchObject({ observed: true, announcedAgain: true });
     expect(timeline).toContainEqual(
-      expect.objectContaining({ what: 'announced again', detail: expect.objectContaining({ host: 'kvm-b' }) }),
+      expect.objectContaining({ event: 'announced again', detail: expect.objectContaining({ host: 'kvm-b' }) }),
     );
   });
 
@@ -80,7 +80,8 @@ describe('the blackout as seen from outside', () => {
       () => onWatch(async () => ({ exitCode: 1, stdout: '', stderr: 'killed' })),
       () =>
         plane().aws.intercept(async ({ operation, input }, next) => {
-          if (operation === 'SendCommand' && JSON.stringify(input).includes('.watch.')) throw new Error('throttled');
+          if (operation === 'SendCommand' && JSON.stringify(input).includes('.observe-guest.'))
+            throw new Error('throttled');
           return next();
         }),
     ];

@@ -1,4 +1,4 @@
-import type { Domain, JobStats, MigrationTarget } from '../../../agent/hypervisor.ts';
+import type { Domain, HypervisorConnection, JobStats } from '../../../agent/hypervisor.ts';
 import { connectLibvirt } from '../../../agent/libvirt/connect.ts';
 import { Copy, type Hold } from '../../../agent/mover/copy.ts';
 import { Handover } from '../../../agent/mover/handover.ts';
@@ -24,18 +24,18 @@ export interface CopyOutcome {
   end: 'switched' | 'failed';
   why?: string;
   hold?: Hold;
-  workedMs: number;
+  activeMs: number;
   /** QEMU's own figure. */
   downtimeMs?: number;
   bytes?: number;
   /** Every look that was taken at the job, in order; `releasedAt` is how many of them were before the release. */
   looks: JobStats[];
   releasedAt: number;
-  decisions: { what: string; detail: Record<string, unknown> }[];
+  decisions: { event: string; detail: Record<string, unknown> }[];
 }
 
 /**
- * One real migration as the mover drives it, with nothing of the control plane: the ticket is always open, every commit is made.
+ * One real migration as the mover drives it, with nothing of the control plane: the commit record is always open, every commit is made.
  * For what depends on libvirt and QEMU alone, and for recording what they say on the way.
  */
 export async function copyAlone(lab: Lab, wish: CopyWish): Promise<CopyOutcome> {
@@ -43,10 +43,10 @@ export async function copyAlone(lab: Lab, wish: CopyWish): Promise<CopyOutcome> 
   const clock = systemClock;
   const source = await connectLibvirt(libvirtUriOf(lab, from));
   const target = await connectLibvirt(libvirtUriOf(lab, to));
-  const outcome: CopyOutcome = { end: 'failed', workedMs: 0, looks: [], releasedAt: 0, decisions: [] };
+  const outcome: CopyOutcome = { end: 'failed', activeMs: 0, looks: [], releasedAt: 0, decisions: [] };
   try {
     const domain = recorded((await source.find(vm))!, outcome.looks);
-    const reconnect = (): Promise<MigrationTarget> => connectLibvirt(libvirtUriOf(lab, to));
+    const reconnect = (): Promise<HypervisorConnection> => connectLibvirt(libvirtUriOf(lab, to));
     const handover = await Handover.prepare({
       source: domain,
       target,
@@ -58,7 +58,7 @@ export async function copyAlone(lab: Lab, wish: CopyWish): Promise<CopyOutcome> 
       bandwidthMiBps: policy.bandwidthMiBps,
       resumeAlways: true,
       commit: async () => 'committed',
-      onDecision: (what, detail) => outcome.decisions.push({ what, detail }),
+      onDecision: (event, detail) => outcome.decisions.push({ event, detail }),
     });
     const performing = handover.perform();
     const copy = new Copy({
@@ -66,7 +66,7 @@ export async function copyAlone(lab: Lab, wish: CopyWish): Promise<CopyOutcome> 
       clock,
       policy,
       plan,
-      readTicket: async () => 'OPEN',
+      readCommitRecord: async () => 'OPEN',
       onProgress: (phase) => {
         if (phase !== 'switching' || outcome.releasedAt > 0) return;
         outcome.releasedAt = outcome.looks.length;
@@ -78,7 +78,7 @@ export async function copyAlone(lab: Lab, wish: CopyWish): Promise<CopyOutcome> 
         outcome.hold = hold;
         void clock.sleep(holdMs).then(() => copy.release(policy.blackoutBudgetMs));
       },
-      onDecision: (what, detail) => outcome.decisions.push({ what, detail }),
+      onDecision: (event, detail) => outcome.decisions.push({ event, detail }),
       startPostCopy: () => handover.startPostCopy(),
     });
     void copy.drive();
@@ -86,14 +86,14 @@ export async function copyAlone(lab: Lab, wish: CopyWish): Promise<CopyOutcome> 
       await performing;
     } catch (error) {
       copy.stop();
-      outcome.workedMs = copy.workedMs;
+      outcome.activeMs = copy.activeMs;
       outcome.why = (copy.aborted ?? (error as Error)).message;
       await handover.discardTarget();
       return outcome;
     }
     copy.stop();
     const end = await handover.decide();
-    outcome.workedMs = copy.workedMs;
+    outcome.activeMs = copy.activeMs;
     if (end.kind !== 'switched') return { ...outcome, why: end.kind };
     const job = await (await target.find(vm))?.lastJob();
     await handover.confirm();

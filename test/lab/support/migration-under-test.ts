@@ -3,8 +3,8 @@ import { expect } from 'vitest';
 import { getMigration } from '../../../cli/follow-migration.ts';
 import type { MigrationStatus, MigrationView, TimelineEvent } from '../../../contract/api.ts';
 import type { Policy } from '../../../contract/policy.ts';
-import { Witness } from '../../../lab/faults/domain-state-monitor.ts';
-import type { Stand } from '../../../lab/faults/fault-testbed.ts';
+import { DomainStateMonitor } from '../../../lab/faults/domain-state-monitor.ts';
+import type { FaultTestbed } from '../../../lab/faults/fault-testbed.ts';
 import { leaksOf } from '../../../lab/faults/leaks.ts';
 import { type GuestStatus, guestStatus } from '../../../lab/guest/guests.ts';
 import { exec } from '../../../lab/hosts/node.ts';
@@ -19,18 +19,18 @@ const STEP_MS = 100;
 const HOLDS_TRIED = 3;
 
 /** One migration of the stand's guest that something is done to: how it is begun, watched, and looked at when all is over. */
-export class Trial {
+export class MigrationUnderTest {
   readonly id: string;
   readonly vm: string;
   readonly from: HostName;
   readonly to: HostName;
-  readonly #stand: Stand;
+  readonly #stand: FaultTestbed;
   readonly #clock: LeapingClock;
   readonly #before: GuestStatus;
-  readonly #witness: Witness;
+  readonly #witness: DomainStateMonitor;
 
   private constructor(
-    stand: Stand,
+    stand: FaultTestbed,
     clock: LeapingClock,
     move: { id: string; vm: string; from: HostName; to: HostName; before: GuestStatus },
   ) {
@@ -41,29 +41,33 @@ export class Trial {
     this.from = move.from;
     this.to = move.to;
     this.#before = move.before;
-    this.#witness = new Witness(stand.lab, move.vm, move, () => {});
+    this.#witness = new DomainStateMonitor(stand.lab, move.vm, move, () => {});
   }
 
   /** Asks for a migration of the guest to where it is not; its copy takes some seconds. */
-  static async begin(stand: Stand, clock: LeapingClock, policy: Partial<Policy> = {}): Promise<Trial> {
+  static async begin(
+    stand: FaultTestbed,
+    clock: LeapingClock,
+    policy: Partial<Policy> = {},
+  ): Promise<MigrationUnderTest> {
     const { name: vm, home: from } = await stand.readyGuest();
     const to: HostName = from === 'kvm1' ? 'kvm2' : 'kvm1';
     const before = await guestStatus(stand.guestAddress);
     const id = await request(stand.world, { vm, from, to, policy: { bandwidthMiBps: 32, ...policy } });
-    return new Trial(stand, clock, { id, vm, from, to, before });
+    return new MigrationUnderTest(stand, clock, { id, vm, from, to, before });
   }
 
   /**
    * One whose copy is held, for the word to switch. A guest that has little work on a busy machine may be copied to its end before
    * it is held, and switches by itself: then it is another one's turn.
    */
-  static async beginHeld(stand: Stand, clock: LeapingClock): Promise<Trial> {
+  static async beginHeld(stand: FaultTestbed, clock: LeapingClock): Promise<MigrationUnderTest> {
     for (let attempt = 1; ; attempt++) {
-      const trial = await Trial.begin(stand, clock, { cutover: 'on-order' });
+      const trial = await MigrationUnderTest.begin(stand, clock, { cutover: 'manual' });
       const view = await trial.reaches(
         'is held',
         ({ status, timeline, result }) =>
-          result?.switched === 'early' || (status === 'HELD' && count(timeline, 'precopy done') > 0),
+          result?.precopy === 'completed' || (status === 'HELD' && count(timeline, 'precopy done') > 0),
       );
       if (view.endedAt === undefined || attempt === HOLDS_TRIED) return trial;
       await trial.endWatch();
@@ -152,14 +156,14 @@ export class Trial {
   }
 }
 
-export const count = (timeline: readonly TimelineEvent[], what: string): number =>
-  timeline.filter((event) => event.what === what).length;
+export const count = (timeline: readonly TimelineEvent[], event: string): number =>
+  timeline.filter((entry) => entry.event === event).length;
 
 /** Whether the role's host was given a short stage that it has not answered. */
 function isAtWork(timeline: readonly TimelineEvent[], role: 'source' | 'destination'): boolean {
   const of = (end: string) =>
     timeline.filter(
-      ({ what, detail }) => /^(inspect|abort) /.test(what) && what.endsWith(end) && detail?.role === role,
+      ({ event, detail }) => /^(inspect|abort) /.test(event) && event.endsWith(end) && detail?.role === role,
     );
   return of(' ordered').length > of(' done').length + of(' failed').length;
 }

@@ -1,7 +1,7 @@
 import { GetCommand, PutCommand } from '@aws-sdk/lib-dynamodb';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { dynamoMailbox, type Mailbox } from '../../../agent/mailbox.ts';
-import { orderKey, reportKey, ticketKey } from '../../../contract/mailbox.ts';
+import { commitRecordKey, reportKey, taskKey } from '../../../contract/mailbox.ts';
 import type { Report } from '../../../contract/reports.ts';
 import { mailboxTable, TABLE } from './dynamo.ts';
 
@@ -24,25 +24,25 @@ const get = async (Key: Record<string, string>) =>
 
 describe('an order', () => {
   it('is read as it was written, or not there', async () => {
-    await put({ ...orderKey(HOST, REQUEST), order: { stage: 'precopy' } });
-    expect(await mailbox.readOrder(REQUEST)).toEqual({ stage: 'precopy' });
-    expect(await mailbox.readOrder('web01-5f2c.precopy.source.2')).toBeUndefined();
+    await put({ ...taskKey(HOST, REQUEST), task: { stage: 'precopy' } });
+    expect(await mailbox.readTask(REQUEST)).toEqual({ stage: 'precopy' });
+    expect(await mailbox.readTask('web01-5f2c.precopy.source.2')).toBeUndefined();
   });
 
   it('can be claimed once, and only when it is there', async () => {
-    await put({ ...orderKey(HOST, REQUEST), order: {} });
-    expect(await Promise.all([mailbox.claim(REQUEST), mailbox.claim(REQUEST)])).toEqual([{ order: {} }, undefined]);
-    expect(await get(orderKey(HOST, REQUEST))).toMatchObject({ claimedAt: '2026-01-01T00:00:00.000Z' });
+    await put({ ...taskKey(HOST, REQUEST), task: {} });
+    expect(await Promise.all([mailbox.claim(REQUEST), mailbox.claim(REQUEST)])).toEqual([{ task: {} }, undefined]);
+    expect(await get(taskKey(HOST, REQUEST))).toMatchObject({ claimedAt: '2026-01-01T00:00:00.000Z' });
     expect(await mailbox.claim('web01-5f2c.precopy.source.2')).toBeUndefined();
   });
 
   it('is claimed although the answer to the first try is lost, and by nobody else', async () => {
-    await put({ ...orderKey(HOST, REQUEST), order: {} });
+    await put({ ...taskKey(HOST, REQUEST), task: {} });
     const { retrying, client, clock, wire } = table;
     const onHost = dynamoMailbox({ client: retrying, commitClient: client, table: TABLE, mailbox: HOST, clock });
     let tries = 0;
     wire.fault = (operation) => (operation === 'UpdateItem' && ++tries === 1 ? 'denied' : 'none');
-    expect(await onHost.claim(REQUEST)).toEqual({ order: {} });
+    expect(await onHost.claim(REQUEST)).toEqual({ task: {} });
     expect(tries).toBe(2);
     expect(await mailbox.claim(REQUEST)).toBeUndefined();
   });
@@ -82,13 +82,13 @@ describe('a report', () => {
 });
 
 describe('the commit', () => {
-  const ticket = (state: string, more = {}) => put({ ...ticketKey(HOST, MIGRATION), state, ...more });
-  const stateNow = () => mailbox.readTicket(MIGRATION);
+  const commitRecord = (state: string, more = {}) => put({ ...commitRecordKey(HOST, MIGRATION), state, ...more });
+  const stateNow = () => mailbox.readCommitRecord(MIGRATION);
 
-  it('turns an open ticket into a committed one, and says whose', async () => {
-    await ticket('OPEN');
+  it('turns an open commit record into a committed one, and says whose', async () => {
+    await commitRecord('OPEN');
     expect(await mailbox.commit(MIGRATION, ME)).toBe('committed');
-    expect(await get(ticketKey(HOST, MIGRATION))).toMatchObject({
+    expect(await get(commitRecordKey(HOST, MIGRATION))).toMatchObject({
       state: 'COMMITTED',
       committedBy: ME,
       committedAt: '2026-01-01T00:00:00.000Z',
@@ -99,19 +99,19 @@ describe('the commit', () => {
     ['revoked', { state: 'REVOKED' }, 'revoked'],
     ["another mover's", { state: 'COMMITTED', committedBy: 'other' }, 'revoked'],
     ['our own from before', { state: 'COMMITTED', committedBy: ME }, 'committed'],
-  ] as const)('finds a ticket that is %s', async (_, { state, ...more }, outcome) => {
-    await ticket(state, more);
+  ] as const)('finds a commit record that is %s', async (_, { state, ...more }, outcome) => {
+    await commitRecord(state, more);
     expect(await mailbox.commit(MIGRATION, ME)).toBe(outcome);
     expect(await stateNow()).toBe(state);
   });
 
-  it('without a ticket is refused', async () => {
+  it('without a commit record is refused', async () => {
     expect(await mailbox.commit(MIGRATION, ME)).toBe('revoked');
     expect(await stateNow()).toBeUndefined();
   });
 
   it.each([['lost'], ['unanswered']] as const)('is tried again when the first try is %s', async (fault) => {
-    await ticket('OPEN');
+    await commitRecord('OPEN');
     let tries = 0;
     table.wire.fault = (operation) => (operation === 'UpdateItem' && ++tries === 1 ? fault : 'none');
     const commit = mailbox.commit(MIGRATION, ME);
@@ -125,7 +125,7 @@ describe('the commit', () => {
     ['lost', 'OPEN'],
     ['unanswered', 'COMMITTED'],
   ] as const)('is unknown after 1 s when every try is %s', async (fault, left) => {
-    await ticket('OPEN');
+    await commitRecord('OPEN');
     table.wire.fault = (operation) => (operation === 'UpdateItem' ? fault : 'none');
     const outcomes: string[] = [];
     void mailbox.commit(MIGRATION, ME).then((outcome) => outcomes.push(outcome));

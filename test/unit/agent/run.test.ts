@@ -18,10 +18,10 @@ async function run(world: World, requestId: string) {
 describe('an order', () => {
   it('is claimed, carried out and reported', async () => {
     const world = new World();
-    const id = world.give(world.order('inspect', { fence: false }));
+    const id = world.give(world.task('inspect', { fence: false }));
 
     expect(await run(world, id)).toBe('reported');
-    expect(world.mailbox.orders.get(id)?.claimed).toBe(true);
+    expect(world.mailbox.tasks.get(id)?.claimed).toBe(true);
     expect(world.reportOf('inspect')).toMatchObject({
       kind: 'succeeded',
       requestId: id,
@@ -34,7 +34,7 @@ describe('an order', () => {
 
   it('that is delivered twice is carried out once, also when both come at the same time', async () => {
     const world = new World();
-    const id = world.give(world.order('precopy'));
+    const id = world.give(world.task('precopy'));
     const runs = [runRequest(id, world.deps()), runRequest(id, world.deps())];
     await world.clock.advance(10);
 
@@ -43,7 +43,7 @@ describe('an order', () => {
 
   it('that is delivered again after its time does not speak for the one under way', async () => {
     const world = new World();
-    const id = world.give(world.order('precopy'));
+    const id = world.give(world.task('precopy'));
     const first = runRequest(id, world.deps());
     await world.clock.advance(2_000);
     await first;
@@ -54,15 +54,15 @@ describe('an order', () => {
   });
 
   it.each([
-    ['of another version', { version: 2 }, 'OrderInvalid', 'version'],
-    ['without its fields', { fence: undefined }, 'OrderInvalid', 'fence'],
-    ['of another request', { requestId: `${MIGRATION}.inspect.source.2` }, 'OrderInvalid', 'requestId'],
-    ['of another migration', { migrationId: 'other-1' }, 'OrderInvalid', 'migrationId'],
-    ['that came too late', { expiresAt: '2025-12-31T23:59:59.000Z' }, 'OrderExpired', '2025-12-31'],
+    ['of another version', { version: 1 }, 'TaskInvalid', 'version'],
+    ['without its fields', { fence: undefined }, 'TaskInvalid', 'fence'],
+    ['of another request', { requestId: `${MIGRATION}.inspect.source.2` }, 'TaskInvalid', 'requestId'],
+    ['of another migration', { migrationId: 'other-1' }, 'TaskInvalid', 'migrationId'],
+    ['that came too late', { expiresAt: '2025-12-31T23:59:59.000Z' }, 'TaskExpired', '2025-12-31'],
   ])('%s is refused', async (_, change, expected, words) => {
     const world = new World();
-    world.mailbox.orders.set(inspectId, {
-      order: { ...world.order('inspect', { fence: false }), ...change },
+    world.mailbox.tasks.set(inspectId, {
+      task: { ...world.task('inspect', { fence: false }), ...change },
       claimed: false,
     });
 
@@ -75,15 +75,15 @@ describe('an order', () => {
 
   it('for another host is refused, by its own words or by the name this host has', async () => {
     const world = new World();
-    world.give(world.order('cutover', { hostId: 'kvm-b' }));
+    world.give(world.task('cutover', { hostId: 'kvm-b' }));
     await run(world, `${MIGRATION}.cutover.source.1`);
-    expect(code(world, 'cutover')).toBe('OrderMisdirected');
+    expect(code(world, 'cutover')).toBe('TaskMisdirected');
 
-    world.give(world.order('inspect', { fence: false }));
+    world.give(world.task('inspect', { fence: false }));
     const outcome = runRequest(inspectId, { ...world.deps(), hostId: 'kvm-z' });
     await world.clock.runUntilIdle();
     await outcome;
-    expect(code(world)).toBe('OrderMisdirected');
+    expect(code(world)).toBe('TaskMisdirected');
   });
 
   it('that is not there ends the command with an exit code of its own', async () => {
@@ -101,7 +101,7 @@ describe('an order', () => {
 describe('what goes wrong', () => {
   it('in a way nobody expected is reported as the agent having failed', async () => {
     const world = new World();
-    world.give(world.order('precopy'));
+    world.give(world.task('precopy'));
     const movers = { ...world.movers, start: () => Promise.reject(new RangeError('no such thing')) };
     await runRequest(`${MIGRATION}.precopy.source.1`, { ...world.deps(), movers: movers as never });
 
@@ -114,14 +114,14 @@ describe('what goes wrong', () => {
   it('with libvirt is reported as such', async () => {
     const world = new World();
     world.source.faults.set('connect', () => Promise.reject(new Error('no socket')));
-    await run(world, world.give(world.order('inspect', { fence: false })));
+    await run(world, world.give(world.task('inspect', { fence: false })));
 
     expect(code(world)).toBe('HypervisorUnreachable');
   });
 
   it('with AWS is waited out, and the report written after all', async () => {
     const world = new World();
-    const id = world.give(world.order('inspect', { fence: false }));
+    const id = world.give(world.task('inspect', { fence: false }));
     world.source.faults.set('find', (proceed) => {
       world.mailbox.awsAway = true;
       return proceed();
@@ -143,7 +143,7 @@ describe('what goes wrong', () => {
 
   it('with a cutover whose mover is gone is said so', async () => {
     const world = new World();
-    await run(world, world.give(world.order('cutover')));
+    await run(world, world.give(world.task('cutover')));
     expect(code(world, 'cutover')).toBe('MoverGone');
   });
 });

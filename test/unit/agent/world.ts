@@ -1,10 +1,10 @@
 import type { AgentDeps } from '../../../agent/deps.ts';
 import type { CommitOutcome, Mailbox } from '../../../agent/mailbox.ts';
-import type { TicketState } from '../../../contract/mailbox.ts';
+import type { CommitRecordState } from '../../../contract/mailbox.ts';
 import { type Role, requestIdOf, type StageName } from '../../../contract/names.ts';
 import { Policy } from '../../../contract/policy.ts';
 import { Report } from '../../../contract/reports.ts';
-import type { Order, OrderOf } from '../../../contract/tasks.ts';
+import type { AgentTask, TaskOf } from '../../../contract/tasks.ts';
 import { CONTRACT_VERSION } from '../../../contract/version.ts';
 import { simulatedFacts } from '../../../simulator/hypervisor/facts.ts';
 import { SimulatedFleet } from '../../../simulator/hypervisor/fleet.ts';
@@ -16,27 +16,27 @@ export const MIGRATION = 'web01-5f2c';
 
 /** A mailbox in memory, with switches for what AWS can do wrong. */
 export class MemoryMailbox implements Mailbox {
-  readonly orders = new Map<string, { order: unknown; claimed: boolean }>();
+  readonly tasks = new Map<string, { task: unknown; claimed: boolean }>();
   readonly reports = new Map<string, Report>();
   /** Every report written, in order. */
   readonly written: Report[] = [];
-  ticket: TicketState | undefined = 'OPEN';
+  commitRecord: CommitRecordState | undefined = 'OPEN';
   committedBy: string | undefined;
   awsAway = false;
   /** Called in place of the commit; `proceed` makes it. */
   onCommit: ((proceed: () => CommitOutcome) => Promise<CommitOutcome>) | undefined;
 
-  async readOrder(requestId: string): Promise<unknown> {
+  async readTask(requestId: string): Promise<unknown> {
     this.#mustAnswer();
-    return this.orders.get(requestId)?.order;
+    return this.tasks.get(requestId)?.task;
   }
 
-  async claim(requestId: string): Promise<{ order: unknown } | undefined> {
+  async claim(requestId: string): Promise<{ task: unknown } | undefined> {
     this.#mustAnswer();
-    const item = this.orders.get(requestId);
+    const item = this.tasks.get(requestId);
     if (item === undefined || item.claimed) return undefined;
     item.claimed = true;
-    return { order: item.order };
+    return { task: item.task };
   }
 
   async report(report: Report): Promise<boolean> {
@@ -53,15 +53,15 @@ export class MemoryMailbox implements Mailbox {
     return (this.reports.get(requestId)?.kind ?? 'progress') !== 'progress';
   }
 
-  async readTicket(): Promise<TicketState | undefined> {
+  async readCommitRecord(): Promise<CommitRecordState | undefined> {
     this.#mustAnswer();
-    return this.ticket;
+    return this.commitRecord;
   }
 
   async commit(_migrationId: string, moverId: string): Promise<CommitOutcome> {
     const proceed = (): CommitOutcome => {
-      if (this.ticket !== 'OPEN') return this.committedBy === moverId ? 'committed' : 'revoked';
-      this.ticket = 'COMMITTED';
+      if (this.commitRecord !== 'OPEN') return this.committedBy === moverId ? 'committed' : 'revoked';
+      this.commitRecord = 'COMMITTED';
       this.committedBy = moverId;
       return 'committed';
     };
@@ -100,7 +100,7 @@ export class World {
     };
   }
 
-  order<S extends StageName>(stage: S, extra: Record<string, unknown> = {}, attempt = 1): OrderOf<S> {
+  task<S extends StageName>(stage: S, extra: Record<string, unknown> = {}, attempt = 1): TaskOf<S> {
     const role = (extra.role as Role | undefined) ?? 'source';
     const both = {
       vm: VM,
@@ -122,12 +122,12 @@ export class World {
       expiresAt: new Date(this.clock.now() + 60_000).toISOString(),
       ...both,
       ...extra,
-    } as unknown as OrderOf<S>;
+    } as unknown as TaskOf<S>;
   }
 
-  give(order: Order): string {
-    this.mailbox.orders.set(order.requestId, { order, claimed: false });
-    return order.requestId;
+  give(task: AgentTask): string {
+    this.mailbox.tasks.set(task.requestId, { task, claimed: false });
+    return task.requestId;
   }
 
   reportOf(stage: StageName, role: Role = 'source', attempt = 1): Report | undefined {

@@ -26,9 +26,9 @@ const machines: Record<string, Definition> = {
     ...recovery,
     admit: arn('admit'),
     reserveMemory: arn('reserve'),
-    takeTurn: arn('turn'),
+    acquireCutoverSlot: arn('turn'),
   }),
-  Recover: recoverDefinition({ ...recovery, takeOver: arn('take-over') }),
+  Recover: recoverDefinition({ ...recovery, resumeStoppedExecution: arn('take-over') }),
   Evacuate: evacuateDefinition({
     beginEvacuation: arn('begin'),
     planEvacuation: arn('plan'),

@@ -104,8 +104,8 @@ describe('a migration, for a person', () => {
         runsOn: 'kvm2',
         reason: 'fans',
         result: { totalMs: 4_400, downtimeMs: 84 },
-        caution: { code: 'MoverGone', message: 'silent' },
-        timeline: [{ at: 'T1', what: 'precopy done', detail: { host: 'kvm1', result: { stage: 'precopy' } } }],
+        warning: { code: 'MoverGone', message: 'silent' },
+        timeline: [{ at: 'T1', event: 'precopy done', detail: { host: 'kvm1', result: { stage: 'precopy' } } }],
       }),
     ).toEqual([
       'web-1: web, kvm1 -> kvm2, SUCCEEDED',
@@ -113,7 +113,7 @@ describe('a migration, for a person', () => {
       '  requested   2026-01-01T00:00:00.000Z (fans)',
       '  took        4.4 s',
       "  downtime    84 ms (QEMU's figure)",
-      '  caution     MoverGone: silent',
+      '  warning     MoverGone: silent',
       '  T1  precopy done (host kvm1)',
       '  console     https://console',
     ]);

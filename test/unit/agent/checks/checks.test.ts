@@ -9,7 +9,12 @@ import {
   checkRunning,
 } from '../../../../agent/checks/guest.ts';
 import { checkBridge, checkEnslaved, checkInterface, checkNetwork, needOf } from '../../../../agent/checks/networks.ts';
-import { checkCpu, checkMemory, checkVersions, takesSwitchRate } from '../../../../agent/checks/platform.ts';
+import {
+  checkCpu,
+  checkMemory,
+  checkVersions,
+  supportsAvailSwitchoverBandwidth,
+} from '../../../../agent/checks/platform.ts';
 import { checkReachable, libvirtEndpoint } from '../../../../agent/checks/reachability.ts';
 import type { TcpAnswer } from '../../../../agent/host/facts.ts';
 import type { JobStats } from '../../../../agent/hypervisor.ts';
@@ -21,7 +26,7 @@ const version = (libvirt: number, qemu: number) => ({ libvirt, qemu });
 const OLD = version(9_000_000, 7_002_022);
 const NEW = version(11_003_000, 10_000_002);
 
-describe('takesSwitchRate', () => {
+describe('supportsAvailSwitchoverBandwidth', () => {
   it.each([
     ['pc-q35-8.2', NEW, true],
     ['pc-i440fx-10.0', NEW, true],
@@ -33,7 +38,7 @@ describe('takesSwitchRate', () => {
     ['', NEW, false],
     ['pc-q35-8.2', version(11_000_000, 10_000_002), false],
   ])('%s on %o: %s', (machine, versions, expected) => {
-    expect(takesSwitchRate(versions, machine)).toBe(expected);
+    expect(supportsAvailSwitchoverBandwidth(versions, machine)).toBe(expected);
   });
 });
 

@@ -19,7 +19,7 @@ function guest(ratio: number, given: Partial<Measurements> = {}): Measurements {
     linkSource: 'measured',
     linkAgeSeconds: 0,
     roundTripMs: 0.2,
-    takesSwitchRate: true,
+    supportsAvailSwitchoverBandwidth: true,
     ...given,
   };
 }
@@ -33,15 +33,15 @@ describe('what is chosen', () => {
   it.each<[string, number, Partial<Policy>, string, string]>([
     ['idle', 0, {}, 'plain', 'likely'],
     ['easy', 0.2, {}, 'plain', 'likely'],
-    ['easy, with post-copy allowed', 0.2, { whenNotMet: 'postcopy' }, 'plain', 'likely'],
+    ['easy, with post-copy allowed', 0.2, { onNonConvergence: 'postcopy' }, 'plain', 'likely'],
     ['slow', 0.8, {}, 'plain', 'likely'],
     ['too fast for the link', 1.5, {}, 'auto-converge', 'only-slowed'],
-    ['too fast, with post-copy allowed', 1.5, { whenNotMet: 'postcopy' }, 'post-copy', 'only-slowed'],
+    ['too fast, with post-copy allowed', 1.5, { onNonConvergence: 'postcopy' }, 'post-copy', 'only-slowed'],
     ['too fast, with nothing allowed', 1.5, { autoConverge: false }, 'plain', 'only-slowed'],
     [
       'too fast, with a longer blackout allowed',
       1.5,
-      { autoConverge: false, whenNotMet: 'exceed' },
+      { autoConverge: false, onNonConvergence: 'exceed' },
       'plain',
       'only-slowed',
     ],
@@ -63,27 +63,27 @@ describe('what is chosen', () => {
   });
 
   it('makes it possible only for guests that need it where a copy may be held for long', () => {
-    const throttle = (ratio: number) => forecast(guest(ratio), Policy.parse({ cutover: 'on-order' })).plan.throttle;
+    const throttle = (ratio: number) => forecast(guest(ratio), Policy.parse({ cutover: 'manual' })).plan.throttle;
     expect(throttle(0.2)).toBeUndefined();
     expect(throttle(1.5)).toBeDefined();
   });
 
   it('tells QEMU what the link surely carries where the guest may be throttled, if the source takes that', () => {
     const told = (ratio: number, policy: Partial<Policy>, given: Partial<Measurements> = {}) =>
-      forecast(guest(ratio, given), Policy.parse(policy)).plan.switchMiBps;
+      forecast(guest(ratio, given), Policy.parse(policy)).plan.availSwitchoverBandwidthMiBps;
     expect(told(1.5, {})).toBe(52);
     expect(told(0.2, {})).toBe(52);
     expect(told(1.5, { bandwidthMiBps: 30 })).toBe(26);
     expect(told(1.5, {}, { linkSource: 'known' })).toBe(48);
     expect(told(1.5, {}, { linkBytesPerSecond: MIB })).toBe(1);
-    expect(told(1.5, {}, { takesSwitchRate: false })).toBeUndefined();
+    expect(told(1.5, {}, { supportsAvailSwitchoverBandwidth: false })).toBeUndefined();
     expect(told(1.5, { autoConverge: false })).toBeUndefined();
-    expect(told(1.5, { whenNotMet: 'postcopy' })).toBeUndefined();
+    expect(told(1.5, { onNonConvergence: 'postcopy' })).toBeUndefined();
   });
 
   it('never lets post-copy and throttling meet: a surprise is answered by one of them', () => {
     for (const ratio of [0, 0.2, 0.8, 1.5, 3]) {
-      const { plan } = forecast(guest(ratio), Policy.parse({ whenNotMet: 'postcopy' }));
+      const { plan } = forecast(guest(ratio), Policy.parse({ onNonConvergence: 'postcopy' }));
       expect(plan).toMatchObject({ postCopyAllowed: true, connections: 1 });
       expect(plan.throttle).toBeUndefined();
     }
@@ -97,8 +97,8 @@ describe('the cost', () => {
     [0.8, { autoConverge: false }, 28.5],
     [1.5, {}, 15.7],
     [3, {}, 16.7],
-    [1.5, { whenNotMet: 'postcopy' }, 8.5],
-    [1.5, { autoConverge: false, whenNotMet: 'exceed' }, 15.6],
+    [1.5, { onNonConvergence: 'postcopy' }, 8.5],
+    [1.5, { autoConverge: false, onNonConvergence: 'exceed' }, 15.6],
   ])('at %f of the link (%o) is that of a real copy: %f s', (ratio, policy, seconds) => {
     // The limit on the link counts headers; what is left for memory was seen to be this much.
     const { totalMs } = forecast(guest(ratio, { linkBytesPerSecond: 57.2 * MIB }), Policy.parse(policy));
@@ -109,10 +109,10 @@ describe('the cost', () => {
 
   it('holds its ranges together', () => {
     for (const ratio of [0, 0.1, 0.5, 0.9, 1, 1.1, 2, 3])
-      for (const whenNotMet of ['abort', 'exceed', 'postcopy'] as const)
+      for (const onNonConvergence of ['abort', 'exceed', 'postcopy'] as const)
         for (const autoConverge of [true, false])
           for (const blackoutBudgetMs of [10, 300, 5_000]) {
-            const policy = Policy.parse({ whenNotMet, autoConverge, blackoutBudgetMs });
+            const policy = Policy.parse({ onNonConvergence, autoConverge, blackoutBudgetMs });
             const { totalMs, blackoutMs, bytes } = forecast(guest(ratio), policy);
             for (const { low, expected, high } of [totalMs, blackoutMs, bytes]) {
               expect(low).toBeGreaterThanOrEqual(0);
@@ -141,8 +141,8 @@ describe('the verdict', () => {
   it.each<[string, number, Partial<Policy>]>([
     ['an easy guest', 0.2, {}],
     ['a guest that is slowed', 1.5, {}],
-    ['post-copy', 3, { whenNotMet: 'postcopy' }],
-    ['a blackout that may be exceeded', 3, { whenNotMet: 'exceed', autoConverge: false }],
+    ['post-copy', 3, { onNonConvergence: 'postcopy' }],
+    ['a blackout that may be exceeded', 3, { onNonConvergence: 'exceed', autoConverge: false }],
     ['a budget that some hosts keep', 0, { blackoutBudgetMs: 30 }],
   ])('passes %s', (_, ratio, policy) => {
     expect(judged(guest(ratio), policy)).toMatchObject({ passed: true });
@@ -154,7 +154,7 @@ describe('the verdict', () => {
       1.5,
       { autoConverge: false },
       /the copy does not converge: the blackout would be \d+ ms, the budget is 300 ms.*90 MiB\/s.*150 %/,
-      [/a blackoutBudgetMs of \d+/, 'autoConverge', 'whenNotMet: postcopy'],
+      [/a blackoutBudgetMs of \d+/, 'autoConverge', 'onNonConvergence: postcopy'],
     ],
     [
       'a budget below what any switch costs',
@@ -168,14 +168,14 @@ describe('the verdict', () => {
       0.8,
       { deadlineSeconds: 12, autoConverge: false },
       /the copy would work for 2\d\.\d s, the deadline is 12 s/,
-      [/a deadlineSeconds of \d+/, 'whenNotMet: postcopy'],
+      [/a deadlineSeconds of \d+/, 'onNonConvergence: postcopy'],
     ],
     [
       'a bandwidth limit that is in the way',
       0.2,
       { bandwidthMiBps: 8, autoConverge: false },
       /the copy does not converge/,
-      ['no bandwidth limit (it is 8 MiB/s)', 'whenNotMet: postcopy'],
+      ['no bandwidth limit (it is 8 MiB/s)', 'onNonConvergence: postcopy'],
     ],
   ])('refuses %s, and names what would do', (_, ratio, policy, found, remedies) => {
     const verdict = judged(guest(ratio), policy);

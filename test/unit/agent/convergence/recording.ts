@@ -16,12 +16,12 @@ export interface Recording {
   plan: Plan;
   end: 'switched' | 'failed';
   downtimeMs?: number;
-  workedMs: number;
-  decisions: { what: string; detail: Record<string, unknown> }[];
+  activeMs: number;
+  decisions: { event: string; detail: Record<string, unknown> }[];
   looks: JobStats[];
 }
 
-/** A look as a row of numbers, in this order. */
+/** A look as a row of numbers, in this task. */
 const COLUMNS = [
   'elapsedMs',
   'bytesTotal',
@@ -35,11 +35,11 @@ const COLUMNS = [
 
 export function recordingOf(
   circumstances: Pick<Recording, 'linkMiBps' | 'workingSetMiB' | 'rate' | 'later' | 'policy' | 'plan'>,
-  outcome: Pick<Recording, 'end' | 'downtimeMs' | 'workedMs' | 'decisions' | 'looks'> & { releasedAt: number },
+  outcome: Pick<Recording, 'end' | 'downtimeMs' | 'activeMs' | 'decisions' | 'looks'> & { releasedAt: number },
 ): string {
-  const { end, downtimeMs, workedMs, decisions } = outcome;
+  const { end, downtimeMs, activeMs, decisions } = outcome;
   const rows = outcome.looks.slice(outcome.releasedAt).map((look) => COLUMNS.map((column) => look[column] ?? 0));
-  const head = JSON.stringify({ ...circumstances, end, downtimeMs, workedMs, decisions }, undefined, 2);
+  const head = JSON.stringify({ ...circumstances, end, downtimeMs, activeMs, decisions }, undefined, 2);
   // A line for each look, so that a recording made anew can be compared with the one before.
   const looks = rows.map((row) => `    ${JSON.stringify(row)}`).join(',\n');
   return `${head.slice(0, -2)},\n  "looks": [\n${looks}\n  ]\n}\n`;

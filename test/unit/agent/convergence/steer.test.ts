@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { noticesOf } from '../../../../agent/convergence/copy-events.ts';
-import { bandwidthOf, type Pass, withLook } from '../../../../agent/convergence/iterations.ts';
+import { bandwidthOf, type Iteration, withLook } from '../../../../agent/convergence/iterations.ts';
 import { type Situation, steer } from '../../../../agent/convergence/steer.ts';
 import type { JobStats } from '../../../../agent/hypervisor.ts';
 import { MIB } from '../../../../common/units.ts';
@@ -15,7 +15,7 @@ const POST_COPY: Plan = { ...PLAIN, postCopyAllowed: true };
 type Sizes = readonly (number | [mib: number, throttle: number])[];
 
 /** Passes of these sizes in MiB, sent at 100 MiB/s. The first is what was held. */
-function passesOf(sizes: Sizes): Pass[] {
+function iterationsOf(sizes: Sizes): Iteration[] {
   let [sent, elapsedMs] = [280, 3_000];
   return sizes.map((size, index) => {
     const [mib, throttlePercent] = typeof size === 'number' ? [size, 0] : size;
@@ -33,7 +33,7 @@ function passesOf(sizes: Sizes): Pass[] {
   });
 }
 
-function jobAt(pass: Pass, bytesRemaining = pass.bytes): JobStats {
+function jobAt(pass: Iteration, bytesRemaining = pass.bytes): JobStats {
   return {
     operation: 'migration-out',
     bytesTotal: 512 * MIB,
@@ -47,14 +47,14 @@ function situation(
   sizes: Sizes,
   given: Partial<Omit<Situation, 'policy'>> & { policy?: Partial<Policy> } = {},
 ): Situation {
-  const passes = passesOf(sizes);
+  const iterations = iterationsOf(sizes);
   const { policy, ...rest } = given;
   return {
-    passes,
-    job: jobAt(passes.at(-1)!),
-    newPass: true,
+    iterations,
+    job: jobAt(iterations.at(-1)!),
+    newIteration: true,
     limitMs: 20,
-    workedMs: 10_000,
+    activeMs: 10_000,
     budgetMs: 300,
     plan: PLAIN,
     ...rest,
@@ -84,7 +84,7 @@ describe('a released copy', () => {
   });
 
   it('is judged once a pass, not at every look', () => {
-    expect(kindOf([60, 200, 180], { newPass: false })).toBe('wait');
+    expect(kindOf([60, 200, 180], { newIteration: false })).toBe('wait');
   });
 
   it('says from which numbers', () => {
@@ -104,7 +104,7 @@ describe('a released copy', () => {
 describe('post-copy as planned', () => {
   const plan: Plan = { ...POST_COPY, method: 'post-copy' };
   it('begins when the first pass has ended, and not before', () => {
-    const held = passesOf([60]);
+    const held = iterationsOf([60]);
     expect(kindOf([60], { plan, job: jobAt(held[0]!, 30 * MIB) })).toBe('wait');
     expect(kindOf([60], { plan, job: jobAt(held[0]!, 0) })).toBe('post-copy');
     expect(kindOf([60, 200], { plan })).toBe('post-copy');
@@ -119,13 +119,13 @@ describe('without net progress', () => {
     [
       'goes over to post-copy where that is allowed',
       stalled,
-      { plan: POST_COPY, policy: { whenNotMet: 'postcopy' } },
+      { plan: POST_COPY, policy: { onNonConvergence: 'postcopy' } },
       { kind: 'post-copy' },
     ],
     [
       'takes a longer blackout where that is allowed, as long as the rest needs',
       stalled,
-      { policy: { whenNotMet: 'exceed' } },
+      { policy: { onNonConvergence: 'exceed' } },
       { kind: 'raise-limit', limitMs: 2_513 },
     ],
     ['waits for the guest to calm down where neither is', stalled, {}, { kind: 'raise-limit', limitMs: 40 }],
@@ -139,31 +139,31 @@ describe('without net progress', () => {
     [
       'does not, once it can throttle no more',
       [60, [200, 99], [199, 99], [201, 99]],
-      { plan: THROTTLED, limitMs: 180, policy: { autoConverge: true, whenNotMet: 'exceed' } },
+      { plan: THROTTLED, limitMs: 180, policy: { autoConverge: true, onNonConvergence: 'exceed' } },
       { kind: 'raise-limit', limitMs: 2_513 },
     ],
     [
       'begins its count anew with a stronger throttle',
       [60, [200, 98], [199, 98], [201, 99]],
-      { plan: THROTTLED, limitMs: 180, policy: { autoConverge: true, whenNotMet: 'exceed' } },
+      { plan: THROTTLED, limitMs: 180, policy: { autoConverge: true, onNonConvergence: 'exceed' } },
       { kind: 'wait' },
     ],
     [
       'raises the limit within the budget when that is enough',
       [60, 15, 15, 15],
-      { policy: { whenNotMet: 'exceed' } },
+      { policy: { onNonConvergence: 'exceed' } },
       { kind: 'raise-limit', limitMs: 40 },
     ],
     [
       'is not what one large pass in between is',
       [60, 200, 260, 150],
-      { plan: POST_COPY, policy: { whenNotMet: 'postcopy' } },
+      { plan: POST_COPY, policy: { onNonConvergence: 'postcopy' } },
       { kind: 'wait' },
     ],
     [
       'is not what slow progress is',
       [60, 200, 188, 176, 165],
-      { plan: POST_COPY, policy: { whenNotMet: 'postcopy' } },
+      { plan: POST_COPY, policy: { onNonConvergence: 'postcopy' } },
       { kind: 'raise-limit', limitMs: 40 },
     ],
   ])('%s', (_, sizes, given, expected) => {
@@ -172,15 +172,15 @@ describe('without net progress', () => {
 });
 
 describe('past the deadline', () => {
-  const late = { workedMs: 3_601_000, newPass: false };
+  const late = { activeMs: 3_601_000, newIteration: false };
   it.each<[string, Parameters<typeof situation>[1], unknown]>([
     ['gives up', {}, { kind: 'give-up', code: 'DeadlineExceeded' }],
-    ['goes over to post-copy', { plan: POST_COPY, policy: { whenNotMet: 'postcopy' } }, { kind: 'post-copy' }],
-    ['takes a longer blackout', { policy: { whenNotMet: 'exceed' } }, { kind: 'raise-limit', limitMs: 1_250 }],
-    ['does not ask for it twice', { limitMs: 1_250, policy: { whenNotMet: 'exceed' } }, { kind: 'wait' }],
+    ['goes over to post-copy', { plan: POST_COPY, policy: { onNonConvergence: 'postcopy' } }, { kind: 'post-copy' }],
+    ['takes a longer blackout', { policy: { onNonConvergence: 'exceed' } }, { kind: 'raise-limit', limitMs: 1_250 }],
+    ['does not ask for it twice', { limitMs: 1_250, policy: { onNonConvergence: 'exceed' } }, { kind: 'wait' }],
     [
       'gives up when a minute later even that has not helped',
-      { workedMs: 3_661_000, limitMs: 1_250, policy: { whenNotMet: 'exceed' } },
+      { activeMs: 3_661_000, limitMs: 1_250, policy: { onNonConvergence: 'exceed' } },
       { kind: 'give-up', code: 'DeadlineExceeded' },
     ],
   ])('%s', (_, given, expected) => {
@@ -190,26 +190,26 @@ describe('past the deadline', () => {
 
 describe('passes', () => {
   it('are told apart by their number, whatever a look shows in between', () => {
-    const [first, second] = passesOf([60, 200]) as [Pass, Pass];
-    let passes = withLook([], jobAt(first));
-    expect(withLook(passes, jobAt(first, 10 * MIB))).toBe(passes);
-    passes = withLook(passes, jobAt(second));
-    expect(passes).toEqual([first, second]);
-    expect(withLook(passes, jobAt(first))).toBe(passes);
+    const [first, second] = iterationsOf([60, 200]) as [Iteration, Iteration];
+    let iterations = withLook([], jobAt(first));
+    expect(withLook(iterations, jobAt(first, 10 * MIB))).toBe(iterations);
+    iterations = withLook(iterations, jobAt(second));
+    expect(iterations).toEqual([first, second]);
+    expect(withLook(iterations, jobAt(first))).toBe(iterations);
   });
 
   it('tell the bandwidth there really was', () => {
-    expect(bandwidthOf(passesOf([60, 200]))).toBe(LINK * MIB);
-    expect(bandwidthOf(passesOf([60]))).toBeUndefined();
+    expect(bandwidthOf(iterationsOf([60, 200]))).toBe(LINK * MIB);
+    expect(bandwidthOf(iterationsOf([60]))).toBeUndefined();
   });
 });
 
 describe('what is worth an event', () => {
-  const told = (passes: Partial<Pass>[]) =>
-    noticesOf(passesOf(passes.map(() => 100)).map((pass, index) => ({ ...pass, ...passes[index] })));
+  const told = (iterations: Partial<Iteration>[]) =>
+    noticesOf(iterationsOf(iterations.map(() => 100)).map((pass, index) => ({ ...pass, ...iterations[index] })));
   const at = (mib: number, throttlePercent = 0) => ({ dirtyBytesPerSecond: mib * MIB, throttlePercent });
 
-  it.each<[string, Partial<Pass>[], string[]]>([
+  it.each<[string, Partial<Iteration>[], string[]]>([
     ['nothing before there is anything to compare with', [at(0), at(30), at(90)], []],
     ['a steady guest', [at(0), at(30), at(90), at(85)], []],
     ['a batch job that begins', [at(0), at(10), at(12), at(90)], ['dirty rate changed']],
@@ -218,7 +218,7 @@ describe('what is worth an event', () => {
     ['ups and downs of a quiet guest', [at(0), at(1), at(1), at(8)], []],
     ['a throttle', [at(0), at(30), at(90), at(90, 97)], ['guest throttled']],
     ['what a throttle does to the rate', [at(0), at(30), at(90), at(90, 97), at(30, 97)], []],
-  ])('%s', (_, passes, expected) => {
-    expect(told(passes).map(({ what }) => what)).toEqual(expected);
+  ])('%s', (_, iterations, expected) => {
+    expect(told(iterations).map(({ event }) => event)).toEqual(expected);
   });
 });

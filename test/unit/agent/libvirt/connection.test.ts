@@ -1,12 +1,12 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import type { Domain, MigrationTarget } from '../../../../agent/hypervisor.ts';
+import type { Domain, HypervisorConnection } from '../../../../agent/hypervisor.ts';
 import { HypervisorError } from '../../../../agent/hypervisor.ts';
 import { connectLibvirt, type LibvirtOptions } from '../../../../agent/libvirt/connect.ts';
 import { encodeFrame } from '../../../../agent/libvirt/frame.ts';
 import { FakeDaemon, type ReceivedCall, replyFrame } from './fake-daemon.ts';
 
 let daemon: FakeDaemon;
-const connected: MigrationTarget[] = [];
+const connected: HypervisorConnection[] = [];
 
 beforeEach(async () => {
   daemon = await FakeDaemon.start();
@@ -20,7 +20,7 @@ afterEach(async () => {
   await daemon.stop();
 });
 
-async function connect(options?: LibvirtOptions): Promise<MigrationTarget> {
+async function connect(options?: LibvirtOptions): Promise<HypervisorConnection> {
   const hypervisor = await connectLibvirt(daemon.uri, options);
   connected.push(hypervisor);
   return hypervisor;

@@ -1,12 +1,12 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import type { MigrationTarget } from '../../../../agent/hypervisor.ts';
+import type { HypervisorConnection } from '../../../../agent/hypervisor.ts';
 import { connectLibvirt } from '../../../../agent/libvirt/connect.ts';
 import { type TypedParameter, writeTypedParameter } from '../../../../agent/libvirt/typed-parameters.ts';
 import type { XdrWriter } from '../../../../agent/libvirt/xdr.ts';
 import { FakeDaemon } from './fake-daemon.ts';
 
 let daemon: FakeDaemon;
-let hypervisor: MigrationTarget;
+let hypervisor: HypervisorConnection;
 
 beforeEach(async () => {
   daemon = await FakeDaemon.start();

@@ -10,7 +10,7 @@ import {
 
 const NON_SHARED_DISK = 64;
 const options: MigrationOptions = { name: 'web', persistent: true };
-const withDisks: MigrationOptions = { ...options, copiedDisks: ['vda', 'vdb'], diskMiBps: 40 };
+const withDisks: MigrationOptions = { ...options, migratedDisks: ['vda', 'vdb'], diskMiBps: 40 };
 const handshake = { xml: '<domain/>', cookie: Buffer.alloc(0) };
 
 describe('disks that are copied too', () => {
@@ -27,7 +27,7 @@ describe('disks that are copied too', () => {
 
   it.each([
     ['none', options],
-    ['an empty list', { ...options, copiedDisks: [] }],
+    ['an empty list', { ...options, migratedDisks: [] }],
   ])('leave no trace where there are %s', (_, plain) => {
     expect(beginParameters(plain)).toEqual([]);
     expect(migrationParameters({ ...plain, ...handshake }).map(({ field }) => field)).toEqual([

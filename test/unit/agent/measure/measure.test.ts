@@ -3,7 +3,7 @@ import { connect, createServer } from 'node:net';
 import { describe, expect, it } from 'vitest';
 import type { AgentDeps } from '../../../../agent/deps.ts';
 import type { Domain } from '../../../../agent/hypervisor.ts';
-import { measureWriting, writingOf } from '../../../../agent/measure/dirty-rate.ts';
+import { dirtyRateOf, measureDirtyRate } from '../../../../agent/measure/dirty-rate.ts';
 import { checkLink, linkOf } from '../../../../agent/measure/link.ts';
 import { receiveLinkTest, sendLinkTest } from '../../../../agent/measure/link-test.ts';
 import { measureGuest } from '../../../../agent/measure/measure.ts';
@@ -33,7 +33,7 @@ describe('rate and working set, in MiB', () => {
     // Samples may say more than there is.
     { first: 500, second: 600, most: 400, rate: 500, workingSet: 400 },
   ])('$first, then $second, of $most: $rate over $workingSet', ({ first, second, most, rate, workingSet }) => {
-    const writing = writingOf(first * MIB, second === undefined ? undefined : second * MIB, most * MIB);
+    const writing = dirtyRateOf(first * MIB, second === undefined ? undefined : second * MIB, most * MIB);
     expect([mib(writing.dirtyBytesPerSecond), mib(writing.workingSetBytes)]).toEqual([rate, workingSet]);
   });
 });
@@ -52,7 +52,7 @@ describe('a guest', () => {
   }
 
   async function measure(world: World, linkMiBps: number) {
-    const measuring = measureWriting(await domainOf(world), world.clock, {
+    const measuring = measureDirtyRate(await domainOf(world), world.clock, {
       vcpus: 2,
       mostBytes: 4_096 * MIB,
       linkBytesPerSecond: Promise.resolve(linkMiBps * MIB),
@@ -82,7 +82,7 @@ describe('a guest', () => {
     const options = { vcpus: 2, mostBytes: 4_096 * MIB, linkBytesPerSecond: Promise.resolve(100 * MIB) };
     const all = [0, 300, 1_020].map(async (later) => {
       await world.clock.sleep(later);
-      return measureWriting(domain, world.clock, options);
+      return measureDirtyRate(domain, world.clock, options);
     });
     for (const { dirtyBytesPerSecond } of await meanwhile(world, Promise.all(all))) {
       expect(mib(dirtyBytesPerSecond)).toBe(40);
@@ -128,7 +128,7 @@ describe('a guest', () => {
     let asked = 0;
     domain.dirtyRate = async () => (asked++ === 0 ? { bytesPerSecond: 9 * MIB, seconds: 2 } : dirtyRate());
     const options = { vcpus: 2, mostBytes: 4_096 * MIB, linkBytesPerSecond: Promise.resolve(1_000 * MIB) };
-    const { dirtyBytesPerSecond } = await meanwhile(world, measureWriting(domain, world.clock, options));
+    const { dirtyBytesPerSecond } = await meanwhile(world, measureDirtyRate(domain, world.clock, options));
     expect(mib(dirtyBytesPerSecond)).toBe(40);
   });
 

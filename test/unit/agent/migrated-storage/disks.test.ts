@@ -3,11 +3,11 @@ import { forecast } from '../../../../agent/convergence/forecast.ts';
 import { judgePolicy } from '../../../../agent/convergence/policy-check.ts';
 import type { Disk } from '../../../../agent/domain-xml.ts';
 import { checkRoom } from '../../../../agent/migrated-storage/disk-space.ts';
-import { copiedDisk } from '../../../../agent/migrated-storage/migratable-disk.ts';
+import { migratedDisk } from '../../../../agent/migrated-storage/migratable-disk.ts';
 import { forecastStorage } from '../../../../agent/migrated-storage/storage-forecast.ts';
 import { MIB } from '../../../../common/units.ts';
 import type { Measurements } from '../../../../contract/forecast.ts';
-import type { CopiedDisk } from '../../../../contract/migrated-storage.ts';
+import type { MigratedDisk } from '../../../../contract/migrated-storage.ts';
 import { Policy } from '../../../../contract/policy.ts';
 
 const GIB = 1024 * MIB;
@@ -23,7 +23,7 @@ const size = { target: 'vda', capacityBytes: 10 * GIB, allocatedBytes: 2 * GIB, 
 
 describe('a disk of one host alone', () => {
   it('is copied as it is', () => {
-    expect(copiedDisk(onDisk, size)).toEqual({
+    expect(migratedDisk(onDisk, size)).toEqual({
       target: 'vda',
       path: '/images/web01.qcow2',
       format: 'qcow2',
@@ -45,24 +45,24 @@ describe('a disk of one host alone', () => {
     ['an encrypted image', { encrypted: true }, 'encrypted'],
     ['a read-only disk', { readonly: true }, 'read-only'],
   ] satisfies [string, Partial<Disk>, string][])('is refused with words where it is %s', (_, change, words) => {
-    const { refused } = copiedDisk({ ...onDisk, ...change }, size) as { refused: { found: string; remedy: string } };
+    const { refused } = migratedDisk({ ...onDisk, ...change }, size) as { refused: { found: string; remedy: string } };
     expect(refused.found).toContain(words);
     expect(refused.remedy).toContain('storage that both hosts mount');
   });
 
   it('is refused where its size is not known', () => {
-    expect(copiedDisk(onDisk, undefined)).toMatchObject({ refused: { passed: false } });
+    expect(migratedDisk(onDisk, undefined)).toMatchObject({ refused: { passed: false } });
   });
 });
 
-const qcow2: CopiedDisk = {
+const qcow2: MigratedDisk = {
   target: 'vda',
   path: '/a/vda',
   format: 'qcow2',
   capacityBytes: 10 * GIB,
   allocatedBytes: 2 * GIB,
 };
-const raw: CopiedDisk = { ...qcow2, target: 'vdb', path: '/a/vdb', format: 'raw' };
+const raw: MigratedDisk = { ...qcow2, target: 'vdb', path: '/a/vdb', format: 'raw' };
 const room = (gib: number, fileSystem = 'a') => ({ fileSystem, availableBytes: gib * GIB });
 
 it.each([
@@ -101,9 +101,9 @@ const measured: Measurements = {
   linkSource: 'measured',
   linkAgeSeconds: 0,
   roundTripMs: 1,
-  takesSwitchRate: false,
+  supportsAvailSwitchoverBandwidth: false,
 };
-const policy = (change: Partial<Policy> = {}) => Policy.parse({ copyStorage: true, ...change });
+const policy = (change: Partial<Policy> = {}) => Policy.parse({ migrateStorage: true, ...change });
 
 describe('the forecast of disks copied along', () => {
   it.each([
@@ -146,10 +146,10 @@ describe('the forecast of disks copied along', () => {
       found: expect.stringContaining('the deadline is 15 s'),
       remedy: expect.stringContaining('a deadlineSeconds of'),
     });
-    expect(judge({ whenNotMet: 'postcopy' })).toMatchObject({
+    expect(judge({ onNonConvergence: 'postcopy' })).toMatchObject({
       passed: false,
       found: expect.stringContaining('post-copy is not possible'),
-      remedy: expect.stringMatching(/^whenNotMet: abort, or whenNotMet: exceed/),
+      remedy: expect.stringMatching(/^onNonConvergence: abort, or onNonConvergence: exceed/),
     });
     expect(judge({}, 95)).toMatchObject({ passed: false, found: expect.stringContaining('would not end') });
     expect(judge({ bandwidthMiBps: 20 }, 30)).toMatchObject({

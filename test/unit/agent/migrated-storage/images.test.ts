@@ -7,11 +7,11 @@ import {
   markOf,
   removeImages,
 } from '../../../../agent/migrated-storage/images.ts';
-import type { CopiedDisk } from '../../../../contract/migrated-storage.ts';
+import type { MigratedDisk } from '../../../../contract/migrated-storage.ts';
 import { SimulatedImages } from '../../../../simulator/hypervisor/images.ts';
 
 const ID = 'web01-5f2c';
-const disk = (target: string): CopiedDisk => ({
+const disk = (target: string): MigratedDisk => ({
   target,
   path: `/images/${target}.qcow2`,
   format: 'qcow2',

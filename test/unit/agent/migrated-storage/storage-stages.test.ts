@@ -3,14 +3,14 @@ import type { AgentDeps } from '../../../../agent/deps.ts';
 import { makeImages, markOf } from '../../../../agent/migrated-storage/images.ts';
 import { runRequest } from '../../../../agent/run.ts';
 import type { CopyState } from '../../../../contract/facts.ts';
-import type { CopiedDisk } from '../../../../contract/migrated-storage.ts';
+import type { MigratedDisk } from '../../../../contract/migrated-storage.ts';
 import type { StageName } from '../../../../contract/names.ts';
 import { Policy } from '../../../../contract/policy.ts';
 import type { Report, ResultOf } from '../../../../contract/reports.ts';
 import { MIGRATION, VM, World } from '../world.ts';
 
 const PATH = '/images/web01.qcow2';
-const DISK: CopiedDisk = {
+const DISK: MigratedDisk = {
   target: 'vda',
   path: PATH,
   format: 'qcow2',
@@ -21,11 +21,11 @@ const MARK = markOf(MIGRATION, DISK);
 const onDestination = { role: 'destination', disks: [DISK] };
 
 async function report(world: World, stage: StageName, extra: Record<string, unknown>, attempt = 1): Promise<Report> {
-  const order = world.order(stage, extra, attempt);
-  const run = runRequest(world.give(order), world.deps(order.role));
+  const task = world.task(stage, extra, attempt);
+  const run = runRequest(world.give(task), world.deps(task.role));
   await world.clock.runUntilIdle();
   await run;
-  return world.reportOf(stage, order.role, attempt)!;
+  return world.reportOf(stage, task.role, attempt)!;
 }
 const names = (world: World) => [...world.images.destination.files.keys()].sort();
 
@@ -53,7 +53,7 @@ describe('the storage stage', () => {
       await create(path);
       await world.clock.sleep(61_000);
     };
-    expect(await report(world, 'storage', onDestination)).toMatchObject({ failure: { code: 'OrderExpired' } });
+    expect(await report(world, 'storage', onDestination)).toMatchObject({ failure: { code: 'TaskExpired' } });
     expect(names(world)).toEqual([]);
   });
 });
@@ -80,7 +80,7 @@ describe('recovery', () => {
 
   it('has a storage order that was not begun never begun', async () => {
     const world = new World();
-    const late = world.give(world.order('storage', onDestination));
+    const late = world.give(world.task('storage', onDestination));
     await report(world, 'inspect', inspect);
     expect(await runRequest(late, world.deps('destination'))).toBe('claimed-before');
     expect(names(world)).toEqual([]);
@@ -93,8 +93,8 @@ describe('recovery', () => {
       await world.clock.sleep(10_000);
       await create(path);
     };
-    const making = runRequest(world.give(world.order('storage', onDestination)), world.deps('destination'));
-    const looking = runRequest(world.give(world.order('inspect', inspect)), world.deps('destination'));
+    const making = runRequest(world.give(world.task('storage', onDestination)), world.deps('destination'));
+    const looking = runRequest(world.give(world.task('inspect', inspect)), world.deps('destination'));
     await world.clock.advance(9_000);
     expect(world.reportOf('inspect', 'destination')).toBeUndefined();
     await world.clock.runUntilIdle();
@@ -104,11 +104,11 @@ describe('recovery', () => {
 
   it('does not wait for one that died, once its time is over', async () => {
     const world = new World();
-    const died = world.give(world.order('storage', onDestination));
+    const died = world.give(world.task('storage', onDestination));
     await world.mailbox.claim(died);
     await report(world, 'inspect', inspect);
     expect(world.reportOf('inspect', 'destination')).toMatchObject({ kind: 'succeeded' });
-    expect(world.clock.now()).toBeLessThan(Date.parse(world.order('storage').issuedAt) + 61_000);
+    expect(world.clock.now()).toBeLessThan(Date.parse(world.task('storage').issuedAt) + 61_000);
   });
 
   it.each([
@@ -180,18 +180,18 @@ describe('preflight of a disk in a file of one host alone', () => {
   }
 
   async function preflight(world: World, policy: Partial<Policy>, { directory = true } = {}) {
-    const orders = (['source', 'destination'] as const).map((role) =>
-      world.order('preflight', { role, policy: Policy.parse(policy) }),
+    const tasks = (['source', 'destination'] as const).map((role) =>
+      world.task('preflight', { role, policy: Policy.parse(policy) }),
     );
-    const runs = orders.map((order) =>
+    const runs = tasks.map((task) =>
       runRequest(
-        world.give(order),
-        altered(world.deps(order.role), order.role === 'source' ? 'ext4' : directory ? 'xfs' : undefined),
+        world.give(task),
+        altered(world.deps(task.role), task.role === 'source' ? 'ext4' : directory ? 'xfs' : undefined),
       ),
     );
     await world.clock.runUntilIdle();
     await Promise.all(runs);
-    const [source, destination] = orders.map(
+    const [source, destination] = tasks.map(
       ({ role }) => (world.reportOf('preflight', role) as { result: ResultOf<'preflight'> }).result,
     );
     const failed = [...source!.checks, ...destination!.checks].filter(({ passed }) => !passed);
@@ -201,12 +201,12 @@ describe('preflight of a disk in a file of one host alone', () => {
   it('refuses it where the policy does not say so, and says what would help', async () => {
     const { source, failed } = await preflight(new World(), {});
     expect(failed.map(({ name }) => name)).toEqual(['disk:vda', 'disk:vda']);
-    for (const { remedy } of failed) expect(remedy).toContain('copyStorage');
+    for (const { remedy } of failed) expect(remedy).toContain('migrateStorage');
     expect(source.measured).not.toHaveProperty('disks');
   });
 
   it('says what will be copied, and plans it', async () => {
-    const { source, failed } = await preflight(new World(), { copyStorage: true });
+    const { source, failed } = await preflight(new World(), { migrateStorage: true });
     expect(failed).toEqual([]);
     expect(source.checks.find(({ name }) => name === 'disk:vda')?.found).toContain(
       `${PATH} (qcow2, 1024 MiB, of which 512 MiB in use)`,
@@ -220,27 +220,27 @@ describe('preflight of a disk in a file of one host alone', () => {
   it('refuses to write over an image', async () => {
     const world = new World();
     await world.images.destination.create(PATH);
-    const { failed } = await preflight(world, { copyStorage: true });
+    const { failed } = await preflight(world, { migrateStorage: true });
     expect(failed).toMatchObject([{ name: 'disk:vda', found: expect.stringContaining(`${PATH} is there already`) }]);
   });
 
   it('refuses where there is no room, no directory or no qemu-img', async () => {
     const full = new World();
     full.images.destination.availableBytes = DISK.allocatedBytes - 1;
-    expect((await preflight(full, { copyStorage: true })).failed).toMatchObject([{ name: 'storage-room' }]);
+    expect((await preflight(full, { migrateStorage: true })).failed).toMatchObject([{ name: 'storage-room' }]);
 
-    const { failed } = await preflight(new World(), { copyStorage: true }, { directory: false });
+    const { failed } = await preflight(new World(), { migrateStorage: true }, { directory: false });
     expect(failed).toMatchObject([{ name: 'disk:vda', found: 'there is no /images here for the copy of the disk' }]);
 
     const bare = new World();
     bare.images.destination.mustMakeImages = () => Promise.reject(new Error('spawn qemu-img ENOENT'));
-    expect((await preflight(bare, { copyStorage: true })).failed).toMatchObject([
+    expect((await preflight(bare, { migrateStorage: true })).failed).toMatchObject([
       { name: 'storage-room', remedy: expect.stringContaining('qemu-utils') },
     ]);
   });
 
   it('refuses post-copy with it', async () => {
-    const { failed } = await preflight(new World(), { copyStorage: true, whenNotMet: 'postcopy' });
+    const { failed } = await preflight(new World(), { migrateStorage: true, onNonConvergence: 'postcopy' });
     expect(failed).toMatchObject([{ name: 'policy', found: expect.stringContaining('post-copy') }]);
   });
 });

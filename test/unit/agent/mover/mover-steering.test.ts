@@ -9,8 +9,8 @@ const FAST = { memoryMiB: 4_096, dirtyMiBps: 3_300, workingSetMiB: 1_500 };
 /** Copied, held for a moment, and released; resolves when it has ended. */
 async function cutOver(guest: ConstructorParameters<typeof World>[0], policy: Partial<Policy> = {}) {
   const world = new World(guest);
-  const order = world.order('precopy');
-  await world.movers.start({ ...order, policy: { ...order.policy, autoConverge: false, ...policy } });
+  const task = world.task('precopy');
+  await world.movers.start({ ...task, policy: { ...task.policy, autoConverge: false, ...policy } });
   await world.until(() => world.reportOf('precopy')?.kind === 'succeeded');
   await world.clock.advance(1_000);
   const budgetMs = policy.blackoutBudgetMs ?? 300;
@@ -20,7 +20,7 @@ async function cutOver(guest: ConstructorParameters<typeof World>[0], policy: Pa
   return { world, report, decisions: report.decisions };
 }
 
-const told = (decisions: Decision[]) => decisions.map(({ what, detail }) => [what, detail.limitMs ?? detail.because]);
+const told = (decisions: Decision[]) => decisions.map(({ event, detail }) => [event, detail.limitMs ?? detail.because]);
 
 describe('a released copy', () => {
   it('needs no decision when its passes shrink', async () => {
@@ -31,11 +31,11 @@ describe('a released copy', () => {
   });
 
   it('that makes no net progress goes past the budget where the policy says so, and tells why', async () => {
-    const { report, decisions } = await cutOver(FAST, { whenNotMet: 'exceed' });
+    const { report, decisions } = await cutOver(FAST, { onNonConvergence: 'exceed' });
     expect(report).toMatchObject({ kind: 'succeeded' });
     expect((report as { result: { downtimeMs: number } }).result.downtimeMs).toBeGreaterThan(300);
     expect(decisions.at(-1)).toMatchObject({
-      what: 'downtime limit raised',
+      event: 'downtime limit raised',
       detail: {
         because: expect.stringMatching(/^no net progress for 2 passes/),
         bytesRemaining: expect.any(Number),
@@ -54,15 +54,15 @@ describe('a released copy', () => {
       expect.stringMatching(/^no net progress for \d+ passes, 4\d s$/),
     ]);
     expect([world.at('source'), world.at('destination')]).toEqual(['running (migration canceled)', 'absent']);
-    expect(world.mailbox.ticket).toBe('OPEN');
+    expect(world.mailbox.commitRecord).toBe('OPEN');
   });
 
   it('is given up at the deadline, which counts the work and not the hold', async () => {
     const { report } = await cutOver(FAST, { deadlineSeconds: 20 });
     expect(report).toMatchObject({ kind: 'failed', failure: { code: 'DeadlineExceeded' } });
-    const workedMs = report.kind === 'failed' ? Number(report.failure.detail?.workedMs) : Number.NaN;
-    expect(workedMs).toBeGreaterThan(20_000);
-    expect(workedMs).toBeLessThan(20_500);
+    const activeMs = report.kind === 'failed' ? Number(report.failure.detail?.activeMs) : Number.NaN;
+    expect(activeMs).toBeGreaterThan(20_000);
+    expect(activeMs).toBeLessThan(20_500);
   });
 
   it('stays within the budget, step by step, when that is enough', async () => {

@@ -7,7 +7,7 @@ const cutoverRequest = { requestId: `${MIGRATION}.cutover.source.1`, budgetMs: 3
 /** A world with the copy held, and the cutover not yet ordered. */
 async function held(guest: ConstructorParameters<typeof World>[0] = {}): Promise<World> {
   const world = new World(guest);
-  await world.movers.start(world.order('precopy'));
+  await world.movers.start(world.task('precopy'));
   await world.until(() => world.reportOf('precopy')?.kind === 'succeeded');
   return world;
 }
@@ -29,25 +29,25 @@ describe('pre-copy', () => {
   it('holds the copy, with the VM running on the source, and says for how long it surely can', async () => {
     const world = await held();
 
-    expect(final(world, 'precopy')).toMatchObject({ kind: 'succeeded', result: { switched: 'held' } });
+    expect(final(world, 'precopy')).toMatchObject({ kind: 'succeeded', result: { precopy: 'held' } });
     const { result } = final(world, 'precopy') as { result: { guaranteedHoldSeconds: number; bytesRemaining: number } };
     expect(result.guaranteedHoldSeconds).toBeGreaterThanOrEqual(60);
     await world.clock.advance(result.guaranteedHoldSeconds * 1_000);
     expect([world.at('source'), world.at('destination')]).toEqual(['running (booted)', 'paused (migrating)']);
-    expect(world.mailbox.ticket).toBe('OPEN');
+    expect(world.mailbox.commitRecord).toBe('OPEN');
   });
 
   it('brakes a small guest on a fast link in time', async () => {
     const world = await held({ memoryMiB: 512 });
 
-    const { result } = final(world, 'precopy') as { result: { switched: string; bytesRemaining: number } };
-    expect(result.switched).toBe('held');
+    const { result } = final(world, 'precopy') as { result: { precopy: string; bytesRemaining: number } };
+    expect(result.precopy).toBe('held');
     expect(result.bytesRemaining).toBeGreaterThan(64 * 1_048_576);
   });
 
   it('reports its progress at most every 2 s, and at each change of phase', async () => {
     const world = new World({ memoryMiB: 20_000 });
-    await world.movers.start(world.order('precopy'));
+    await world.movers.start(world.task('precopy'));
     await world.until(() => final(world, 'precopy') !== undefined);
 
     const copying = world.mailbox.written.filter((r) => r.kind === 'progress' && r.progress.phase === 'copying');
@@ -63,12 +63,12 @@ describe('pre-copy', () => {
     // Too little memory to hold for long, and nothing dirtied.
     const world = new World({ memoryMiB: 16, dirtyMiBps: 0, workingSetMiB: 0 });
     world.source.faults.set('job', () => new Promise(() => {}));
-    await world.movers.start(world.order('precopy'));
+    await world.movers.start(world.task('precopy'));
     await world.until(() => final(world, 'precopy') !== undefined);
 
-    expect(final(world, 'precopy')).toMatchObject({ result: { switched: 'early', downtimeMs: expect.any(Number) } });
+    expect(final(world, 'precopy')).toMatchObject({ result: { precopy: 'completed', downtimeMs: expect.any(Number) } });
     expect(world.at('destination')).toBe('running (migrated)');
-    expect(world.mailbox.ticket).toBe('COMMITTED');
+    expect(world.mailbox.commitRecord).toBe('COMMITTED');
     await world.clock.runUntilIdle();
     expect(world.at('source')).toBe('absent');
   });
@@ -83,7 +83,7 @@ describe('pre-copy', () => {
 
   it('reports what libvirt said when the copy breaks, with the VM running on the source', async () => {
     const world = new World();
-    await world.movers.start(world.order('precopy'));
+    await world.movers.start(world.task('precopy'));
     await world.clock.advance(1_000);
     world.destination.becomeUnreachable();
     await world.until(() => final(world, 'precopy') !== undefined);
@@ -98,7 +98,7 @@ describe('pre-copy', () => {
     const stalled = Promise.withResolvers<never>();
     world.source.faults.set('perform', () => stalled.promise);
     world.source.faults.set('abortJob', async () => stalled.reject(refusal('migration canceled')));
-    await world.movers.start(world.order('precopy'));
+    await world.movers.start(world.task('precopy'));
     await world.clock.advance(1_000);
     world.destination.severConnections();
     await world.until(() => final(world, 'precopy') !== undefined);
@@ -109,7 +109,7 @@ describe('pre-copy', () => {
 
   it('leaves it to recovery to look when its own libvirt is gone, instead of asking a dead connection', async () => {
     const world = new World();
-    await world.movers.start(world.order('precopy'));
+    await world.movers.start(world.task('precopy'));
     await world.clock.advance(1_000);
     world.source.restartDaemon();
     await world.until(() => final(world, 'precopy') !== undefined, 5_000);
@@ -119,7 +119,7 @@ describe('pre-copy', () => {
 
   it('says at once that the guest has ended, instead of waiting for it to run on', async () => {
     const world = new World();
-    await world.movers.start(world.order('precopy'));
+    await world.movers.start(world.task('precopy'));
     await world.clock.advance(1_000);
     world.source.killQemu(VM);
     await world.until(() => final(world, 'precopy') !== undefined, 5_000);
@@ -135,7 +135,7 @@ describe('pre-copy', () => {
       await world.clock.sleep(20_000);
       return proceed();
     });
-    await world.movers.start(world.order('precopy'));
+    await world.movers.start(world.task('precopy'));
     await world.clock.advance(19_000);
 
     const beats = world.mailbox.written.filter((r) => r.kind === 'progress' && r.progress.phase === 'preparing');
@@ -145,7 +145,7 @@ describe('pre-copy', () => {
   it('gives up at the deadline', async () => {
     const world = new World({ memoryMiB: 100_000 });
     await world.movers.start(
-      world.order('precopy', { policy: { ...world.order('precopy').policy, deadlineSeconds: 5 } }),
+      world.task('precopy', { policy: { ...world.task('precopy').policy, deadlineSeconds: 5 } }),
     );
     await world.until(() => final(world, 'precopy') !== undefined);
 
@@ -154,14 +154,14 @@ describe('pre-copy', () => {
   });
 
   it.each([['REVOKED'], ['COMMITTED'], [undefined]] as const)(
-    'does not begin when its ticket is %s',
-    async (ticket) => {
+    'does not begin when its commit record is %s',
+    async (commitRecord) => {
       const world = new World();
-      world.mailbox.ticket = ticket;
-      await world.movers.start(world.order('precopy'));
+      world.mailbox.commitRecord = commitRecord;
+      await world.movers.start(world.task('precopy'));
       await world.until(() => final(world, 'precopy') !== undefined);
 
-      expect(final(world, 'precopy')).toEqual(failed('TicketRevoked'));
+      expect(final(world, 'precopy')).toEqual(failed('CommitRevoked'));
       expect(world.at('destination')).toBe('absent');
     },
   );
@@ -169,7 +169,7 @@ describe('pre-copy', () => {
   it('reports an unreachable destination', async () => {
     const world = new World();
     world.destination.becomeUnreachable();
-    await world.movers.start(world.order('precopy'));
+    await world.movers.start(world.task('precopy'));
     await world.until(() => final(world, 'precopy') !== undefined);
 
     expect(final(world, 'precopy')).toEqual(failed('HypervisorUnreachable'));
@@ -221,7 +221,7 @@ describe('the handover', () => {
   });
 
   it.each([
-    ['revoked', 'TicketRevoked'],
+    ['revoked', 'CommitRevoked'],
     ['unknown', 'CommitUnknown'],
   ] as const)('is taken back when the commit is %s', async (outcome, code) => {
     const world = await held();
@@ -299,7 +299,7 @@ describe('the handover', () => {
       expect(world.at('source')).toBe('paused (migrating)');
       await world.clock.runUntilIdle();
       expect(world.at('source')).toBe('paused (migrating)');
-      expect(world.mailbox.ticket).toBe('COMMITTED');
+      expect(world.mailbox.commitRecord).toBe('COMMITTED');
     });
 
     it('waits while Finish may still be under way, and beats its heart meanwhile', async () => {
@@ -330,9 +330,9 @@ describe('announcing the hold', () => {
   /** A world whose mover has said that the hold is near. */
   async function near(guest: ConstructorParameters<typeof World>[0] = { memoryMiB: 8_192 }): Promise<World> {
     const world = new World(guest);
-    await world.movers.start(world.order('precopy', { announceMs: ANNOUNCE_MS }));
+    await world.movers.start(world.task('precopy', { announceMs: ANNOUNCE_MS }));
     await world.until(() => final(world, 'precopy') !== undefined);
-    expect(final(world, 'precopy')).toMatchObject({ kind: 'succeeded', result: { switched: 'near' } });
+    expect(final(world, 'precopy')).toMatchObject({ kind: 'succeeded', result: { precopy: 'approaching' } });
     return world;
   }
   const phases = (world: World) =>
@@ -361,7 +361,7 @@ describe('announcing the hold', () => {
     expect(world.at('destination')).toBe('running (migrated)');
   });
 
-  it('holds while AWS does not say that the ticket is open', async () => {
+  it('holds while AWS does not say that the commit record is open', async () => {
     const world = await near();
     world.mailbox.awsAway = true;
     await world.movers.cutover(MIGRATION, cutoverRequest);
@@ -374,12 +374,12 @@ describe('announcing the hold', () => {
     expect(world.at('destination')).toBe('running (migrated)');
   });
 
-  it('ends when the ticket is revoked, before the guest is touched', async () => {
+  it('ends when the commit record is revoked, before the guest is touched', async () => {
     const world = await near();
-    world.mailbox.ticket = 'REVOKED';
+    world.mailbox.commitRecord = 'REVOKED';
     await cutOver(world);
 
-    expect(final(world, 'cutover')).toEqual(failed('TicketRevoked'));
+    expect(final(world, 'cutover')).toEqual(failed('CommitRevoked'));
     expect([world.at('source'), world.at('destination')]).toEqual(['running (migration canceled)', 'absent']);
   });
 
@@ -418,34 +418,34 @@ describe('holding', () => {
     expect(world.at('destination')).toBe('absent');
   });
 
-  it('ends when the ticket is revoked, before the guest is touched', async () => {
+  it('ends when the commit record is revoked, before the guest is touched', async () => {
     const world = await held();
-    world.mailbox.ticket = 'REVOKED';
+    world.mailbox.commitRecord = 'REVOKED';
     let performed = false;
     world.source.faults.set('confirm', async () => {
       performed = true;
     });
     await cutOver(world);
 
-    expect(final(world, 'cutover')).toEqual(failed('TicketRevoked'));
+    expect(final(world, 'cutover')).toEqual(failed('CommitRevoked'));
     expect(performed).toBe(false);
     expect([world.at('source'), world.at('destination')]).toEqual(['running (migration canceled)', 'absent']);
   });
 
   it('accepts a cutover that comes before the copy is held', async () => {
     const world = new World();
-    await world.movers.start(world.order('precopy'));
+    await world.movers.start(world.task('precopy'));
     await world.clock.advance(500);
     await cutOver(world);
 
-    expect(final(world, 'precopy')).toMatchObject({ result: { switched: 'held' } });
+    expect(final(world, 'precopy')).toMatchObject({ result: { precopy: 'held' } });
     expect(final(world, 'cutover')).toMatchObject({ kind: 'succeeded' });
   });
 
   it('does not count against the deadline', async () => {
     const world = new World({ dirtyMiBps: 200, workingSetMiB: 1_000 });
-    const { policy } = world.order('precopy');
-    await world.movers.start(world.order('precopy', { policy: { ...policy, deadlineSeconds: 10 } }));
+    const { policy } = world.task('precopy');
+    await world.movers.start(world.task('precopy', { policy: { ...policy, deadlineSeconds: 10 } }));
     await world.until(() => final(world, 'precopy') !== undefined);
     await world.clock.advance(60_000);
     await cutOver(world);
@@ -455,8 +455,8 @@ describe('holding', () => {
 
   it('ends at the deadline after the cutover when the guest dirties faster than the link copies', async () => {
     const world = new World({ dirtyMiBps: 3_000, workingSetMiB: 3_000 });
-    const { policy } = world.order('precopy');
-    await world.movers.start(world.order('precopy', { policy: { ...policy, deadlineSeconds: 20 } }));
+    const { policy } = world.task('precopy');
+    await world.movers.start(world.task('precopy', { policy: { ...policy, deadlineSeconds: 20 } }));
     await world.until(() => final(world, 'precopy') !== undefined);
     await cutOver(world);
 
@@ -471,7 +471,7 @@ describe('cancelling', () => {
     ['while copying', 1_000],
   ])('%s leaves the VM on the source', async (_, afterMs) => {
     const world = new World();
-    await world.movers.start(world.order('precopy'));
+    await world.movers.start(world.task('precopy'));
     await world.clock.advance(afterMs);
     expect(world.movers.cancel(MIGRATION)).toBe(true);
     await world.until(() => final(world, 'precopy') !== undefined);
@@ -502,7 +502,7 @@ describe('cancelling', () => {
 
     expect(final(world, 'cutover')).toEqual(failed('Cancelled'));
     expect([world.at('source'), world.at('destination')]).toEqual(['running (migration canceled)', 'absent']);
-    expect(world.mailbox.ticket).toBe('OPEN');
+    expect(world.mailbox.commitRecord).toBe('OPEN');
   });
 
   it('is refused once the commit is under way', async () => {
@@ -539,7 +539,7 @@ describe('a mover that is killed', () => {
     ],
   ])('%s leaves what libvirt leaves', async (_, until, source) => {
     const world = new World();
-    await world.movers.start(world.order('precopy'));
+    await world.movers.start(world.task('precopy'));
     await until(world);
     expect(await world.movers.fence(MIGRATION)).toBe('killed');
     await world.clock.advance(60_000);

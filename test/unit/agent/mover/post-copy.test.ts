@@ -9,13 +9,13 @@ import { MIGRATION, VM, World } from '../world.ts';
 /** A guest that writes faster than the link carries, and a plan that has it switch before its memory is there. */
 const PLANNED = {
   plan: { method: 'post-copy', postCopyAllowed: true, connections: 1 },
-  policy: Policy.parse({ whenNotMet: 'postcopy' }),
+  policy: Policy.parse({ onNonConvergence: 'postcopy' }),
 };
 const cutover = { requestId: `${MIGRATION}.cutover.source.1`, budgetMs: 300 };
 
 async function released(): Promise<World> {
   const world = new World({ memoryMiB: 16_384, dirtyMiBps: 3_000, workingSetMiB: 12_000 });
-  await world.movers.start(world.order('precopy', PLANNED));
+  await world.movers.start(world.task('precopy', PLANNED));
   await world.until(() => world.reportOf('precopy')?.kind === 'succeeded');
   await world.movers.cutover(MIGRATION, cutover);
   return world;
@@ -33,18 +33,18 @@ const end = (world: World) => {
 };
 const ended = (world: World) => world.until(() => end(world) !== undefined, 30 * 60_000);
 const states = (world: World) => [world.at('source'), world.at('destination')];
-const decided = (world: World) => end(world)?.decisions.map(({ what }) => what);
+const decided = (world: World) => end(world)?.decisions.map(({ event }) => event);
 
 describe('a post-copy', () => {
   it('begins after the commit, reports on the rest of the memory, and leaves nothing on the source', async () => {
     const world = await released();
-    let ticketAtStart: string | undefined;
+    let commitRecordAtStart: string | undefined;
     world.source.faults.set('startPostCopy', (proceed) => {
-      ticketAtStart = world.mailbox.ticket;
+      commitRecordAtStart = world.mailbox.commitRecord;
       return proceed();
     });
     await world.until(() => world.at('destination') === 'running (post-copy)');
-    expect(ticketAtStart).toBe('COMMITTED');
+    expect(commitRecordAtStart).toBe('COMMITTED');
     expect(world.at('source')).toBe('paused (post-copy)');
 
     await ended(world);
@@ -68,7 +68,7 @@ describe('a post-copy', () => {
   });
 
   it.each([
-    ['refused', 'revoked', 'TicketRevoked'],
+    ['refused', 'revoked', 'CommitRevoked'],
     ['not answered', 'unknown', 'CommitUnknown'],
   ] as const)('does not begin when the commit is %s: the VM runs on', async (_, outcome, code) => {
     const world = await released();
@@ -83,7 +83,7 @@ describe('a post-copy', () => {
     world.source.faults.set('startPostCopy', () => Promise.reject(refusal('not now')));
     await ended(world);
     expect(end(world)).toMatchObject({ kind: 'failed', failure: { code: 'CopyFailed' } });
-    expect(world.mailbox.ticket).toBe('COMMITTED');
+    expect(world.mailbox.commitRecord).toBe('COMMITTED');
     expect(states(world)).toEqual(['running (migration canceled)', 'absent']);
   });
 
@@ -177,7 +177,7 @@ describe('without its mover, a post-copy', () => {
     return world;
   }
   async function abort(world: World, action: string, attempt = 1) {
-    const run = runRequest(world.give(world.order('abort', { action }, attempt)), world.deps());
+    const run = runRequest(world.give(world.task('abort', { action }, attempt)), world.deps());
     await world.until(() => world.reportOf('abort', 'source', attempt) !== undefined);
     await run;
     return world.reportOf('abort', 'source', attempt);

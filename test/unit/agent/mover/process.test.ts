@@ -87,13 +87,13 @@ describe('a mover process', () => {
       env: { ...process.env, MARK: 'given' },
     });
   }
-  const order = { migrationId: 'web01-5f2c', requestId: 'web01-5f2c.precopy.source.1' };
+  const task = { migrationId: 'web01-5f2c', requestId: 'web01-5f2c.precopy.source.1' };
   const pidOf = async () =>
     (JSON.parse(await readFile(join(directory, 'web01-5f2c.pid'), 'utf8')) as { pid: number }).pid;
 
   it('answers once it is started, leads its own session, takes the cutover, and is proven dead when fenced', async () => {
     const movers = await processes();
-    await movers.start(order);
+    await movers.start(task);
     const pid = await pidOf();
     try {
       // Fields 5 and 6: process group and session. SSM kills the process group of its command.
@@ -132,7 +132,7 @@ describe('a mover process', () => {
       command: ['/nonexistent/agent'],
       env: {},
     });
-    await expect(movers.start(order)).rejects.toThrow('ENOENT');
+    await expect(movers.start(task)).rejects.toThrow('ENOENT');
     expect(await readdir(directory)).toEqual(['web01-5f2c.log']);
   });
 });

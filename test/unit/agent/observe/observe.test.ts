@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { chooseAddress, findAddress } from '../../../../agent/observe/addresses.ts';
 import { evaluate } from '../../../../agent/observe/blackout.ts';
-import { Sight } from '../../../../agent/observe/guest-reachability-probe.ts';
+import { GuestReachabilityProbe } from '../../../../agent/observe/guest-reachability-probe.ts';
 import { PingOutput } from '../../../../agent/observe/ping.ts';
 import { VM, World } from '../world.ts';
 
@@ -145,21 +145,22 @@ describe('the address to look at', () => {
   });
 });
 
-describe('a sight', () => {
+describe('a guestProbe', () => {
   const guest = { address: '10.1.0.5', addressFrom: 'request' as const };
-  const sightOf = (world: World, known: typeof guest | undefined = guest) => new Sight(world.deps(), known);
+  const guestProbeOf = (world: World, known: typeof guest | undefined = guest) =>
+    new GuestReachabilityProbe(world.deps(), known);
 
   it('looks as soon as the address is known', async () => {
     const world = new World({ address: guest.address });
-    const sight = new Sight(world.deps(), undefined);
-    sight.look();
+    const guestProbe = new GuestReachabilityProbe(world.deps(), undefined);
+    guestProbe.start();
     await world.clock.advance(100);
-    sight.aim(guest);
+    guestProbe.setTarget(guest);
     await world.clock.advance(100);
     const at = world.clock.now();
-    expect(sight.answeredBefore(at - 90)).toBe(true);
-    expect(sight.answeredBefore(at - 110)).not.toBe(true);
-    sight.end();
+    expect(guestProbe.answeredBefore(at - 90)).toBe(true);
+    expect(guestProbe.answeredBefore(at - 110)).not.toBe(true);
+    guestProbe.end();
   });
 
   it.each([
@@ -169,54 +170,61 @@ describe('a sight', () => {
     { what: 'was not looked at yet', from: guest.address, beganMsBefore: 0, answered: undefined },
   ])('tells whether a guest answered that $what', async ({ from, beganMsBefore, answered }) => {
     const world = new World(from === undefined ? {} : { address: from });
-    const sight = sightOf(world);
-    sight.look();
+    const guestProbe = guestProbeOf(world);
+    guestProbe.start();
     await world.clock.advance(beganMsBefore);
-    expect(sight.answeredBefore(world.clock.now())).toBe(answered);
-    sight.end();
-    expect(sight.answeredBefore(world.clock.now())).toBeUndefined();
+    expect(guestProbe.answeredBefore(world.clock.now())).toBe(answered);
+    guestProbe.end();
+    expect(guestProbe.answeredBefore(world.clock.now())).toBeUndefined();
   });
 
   it('says that no address is known', async () => {
-    const sight = new Sight(new World().deps(), undefined);
-    sight.look();
-    expect(await sight.tell({ from: 1, to: 2 })).toEqual({ observed: false, why: expect.stringContaining('address') });
+    const guestProbe = new GuestReachabilityProbe(new World().deps(), undefined);
+    guestProbe.start();
+    expect(await guestProbe.result({ from: 1, to: 2 })).toEqual({
+      observed: false,
+      why: expect.stringContaining('address'),
+    });
   });
 
   it('says that nobody was looking', async () => {
     const world = new World({ address: guest.address });
-    const sight = sightOf(world);
-    sight.look();
-    sight.restAfter(1_000);
+    const guestProbe = guestProbeOf(world);
+    guestProbe.start();
+    guestProbe.stopAfter(1_000);
     await world.clock.advance(1_001);
     const at = world.clock.now();
-    expect(await sight.tell({ from: at, to: at })).toMatchObject({ observed: false, why: /nobody was looking/ });
+    expect(await guestProbe.result({ from: at, to: at })).toMatchObject({ observed: false, why: /nobody was looking/ });
   });
 
   it('goes on looking when there is a new wish before it rests', async () => {
     const world = new World({ address: guest.address });
-    const sight = sightOf(world);
-    sight.look();
-    sight.restAfter(1_000);
+    const guestProbe = guestProbeOf(world);
+    guestProbe.start();
+    guestProbe.stopAfter(1_000);
     await world.clock.advance(500);
-    sight.look();
+    guestProbe.start();
     await world.clock.advance(2_000);
     const at = world.clock.now() - 100;
-    expect(await sight.tell({ from: at, to: at })).toMatchObject({ observed: true, answered: 251, blackoutMs: 0 });
+    expect(await guestProbe.result({ from: at, to: at })).toMatchObject({
+      observed: true,
+      answered: 251,
+      blackoutMs: 0,
+    });
   });
 
   it('waits for the guest no longer than it is told to, and not at all for one it does not look at', async () => {
     const world = new World({ address: guest.address });
-    const sight = sightOf(world);
-    expect(await sight.seesAfter(world.clock.now(), 60_000)).toBe(false);
-    sight.look();
+    const guestProbe = guestProbeOf(world);
+    expect(await guestProbe.seesAfter(world.clock.now(), 60_000)).toBe(false);
+    guestProbe.start();
     world.source.killQemu(VM);
     const begin = world.clock.now();
-    const seen = sight.seesAfter(begin + 1, 500);
+    const seen = guestProbe.seesAfter(begin + 1, 500);
     await world.clock.runUntilIdle();
     expect(await seen).toBe(false);
     expect(world.clock.now() - begin).toBeLessThan(520);
-    sight.end();
+    guestProbe.end();
   });
 
   it('is not stopped by a host that cannot start a probe', async () => {
@@ -226,8 +234,8 @@ describe('a sight', () => {
         throw new Error('spawn EAGAIN');
       },
     };
-    const sight = new Sight({ facts, clock: world.clock }, guest);
-    sight.look();
-    expect(await sight.tell({ from: 1, to: 2 })).toMatchObject({ observed: false, why: /nobody was looking/ });
+    const guestProbe = new GuestReachabilityProbe({ facts, clock: world.clock }, guest);
+    guestProbe.start();
+    expect(await guestProbe.result({ from: 1, to: 2 })).toMatchObject({ observed: false, why: /nobody was looking/ });
   });
 });

@@ -9,15 +9,15 @@ import { MIGRATION, VM, World } from '../world.ts';
 const ADDRESS = '10.1.0.5';
 const GUEST = { address: ADDRESS, addressFrom: 'request' };
 
-/** A held copy, and the destination's watch, begun `after` ms after the cutover's order. */
+/** A held copy, and the destination's watch, begun `after` ms after the cutover's task. */
 async function moved(
   world: World,
   { after = -500, named = true, answers }: { after?: number; named?: boolean; answers?: boolean } = {},
 ): Promise<{ source: Observation | undefined; destination: Observation | undefined }> {
-  await world.movers.start(world.order('precopy', named ? { guestAddress: ADDRESS } : {}));
+  await world.movers.start(world.task('precopy', named ? { guestAddress: ADDRESS } : {}));
   await world.until(() => world.reportOf('precopy')?.kind === 'succeeded');
-  const order = world.order('watch', { role: 'destination', ...(named && { guest: { ...GUEST, answers } }) });
-  const watch = () => runRequest(world.give(order), world.deps('destination'));
+  const task = world.task('observe-guest', { role: 'destination', ...(named && { guest: { ...GUEST, answers } }) });
+  const watch = () => runRequest(world.give(task), world.deps('destination'));
   const switchNow = () =>
     world.movers.cutover(MIGRATION, { requestId: `${MIGRATION}.cutover.source.1`, budgetMs: 300 });
   const runs: Promise<unknown>[] = [];
@@ -30,7 +30,7 @@ async function moved(
   await Promise.all(runs);
   return {
     source: blackoutIn(world.reportOf('cutover')),
-    destination: blackoutIn(world.reportOf('watch', 'destination')),
+    destination: blackoutIn(world.reportOf('observe-guest', 'destination')),
   };
 }
 
@@ -81,10 +81,10 @@ describe('a blackout', () => {
       // Never near its end, as far as the brake can tell: it switches unbraked.
       return job && { ...job, bytesRemaining: 400 * 1_048_576, bytesTotal: 500 * 1_048_576 };
     });
-    await world.movers.start(world.order('precopy', { guestAddress: ADDRESS }));
+    await world.movers.start(world.task('precopy', { guestAddress: ADDRESS }));
     await world.until(() => world.reportOf('precopy')?.kind === 'succeeded');
     expect(world.reportOf('precopy')).toMatchObject({
-      result: { switched: 'early', blackout: { observed: true, ...GUEST } },
+      result: { precopy: 'completed', blackout: { observed: true, ...GUEST } },
     });
   });
 });
@@ -107,10 +107,10 @@ describe('the watch at the destination', () => {
     const deps = world.deps('destination');
     const connect = deps.connect.bind(deps);
     let announce = async () => {};
-    const order = world.order('watch', { role: 'destination', guest: GUEST });
-    await world.movers.start(world.order('precopy', { guestAddress: ADDRESS }));
+    const task = world.task('observe-guest', { role: 'destination', guest: GUEST });
+    await world.movers.start(world.task('precopy', { guestAddress: ADDRESS }));
     await world.until(() => world.reportOf('precopy')?.kind === 'succeeded');
-    const watch = runRequest(world.give(order), {
+    const watch = runRequest(world.give(task), {
       ...deps,
       connect: async (uri) => {
         const connection = await connect(uri);
@@ -127,7 +127,7 @@ describe('the watch at the destination', () => {
     void world.movers.cutover(MIGRATION, { requestId: `${MIGRATION}.cutover.source.1`, budgetMs: 300 });
     await world.clock.runUntilIdle();
     await watch;
-    expect(blackoutIn(world.reportOf('watch', 'destination'))).toEqual(
+    expect(blackoutIn(world.reportOf('observe-guest', 'destination'))).toEqual(
       unseen(/could not be announced again: no monitor/),
     );
     expect(blackoutIn(world.reportOf('cutover'))).toEqual(unseen(/before the switch, and none after/));
@@ -161,11 +161,14 @@ describe('the watch at the destination', () => {
 
   it('does not wait for ever', async () => {
     const world = new World({ address: ADDRESS });
-    await world.movers.start(world.order('precopy'));
+    await world.movers.start(world.task('precopy'));
     await world.until(() => world.reportOf('precopy')?.kind === 'succeeded');
-    void runRequest(world.give(world.order('watch', { role: 'destination', guest: GUEST })), world.deps('destination'));
-    await world.until(() => world.reportOf('watch', 'destination') !== undefined, 61_000);
-    expect(blackoutIn(world.reportOf('watch', 'destination'))).toEqual(unseen(/not switched within 60 s/));
+    void runRequest(
+      world.give(world.task('observe-guest', { role: 'destination', guest: GUEST })),
+      world.deps('destination'),
+    );
+    await world.until(() => world.reportOf('observe-guest', 'destination') !== undefined, 61_000);
+    expect(blackoutIn(world.reportOf('observe-guest', 'destination'))).toEqual(unseen(/not switched within 60 s/));
   });
 
   it('ends when the handover is called off', async () => {
@@ -176,11 +179,11 @@ describe('the watch at the destination', () => {
 
   it('finds nothing to look at where the VM is not being received', async () => {
     const world = new World({ address: ADDRESS });
-    const order = world.order('watch', { role: 'destination', guest: GUEST });
-    const run = runRequest(world.give(order), world.deps('destination'));
+    const task = world.task('observe-guest', { role: 'destination', guest: GUEST });
+    const run = runRequest(world.give(task), world.deps('destination'));
     await world.clock.runUntilIdle();
     await run;
-    expect(blackoutIn(world.reportOf('watch', 'destination'))).toEqual(unseen(/not being received here/));
+    expect(blackoutIn(world.reportOf('observe-guest', 'destination'))).toEqual(unseen(/not being received here/));
   });
 });
 
@@ -201,7 +204,7 @@ it('a killed mover leaves no probe behind', async () => {
     },
   };
   const movers = new SimulatedMovers({ mailbox, clock, connect, localUri, facts: counted, log: () => {} });
-  await movers.start(world.order('precopy', { guestAddress: ADDRESS }));
+  await movers.start(world.task('precopy', { guestAddress: ADDRESS }));
   await world.until(() => world.reportOf('precopy')?.kind === 'succeeded');
   expect(asking.size).toBe(1);
   await movers.fence(MIGRATION);

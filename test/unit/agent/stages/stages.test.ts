@@ -8,11 +8,11 @@ import { MIGRATION, VM, World } from '../world.ts';
 type Extra = Record<string, unknown>;
 
 async function report(world: World, stage: StageName, extra: Extra = {}, attempt = 1): Promise<Report> {
-  const order = world.order(stage, extra, attempt);
-  const run = runRequest(world.give(order), world.deps(order.role));
+  const task = world.task(stage, extra, attempt);
+  const run = runRequest(world.give(task), world.deps(task.role));
   await world.clock.runUntilIdle();
   await run;
-  return world.reportOf(stage, order.role, attempt)!;
+  return world.reportOf(stage, task.role, attempt)!;
 }
 
 async function result<S extends StageName>(
@@ -31,12 +31,12 @@ const toDestination = { role: 'destination' };
 
 /** Both preflights at the same time, as the control plane runs them. */
 async function preflight(world: World) {
-  const orders = [world.order('preflight'), world.order('preflight', toDestination)] as const;
-  const runs = orders.map((order) => runRequest(world.give(order), world.deps(order.role)));
+  const tasks = [world.task('preflight'), world.task('preflight', toDestination)] as const;
+  const runs = tasks.map((task) => runRequest(world.give(task), world.deps(task.role)));
   await world.clock.runUntilIdle();
   await Promise.all(runs);
-  return orders.map((order) => {
-    const said = world.reportOf('preflight', order.role);
+  return tasks.map((task) => {
+    const said = world.reportOf('preflight', task.role);
     expect(said, JSON.stringify(said)).toMatchObject({ kind: 'succeeded' });
     return (said as { result: ResultOf<'preflight'> }).result;
   }) as [ResultOf<'preflight'>, ResultOf<'preflight'>];
@@ -124,16 +124,16 @@ describe('preflight', () => {
     const file = "<disk type='file' device='disk'><source file='/srv/images/web01.qcow2'/><target dev='vda'/></disk>";
     /** The guest as it is, but with its disk in a file. */
     async function preflightFile(world: World, types: { source: string; destination: string }, shared: boolean) {
-      const orders = [world.order('preflight'), world.order('preflight', toDestination)] as const;
+      const tasks = [world.task('preflight'), world.task('preflight', toDestination)] as const;
       const own = new Set<string>();
-      const runs = orders.map((order) => {
-        const deps = world.deps(order.role);
-        const files = shared || order.role === 'source' ? world.fleet.sharedFiles : own;
-        return runRequest(world.give(order), {
+      const runs = tasks.map((task) => {
+        const deps = world.deps(task.role);
+        const files = shared || task.role === 'source' ? world.fleet.sharedFiles : own;
+        return runRequest(world.give(task), {
           ...deps,
           facts: {
             ...deps.facts,
-            fileSystemType: async () => types[order.role],
+            fileSystemType: async () => types[task.role],
             list: async () => [...files].map((path) => path.slice('/srv/images/'.length)),
           },
           connect: async (uri) => {
@@ -152,7 +152,7 @@ describe('preflight', () => {
       });
       await world.clock.runUntilIdle();
       await Promise.all(runs);
-      return orders.map(({ role }) => {
+      return tasks.map(({ role }) => {
         const said = world.reportOf('preflight', role) as { result: ResultOf<'preflight'> };
         return said.result.checks.find(({ name }) => name === 'disk:vda')!;
       });
@@ -201,7 +201,7 @@ describe('inspect', () => {
 
   it('kills the mover first when asked, and waits until its job is gone', async () => {
     const world = new World();
-    await world.movers.start(world.order('precopy'));
+    await world.movers.start(world.task('precopy'));
     await world.clock.advance(1_000);
     const { evidence } = await result(world, 'inspect', { fence: true });
     expect(evidence).toMatchObject({ state: 'running', jobActive: false, mover: 'killed' });
@@ -283,12 +283,12 @@ describe('abort', () => {
   it('does not resume what libvirt still has a job on', async () => {
     const world = new World();
     world.mailbox.onCommit = () => new Promise(() => {});
-    await world.movers.start(world.order('precopy'));
+    await world.movers.start(world.task('precopy'));
     await world.clock.advance(10_000);
     await world.movers.cutover(MIGRATION, { requestId: `${MIGRATION}.cutover.source.1`, budgetMs: 300 });
     await world.until(() => world.at('source') === 'paused (migrating)');
-    const order = world.order('abort', { action: 'resume' });
-    const run = runRequest(world.give(order), world.deps());
+    const task = world.task('abort', { action: 'resume' });
+    const run = runRequest(world.give(task), world.deps());
     await world.clock.advance(1_000);
     await run;
     expect(world.reportOf('abort')).toMatchObject({
@@ -305,7 +305,7 @@ describe('verify', () => {
   }
 
   async function move(world: World): Promise<void> {
-    await world.movers.start(world.order('precopy'));
+    await world.movers.start(world.task('precopy'));
     await world.until(() => world.reportOf('precopy')?.kind === 'succeeded');
     await world.movers.cutover(MIGRATION, { requestId: `${MIGRATION}.cutover.source.1`, budgetMs: 300 });
     await world.until(() => world.reportOf('cutover')?.kind === 'succeeded');
@@ -352,9 +352,9 @@ describe('verify', () => {
 
   it('fails on a tap that hangs elsewhere', async () => {
     const world = await moved();
-    const order = world.order('verify', toDestination);
+    const task = world.task('verify', toDestination);
     const deps = world.deps('destination');
-    const run = runRequest(world.give(order), { ...deps, facts: { ...deps.facts, masterOf: async () => 'br9' } });
+    const run = runRequest(world.give(task), { ...deps, facts: { ...deps.facts, masterOf: async () => 'br9' } });
     await world.clock.runUntilIdle();
     await run;
     const said = world.reportOf('verify', 'destination') as { result: ResultOf<'verify'> };

@@ -26,7 +26,7 @@ const seen = (blackoutMs: number): Observation => ({
 const unseen: Observation = { observed: false, why: 'no address' };
 const result = (more: Partial<NonNullable<MigrationView['result']>>) => ({
   totalMs: 12_000,
-  workedMs: 10_000,
+  activeMs: 10_000,
   ...more,
 });
 
@@ -43,7 +43,7 @@ describe('a migration', () => {
     ],
     [
       'faster than forecast, with a shorter blackout',
-      result({ workedMs: 6_400, blackout: { source: seen(30), destination: unseen } }),
+      result({ activeMs: 6_400, blackout: { source: seen(30), destination: unseen } }),
       {
         method: 'plain',
         time: { forecast: forecast.totalMs, outcome: 6_400, error: -0.25, within: false },
@@ -60,7 +60,7 @@ describe('a migration', () => {
       result({ postCopy: true }),
       { method: 'post-copy', time: { forecast: forecast.totalMs, outcome: 10_000, error: 0.2, within: true } },
     ],
-    ['that switched before it was told to', { totalMs: 12_000, switched: 'early' as const }, undefined],
+    ['that switched before it was told to', { totalMs: 12_000, precopy: 'completed' as const }, undefined],
   ])('%s', (_, outcome, miss) => {
     expect(missOf({ forecast, result: outcome })).toEqual(miss);
   });

@@ -6,12 +6,12 @@ const settle = (owner: 'source' | 'destination' | 'none'): Decision => ({
   kind: 'settle',
   owner,
   why: 'proof',
-  flagged: [],
+  pendingCleanup: [],
 });
 const evidence = (images?: string[]): RecoveryInput => {
   const seen = { state: 'absent', detail: 'no such domain', jobActive: false, mover: 'not-asked' } as const;
   return {
-    ticket: 'REVOKED',
+    commitRecord: 'REVOKED',
     source: { ...seen, state: 'running' },
     destination: { ...seen, ...(images && { madeImages: images }) },
   };
@@ -41,7 +41,7 @@ it.each([
   ['an operator is to look first', { kind: 'operator', why: 'both run' }, made],
   [
     'something else is to be done first',
-    { kind: 'act', role: 'destination', action: 'destroy-incoming', why: 'a copy', flagged: [] },
+    { kind: 'act', role: 'destination', action: 'destroy-incoming', why: 'a copy', pendingCleanup: [] },
     made,
   ],
 ] satisfies [string, Decision, RecoveryInput][])('the decision stays where %s', (_, decision, input) => {
@@ -49,6 +49,6 @@ it.each([
 });
 
 it('a silent host is still flagged afterwards', () => {
-  const flagged: Decision = { kind: 'settle', owner: 'destination', why: 'proof', flagged: ['source'] };
-  expect(withImages(flagged, { ...made, source: 'unreachable' })).toMatchObject({ flagged: ['source'] });
+  const pendingCleanup: Decision = { kind: 'settle', owner: 'destination', why: 'proof', pendingCleanup: ['source'] };
+  expect(withImages(pendingCleanup, { ...made, source: 'unreachable' })).toMatchObject({ pendingCleanup: ['source'] });
 });

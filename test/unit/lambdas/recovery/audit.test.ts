@@ -2,14 +2,14 @@ import { describe, expect, it } from 'vitest';
 import { findLeaks, type Held, type Owner, SETTLING_MS } from '../../../../lambdas/recovery/audit.ts';
 
 const NOW = Date.parse('2026-03-01T12:00:00Z');
-const WHATS: Held['what'][] = [
+const RESOURCES: Held['resource'][] = [
   'lock',
   'outgoing slot',
   'incoming slot',
-  'place in line',
+  'queue position',
   'memory',
   'evacuation',
-  'ticket',
+  'commit record',
 ];
 const ended = (how: string, ago = SETTLING_MS): Owner => ({
   state: 'ended',
@@ -18,9 +18,9 @@ const ended = (how: string, ago = SETTLING_MS): Owner => ({
   needsOperator: how === 'NEEDS_OPERATOR',
 });
 
-describe.each(WHATS)('a %s', (what) => {
+describe.each(RESOURCES)('a %s', (resource) => {
   const verdict = (owner: Owner | undefined) => {
-    const leaks = findLeaks([{ what, of: 'x', owner: 'me' }], new Map(owner && [['me', owner]]), NOW);
+    const leaks = findLeaks([{ resource, of: 'x', owner: 'me' }], new Map(owner && [['me', owner]]), NOW);
     return leaks.map(({ proven }) => (proven ? 'leak' : 'said'));
   };
 
@@ -37,14 +37,14 @@ describe.each(WHATS)('a %s', (what) => {
   });
 
   it('whose owner needs an operator stays only if it is the lock', () => {
-    expect(verdict(ended('NEEDS_OPERATOR'))).toEqual(what === 'lock' ? [] : ['leak']);
+    expect(verdict(ended('NEEDS_OPERATOR'))).toEqual(resource === 'lock' ? [] : ['leak']);
   });
 });
 
 it('says what is held, of what, by whom and why', () => {
   const held: Held[] = [
-    { what: 'memory', of: 'kvm-a', owner: 'web-1' },
-    { what: 'lock', of: 'web', owner: 'web-2' },
+    { resource: 'memory', of: 'kvm-a', owner: 'web-1' },
+    { resource: 'lock', of: 'web', owner: 'web-2' },
   ];
   expect(findLeaks(held, new Map([['web-1', ended('FAILED', 3_600_000)]]), NOW)).toEqual([
     { ...held[0], why: 'its owner ended FAILED at 2026-03-01T11:00:00.000Z', proven: true },

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { CopyState, type Evidence } from '../../../../contract/facts.ts';
 import type { Role } from '../../../../contract/names.ts';
-import { decideFollowUp, type FollowUpInput } from '../../../../lambdas/recovery/cleanup-decision.ts';
+import { type CleanupInput, decideCleanup } from '../../../../lambdas/recovery/cleanup-decision.ts';
 import { type Decision, decideRecovery, type Seen } from '../../../../lambdas/recovery/recovery.ts';
 
 const see = (state: Evidence['state'], jobActive = false): Evidence => ({
@@ -13,12 +13,12 @@ const see = (state: Evidence['state'], jobActive = false): Evidence => ({
 const sight = (name: string): Seen => (name === 'unreachable' ? 'unreachable' : see(name as Evidence['state']));
 const inWords = (decision: Decision): string => {
   if (decision.kind === 'act') return `${decision.role} ${decision.action}`;
-  return decision.kind === 'settle' ? (decision.flagged.length > 0 ? 'still flagged' : 'clear') : decision.kind;
+  return decision.kind === 'settle' ? (decision.pendingCleanup.length > 0 ? 'still flagged' : 'clear') : decision.kind;
 };
 
 describe('a flagged source that is back', () => {
   it.each([
-    // Who owns it, and by which ticket; source, destination -> what is done.
+    // Who owns it, and by which commit record; source, destination -> what is done.
     ['source', 'REVOKED', 'migrating-paused', 'absent', 'source resume'],
     ['source', 'REVOKED', 'migrating-paused', 'unreachable', 'source resume'],
     ['source', 'REVOKED', 'migrating-paused', 'running', 'operator'],
@@ -36,21 +36,34 @@ describe('a flagged source that is back', () => {
     ['destination', 'COMMITTED', 'absent', 'running', 'clear'],
     ['destination', 'COMMITTED', 'running', 'running', 'operator'],
     ['destination', 'COMMITTED', 'unreachable', 'running', 'still flagged'],
-  ] as const)('owner %s, %s, source %s, destination %s: %s', (owner, ticket, source, destination, expected) => {
+  ] as const)('owner %s, %s, source %s, destination %s: %s', (owner, commitRecord, source, destination, expected) => {
     const seen = { source: sight(source), destination: sight(destination) };
-    expect(inWords(decideFollowUp({ ticket, ...seen, owner, flagged: ['source'], movedOn: false }))).toBe(expected);
+    expect(inWords(decideCleanup({ commitRecord, ...seen, owner, pendingCleanup: ['source'], movedOn: false }))).toBe(
+      expected,
+    );
   });
 
   it('is not resumed when a newer migration says that the VM is elsewhere', () => {
     const seen = { source: sight('migrating-paused'), destination: sight('absent') };
-    const input = { ticket: 'REVOKED', ...seen, owner: 'source', flagged: ['source'], movedOn: true } as const;
-    expect(decideFollowUp(input).kind).toBe('operator');
+    const input = {
+      commitRecord: 'REVOKED',
+      ...seen,
+      owner: 'source',
+      pendingCleanup: ['source'],
+      movedOn: true,
+    } as const;
+    expect(decideCleanup(input).kind).toBe('operator');
   });
 
   it("is resumed on an operator's word only while nothing proves otherwise", () => {
-    const word = { ticket: 'COMMITTED', owner: 'source', word: 'source', flagged: ['source', 'destination'] } as const;
+    const word = {
+      commitRecord: 'COMMITTED',
+      owner: 'source',
+      word: 'source',
+      pendingCleanup: ['source', 'destination'],
+    } as const;
     const follow = (destination: string) =>
-      decideFollowUp({
+      decideCleanup({
         ...word,
         source: sight('migrating-paused'),
         destination: sight(destination),
@@ -72,29 +85,29 @@ describe('a flagged destination that is back', () => {
     ['destination', 'COMMITTED', 'running', 'clear'],
     ['destination', 'COMMITTED', 'shutoff', 'clear'],
     ['destination', 'COMMITTED', 'absent', 'operator'],
-  ] as const)('owner %s, %s, destination %s: %s', (owner, ticket, destination, expected) => {
+  ] as const)('owner %s, %s, destination %s: %s', (owner, commitRecord, destination, expected) => {
     const seen = { source: sight('running'), destination: sight(destination) };
-    expect(inWords(decideFollowUp({ ticket, ...seen, owner, flagged: ['destination'], movedOn: false }))).toBe(
-      expected,
-    );
+    expect(
+      inWords(decideCleanup({ commitRecord, ...seen, owner, pendingCleanup: ['destination'], movedOn: false })),
+    ).toBe(expected);
   });
 });
 
 describe('over every combination', () => {
   const states = [...CopyState.options, 'unreachable'];
   const roles: Role[] = ['source', 'destination'];
-  const all: FollowUpInput[] = (['REVOKED', 'COMMITTED'] as const).flatMap((ticket) =>
+  const all: CleanupInput[] = (['REVOKED', 'COMMITTED'] as const).flatMap((commitRecord) =>
     states.flatMap((source) =>
       states.flatMap((destination) =>
         roles.flatMap((owner) =>
-          [['source'], ['destination'], ['source', 'destination']].flatMap((flagged) =>
+          [['source'], ['destination'], ['source', 'destination']].flatMap((pendingCleanup) =>
             [true, false].flatMap((movedOn) =>
               [true, false].map((started) => ({
-                ticket,
+                commitRecord,
                 source: sight(source),
                 destination: sight(destination),
                 owner,
-                flagged: flagged as Role[],
+                pendingCleanup: pendingCleanup as Role[],
                 movedOn,
                 started,
               })),
@@ -107,16 +120,16 @@ describe('over every combination', () => {
 
   it('acts on flagged hosts that answer, and on no others', () => {
     for (const input of all) {
-      const decision = decideFollowUp(input);
+      const decision = decideCleanup(input);
       if (decision.kind !== 'act') continue;
-      expect(input.flagged).toContain(decision.role);
+      expect(input.pendingCleanup).toContain(decision.role);
       expect(input[decision.role]).not.toBe('unreachable');
     }
   });
 
   it('resumes only where recovery would, for a source that owns the VM, and never a VM that has moved on', () => {
     for (const input of all) {
-      const decision = decideFollowUp(input);
+      const decision = decideCleanup(input);
       if (decision.kind !== 'act' || decision.action !== 'resume') continue;
       expect(input).toMatchObject({ owner: 'source', movedOn: false });
       expect(decideRecovery(input)).toMatchObject({ kind: 'act', action: 'resume' });
@@ -125,16 +138,16 @@ describe('over every combination', () => {
 
   it('removes a copy only from a source that has lost the VM', () => {
     for (const input of all) {
-      const decision = decideFollowUp(input);
+      const decision = decideCleanup(input);
       if (decision.kind === 'act' && decision.action === 'remove-paused-copy') expect(input.owner).toBe('destination');
     }
   });
 
   it('clears no flag of a host that was not heard of', () => {
     for (const input of all) {
-      const decision = decideFollowUp(input);
+      const decision = decideCleanup(input);
       if (decision.kind !== 'settle') continue;
-      expect(decision.flagged).toEqual(input.flagged.filter((role) => input[role] === 'unreachable'));
+      expect(decision.pendingCleanup).toEqual(input.pendingCleanup.filter((role) => input[role] === 'unreachable'));
     }
   });
 });

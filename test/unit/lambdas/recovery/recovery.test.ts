@@ -22,7 +22,7 @@ function inWords(decision: Decision): string {
 }
 
 describe('who owns the VM', () => {
-  // ticket, source, destination -> decision; the rows an operator would look up.
+  // commit record, source, destination -> decision; the rows an operator would look up.
   it.each([
     ['REVOKED', 'running', 'absent', 'settle source'],
     ['REVOKED', 'running', 'unreachable', 'settle source'],
@@ -62,20 +62,20 @@ describe('who owns the VM', () => {
     ['COMMITTED', 'postcopy-failed', 'running', 'act source remove-paused-copy'],
     ['COMMITTED', 'postcopy-paused', 'running', 'act source remove-paused-copy'],
     ['REVOKED', 'postcopy-failed', 'postcopy-failed', 'operator'],
-  ] as const)('%s, source %s, destination %s: %s', (ticket, source, destination, expected) => {
-    const decision = decideRecovery({ ticket, source: sight(source), destination: sight(destination) });
+  ] as const)('%s, source %s, destination %s: %s', (commitRecord, source, destination, expected) => {
+    const decision = decideRecovery({ commitRecord, source: sight(source), destination: sight(destination) });
     expect(inWords(decision)).toBe(expected);
   });
 
   it('waits while libvirt winds up a post-copy on the source', () => {
     const source = see('postcopy-paused', true);
-    expect(decideRecovery({ ticket: 'COMMITTED', source, destination: see('running') }).kind).toBe('wait');
+    expect(decideRecovery({ commitRecord: 'COMMITTED', source, destination: see('running') }).kind).toBe('wait');
   });
 
   it('waits while libvirt is still at work on the source', () => {
-    expect(decideRecovery({ ticket: 'REVOKED', source: see('running', true), destination: see('absent') }).kind).toBe(
-      'wait',
-    );
+    expect(
+      decideRecovery({ commitRecord: 'REVOKED', source: see('running', true), destination: see('absent') }).kind,
+    ).toBe('wait');
   });
 });
 
@@ -100,14 +100,14 @@ describe('when the mover reported that the destination runs the VM', () => {
     ['COMMITTED', 'migrating-paused', 'incoming', 'wait'],
     // Without a commit there was nothing to report on.
     ['REVOKED', 'migrating-paused', 'unreachable', 'act source resume'],
-  ] as const)('%s, source %s, destination %s: %s', (ticket, source, destination, expected) => {
-    const input = { ticket, source: sight(source), destination: sight(destination), started: true };
+  ] as const)('%s, source %s, destination %s: %s', (commitRecord, source, destination, expected) => {
+    const input = { commitRecord, source: sight(source), destination: sight(destination), started: true };
     expect(inWords(decideRecovery(input))).toBe(expected);
   });
 
   it("an operator's word does not resume what the source kept", () => {
     const input = {
-      ticket: 'COMMITTED' as const,
+      commitRecord: 'COMMITTED' as const,
       destination: sight('unreachable'),
       started: true,
       word: 'source' as const,
@@ -126,12 +126,15 @@ it.each([
   ['REVOKED', 'unreachable', 'absent', ['source']],
   ['REVOKED', 'unreachable', 'unreachable', ['source', 'destination']],
   ['COMMITTED', 'unreachable', 'running', ['source']],
-] as const)('settling %s with source %s and destination %s flags %j', (ticket, source, destination, flagged) => {
-  expect(decideRecovery({ ticket, source: sight(source), destination: sight(destination) })).toMatchObject({
-    kind: 'settle',
-    flagged,
-  });
-});
+] as const)(
+  'settling %s with source %s and destination %s flags %j',
+  (commitRecord, source, destination, pendingCleanup) => {
+    expect(decideRecovery({ commitRecord, source: sight(source), destination: sight(destination) })).toMatchObject({
+      kind: 'settle',
+      pendingCleanup,
+    });
+  },
+);
 
 describe("an operator's word", () => {
   it.each([
@@ -166,14 +169,17 @@ describe("an operator's word", () => {
     ['source', 'COMMITTED', 'migrating-paused', 'incoming', 'wait'],
     // His word cannot put memory together.
     ['source', 'COMMITTED', 'postcopy-failed', 'unreachable', 'wait'],
-  ] as const)('that it is the %s: %s, source %s, destination %s: %s', (word, ticket, source, destination, expected) => {
-    const decision = decideRecovery({ ticket, source: sight(source), destination: sight(destination), word });
-    expect(inWords(decision)).toBe(expected);
-  });
+  ] as const)(
+    'that it is the %s: %s, source %s, destination %s: %s',
+    (word, commitRecord, source, destination, expected) => {
+      const decision = decideRecovery({ commitRecord, source: sight(source), destination: sight(destination), word });
+      expect(inWords(decision)).toBe(expected);
+    },
+  );
 
   it('is refused with the proof against it', () => {
     const { why } = decideRecovery({
-      ticket: 'COMMITTED',
+      commitRecord: 'COMMITTED',
       source: sight('migrating-paused'),
       destination: sight('running'),
       word: 'source',
@@ -184,12 +190,12 @@ describe("an operator's word", () => {
 
 describe('over every combination', () => {
   const states = [...CopyState.options, 'unreachable'];
-  const all = (['REVOKED', 'COMMITTED'] as const).flatMap((ticket) =>
+  const all = (['REVOKED', 'COMMITTED'] as const).flatMap((commitRecord) =>
     states.flatMap((source) =>
       states.flatMap((destination) =>
         ([undefined, 'source', 'destination'] as const).flatMap((word) =>
           [false, true].map((started) => ({
-            ticket,
+            commitRecord,
             source: sight(source),
             destination: sight(destination),
             started,
@@ -208,14 +214,14 @@ describe('over every combination', () => {
       const to = stateOf(input.destination);
       // Never handed over, or proven never to have been there; or nobody can tell, and an operator says so.
       const gone = to === 'absent' || (['unreachable', 'shutoff'].includes(to) && input.word === 'source');
-      expect(input.ticket === 'REVOKED' ? to !== 'running' : gone, JSON.stringify(input)).toBe(true);
+      expect(input.commitRecord === 'REVOKED' ? to !== 'running' : gone, JSON.stringify(input)).toBe(true);
     }
   });
 
   it('never resumes the source once the destination was started, whatever an operator says', () => {
     for (const input of all) {
       const decision = decideRecovery(input);
-      if (input.ticket === 'COMMITTED' && input.started && decision.kind === 'act') {
+      if (input.commitRecord === 'COMMITTED' && input.started && decision.kind === 'act') {
         // Resuming a post-copy runs nothing on the source: it sends the rest.
         expect(['remove-paused-copy', 'resume-postcopy'], JSON.stringify(input)).toContain(decision.action);
       }
@@ -227,7 +233,7 @@ describe('over every combination', () => {
       const decision = decideRecovery(input);
       if (decision.kind === 'act' && decision.action === 'remove-paused-copy') {
         const to = stateOf(input.destination);
-        expect(input.ticket).toBe('COMMITTED');
+        expect(input.commitRecord).toBe('COMMITTED');
         const taken = input.started || input.word === 'destination';
         expect(to === 'running' || (to === 'unreachable' && taken), JSON.stringify(input)).toBe(true);
       }
@@ -238,7 +244,7 @@ describe('over every combination', () => {
     for (const input of all) {
       const decision = decideRecovery(input);
       if (decision.kind === 'act' && decision.action === 'destroy-incoming') {
-        expect([input.ticket, stateOf(input.destination)]).toEqual(['REVOKED', 'incoming']);
+        expect([input.commitRecord, stateOf(input.destination)]).toEqual(['REVOKED', 'incoming']);
       }
     }
   });
@@ -250,12 +256,13 @@ describe('over every combination', () => {
     }
   });
 
-  it('says that the VM is somewhere only where it was seen, or where the ticket proves it', () => {
+  it('says that the VM is somewhere only where it was seen, or where the commit record proves it', () => {
     for (const input of all) {
       const decision = decideRecovery(input);
       if (decision.kind !== 'settle' || decision.owner === 'none') continue;
       const there = stateOf(input[decision.owner]);
-      const proven = ['running', 'paused'].includes(there) || (there === 'unreachable' && input.ticket === 'REVOKED');
+      const proven =
+        ['running', 'paused'].includes(there) || (there === 'unreachable' && input.commitRecord === 'REVOKED');
       // An operator may say so of a host that does not answer, or of a VM that is shut off there.
       const said = input.word === decision.owner && ['unreachable', 'shutoff'].includes(there);
       // Or the mover did, before it stopped answering.

@@ -1,7 +1,7 @@
 import { GetCommand, PutCommand } from '@aws-sdk/lib-dynamodb';
 import { expect, it } from 'vitest';
-import { orderKey, reportKey, ticketKey } from '../../../../contract/mailbox.ts';
-import type { Order } from '../../../../contract/tasks.ts';
+import { commitRecordKey, reportKey, taskKey } from '../../../../contract/mailbox.ts';
+import type { AgentTask } from '../../../../contract/tasks.ts';
 import { simulatedNode } from '../../../../simulator/hypervisor/node.ts';
 import { mailboxTable, TABLE } from '../../agent/dynamo.ts';
 import { MIGRATION, World } from '../../agent/world.ts';
@@ -20,26 +20,26 @@ it('carries a migration through the mailbox in DynamoDB, in process and on a vir
   const { client } = await mailboxTable(clock);
   const node = simulatedNode(world.fleet, 'kvm-a', { clock, dynamo: () => client });
   const put = (Item: Record<string, unknown>) => client.send(new PutCommand({ TableName: TABLE, Item }));
-  const run = async (order: Order) => {
-    await put({ ...orderKey(HOST, order.requestId), order });
+  const run = async (task: AgentTask) => {
+    await put({ ...taskKey(HOST, task.requestId), task });
     const step = {
       script: SCRIPT,
-      env: { SSM_requestId: order.requestId, AWS_SSM_INSTANCE_ID: NODE },
+      env: { SSM_requestId: task.requestId, AWS_SSM_INSTANCE_ID: NODE },
       timeoutSeconds: 120,
     };
     const ran = node.run(step, new AbortController().signal);
     await clock.advance(20_000);
     expect(await ran).toMatchObject({ exitCode: 0 });
-    const { Item } = await client.send(new GetCommand({ TableName: TABLE, Key: reportKey(HOST, order.requestId) }));
+    const { Item } = await client.send(new GetCommand({ TableName: TABLE, Key: reportKey(HOST, task.requestId) }));
     return Item?.report;
   };
-  await put({ ...ticketKey(HOST, MIGRATION), state: 'OPEN' });
+  await put({ ...commitRecordKey(HOST, MIGRATION), state: 'OPEN' });
 
-  expect(await run(world.order('precopy'))).toMatchObject({ kind: 'succeeded', result: { switched: 'held' } });
-  expect(await run(world.order('cutover'))).toMatchObject({ kind: 'succeeded', result: { stage: 'cutover' } });
+  expect(await run(world.task('precopy'))).toMatchObject({ kind: 'succeeded', result: { precopy: 'held' } });
+  expect(await run(world.task('cutover'))).toMatchObject({ kind: 'succeeded', result: { stage: 'cutover' } });
   expect([world.at('source'), world.at('destination')]).toEqual(['absent', 'running (migrated)']);
-  const ticket = await client.send(new GetCommand({ TableName: TABLE, Key: ticketKey(HOST, MIGRATION) }));
-  expect(ticket.Item).toMatchObject({ state: 'COMMITTED', committedBy: expect.stringContaining(MIGRATION) });
+  const commitRecord = await client.send(new GetCommand({ TableName: TABLE, Key: commitRecordKey(HOST, MIGRATION) }));
+  expect(commitRecord.Item).toMatchObject({ state: 'COMMITTED', committedBy: expect.stringContaining(MIGRATION) });
 });
 
 it('ends with the exit code the agent has', async () => {

@@ -10,14 +10,14 @@ import { json } from './problem.ts';
 import { migrationIdOf } from './show-migrations.ts';
 
 /**
- * Gives the word that a migration with the policy `cutover: on-order` waits for. It may come before the copy is held, which then
+ * Gives the word that a migration with the policy `cutover: manual` waits for. It may come before the copy is held, which then
  * switches as soon as it is; a second one changes nothing.
  */
-export async function orderCutover(event: APIGatewayProxyEventV2): Promise<APIGatewayProxyStructuredResultV2> {
+export async function cutOver(event: APIGatewayProxyEventV2): Promise<APIGatewayProxyStructuredResultV2> {
   const migrationId = migrationIdOf(event);
   const record = await getRecord(migrationId);
   if (record === undefined) throw unknownMigration(migrationId, 'if it was asked for just now, order again');
-  if (record.cutoverOrderedAt === undefined && (await note(record))) await addEvent(migrationId, 'word to cut over');
+  if (record.cutoverRequestedAt === undefined && (await note(record))) await addEvent(migrationId, 'word to cut over');
   return json(202, { migrationId, status: record.status });
 }
 
@@ -29,20 +29,20 @@ async function note(record: MigrationItem): Promise<boolean> {
       new UpdateCommand({
         TableName: CONTROL,
         Key: migrationKey(migrationId),
-        UpdateExpression: 'SET cutoverOrderedAt = :now',
+        UpdateExpression: 'SET cutoverRequestedAt = :now',
         ConditionExpression:
-          'attribute_not_exists(cutoverOrderedAt) AND attribute_not_exists(cancelRequestedAt) AND attribute_not_exists(endedAt) AND #policy.cutover = :onOrder',
+          'attribute_not_exists(cutoverRequestedAt) AND attribute_not_exists(cancelRequestedAt) AND attribute_not_exists(endedAt) AND #policy.cutover = :onOrder',
         ExpressionAttributeNames: { '#policy': 'policy' },
-        ExpressionAttributeValues: { ':now': isoNow(), ':onOrder': 'on-order' },
+        ExpressionAttributeValues: { ':now': isoNow(), ':onOrder': 'manual' },
       }),
     );
     return true;
   } catch (error) {
     if (!(error instanceof ConditionalCheckFailedException)) throw error;
     const latest = await getRecord(migrationId);
-    if (latest?.cutoverOrderedAt !== undefined) return false;
+    if (latest?.cutoverRequestedAt !== undefined) return false;
     const why =
-      record.policy.cutover !== 'on-order'
+      record.policy.cutover !== 'manual'
         ? 'its policy does not wait for a word'
         : latest?.cancelRequestedAt !== undefined
           ? 'it is cancelled'
