@@ -157,7 +157,10 @@ describeWithWorld('the blackout as seen from outside', { name: 'black', subnet: 
     const told = await until('the destination has told', async () => {
       const { result, timeline } = await getMigration(world.api, id);
       return (
-        timeline.some(({ event }) => event === 'observe-guest done') && { blackout: result?.blackout?.destination, timeline }
+        timeline.some(({ event }) => event === 'observe-guest done') && {
+          blackout: result?.blackout?.destination,
+          timeline,
+        }
       );
     });
     // On a busy machine the cutover can be there before the watch, which then brings the guest back, but has not seen it go.
