@@ -108,7 +108,7 @@ function countEach(values: readonly string[]): Record<string, number> {
 function impossibleIn(items: readonly Item[]): string[] {
   return items.flatMap((item) => {
     const detail = item.detail?.M;
-    if (!text(item, 'what').startsWith('recovery: ') || detail?.commitRecord?.S !== 'REVOKED') return [];
+    if (!text(item, 'event').startsWith('recovery: ') || detail?.commitRecord?.S !== 'REVOKED') return [];
     const runs = JSON.stringify(detail.destination).includes('"state":{"S":"running"}');
     return runs ? [`${text(item, 'pk')} was revoked, and its destination runs`] : [];
   });
