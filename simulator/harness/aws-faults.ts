@@ -32,7 +32,7 @@ function nameOf(session: string): string | undefined {
 export function migrationOf({ input }: Call): string | undefined {
   const text = JSON.stringify(input);
   return (
-    /\\"migrationId\\":\\"([\w-]+)\\"/.exec(text)?.[1] ?? /"(?:TICKET|MIGRATION|REQUESTS)#([\w-]+)"/.exec(text)?.[1]
+    /\\"migrationId\\":\\"([\w-]+)\\"/.exec(text)?.[1] ?? /"(?:COMMIT|MIGRATION|REQUESTS)#([\w-]+)"/.exec(text)?.[1]
   );
 }
 

@@ -50,11 +50,11 @@ const FUNCTION_CALLS = {
   dispatch: 48,
   'reserve-memory': 2,
   relay: 40,
-  recover: 1,
-  'take-turn': 6,
+  'decide-ownership': 1,
+  'acquire-cutover-slot': 6,
   settle: 8,
   unlock: 1,
-  'watch-commands': 0.5,
+  'on-command-ended': 0.5,
 };
 const HOST_CALLS = { host: 26, commit: 1 };
 const MACHINE_CALLS = { machine: 10, revoke: 0.3 };

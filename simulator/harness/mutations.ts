@@ -268,13 +268,13 @@ export const MUTATIONS: readonly Mutation[] = [
     off: "a follow-up takes the VM's lock although another migration holds it",
     provoke: [
       ...AWAY_FOR_A_WHILE,
-      { kind: 'aws-delay', points: { 'take-over': 0.4 }, ms: [MINUTE / 6, MINUTE], moment: 'before' },
+      { kind: 'aws-delay', points: { 'resume-stopped-execution': 0.4 }, ms: [MINUTE / 6, MINUTE], moment: 'before' },
       { kind: 'aws-delay', points: { sweep: 2 }, ms: [MINUTE / 6, MINUTE], moment: 'before' },
     ],
     world: { vms: 1, apartMs: MINUTE },
     in: () => ({
       call: (call, next) => {
-        if (pointOf(call) === 'take-over') lockAlways(call);
+        if (pointOf(call) === 'resume-stopped-execution') lockAlways(call);
         return next();
       },
     }),
@@ -310,7 +310,7 @@ export const MUTATIONS: readonly Mutation[] = [
     provoke: [],
     in: () => ({
       call: (call, next) => {
-        if (pointOf(call) === 'take-turn') for (const write of updatesIn(call.input)) holdAlways(write);
+        if (pointOf(call) === 'acquire-cutover-slot') for (const write of updatesIn(call.input)) holdAlways(write);
         return next();
       },
     }),
