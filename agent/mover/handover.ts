@@ -48,9 +48,9 @@ const SEARCH_EVERY_MS = 250;
 const CANCEL_PATIENCE_MS = 2_000;
 const NO_COOKIE = Buffer.alloc(0);
 
-export interface HandoverParties {
+export interface HandoverContext {
   source: Domain;
-  target: HypervisorConnection;
+  destination: HypervisorConnection;
   /** The destination's on the migration network. */
   address: string;
   /** New connections, for when the first ones are lost. */
@@ -70,7 +70,7 @@ export interface HandoverParties {
 }
 
 export class Handover {
-  readonly #parties: HandoverParties;
+  readonly #context: HandoverContext;
   readonly #options: MigrationOptions;
   readonly #xml: string;
   readonly #uri: string;
@@ -80,11 +80,11 @@ export class Handover {
   #postCopySince: number | undefined;
 
   private constructor(
-    parties: HandoverParties,
+    context: HandoverContext,
     options: MigrationOptions,
     prepared: { xml: string; uri: string; cookie: Buffer },
   ) {
-    this.#parties = parties;
+    this.#context = context;
     this.#options = options;
     this.#xml = prepared.xml;
     this.#uri = prepared.uri;
@@ -92,8 +92,8 @@ export class Handover {
   }
 
   /** Begin and Prepare: the destination is ready to receive. Closing its connection undoes it. */
-  static async prepare(parties: HandoverParties): Promise<Handover> {
-    const { source, target, address, plan, bandwidthMiBps } = parties;
+  static async prepare(context: HandoverContext): Promise<Handover> {
+    const { source, destination, address, plan, bandwidthMiBps } = context;
     const options: MigrationOptions = {
       name: source.name,
       persistent: await source.persistent(),
@@ -111,8 +111,8 @@ export class Handover {
       }),
     };
     const begun = await source.begin(options);
-    const prepared = await target.prepare({ ...options, xml: begun.xml, cookie: begun.cookie, address });
-    return new Handover(parties, options, { xml: begun.xml, uri: prepared.uri, cookie: prepared.cookie });
+    const prepared = await destination.prepare({ ...options, xml: begun.xml, cookie: begun.cookie, address });
+    return new Handover(context, options, { xml: begun.xml, uri: prepared.uri, cookie: prepared.cookie });
   }
 
   /** When post-copy was asked for, and the guest so told to stop (ms of the clock); undefined when it has not begun. */
@@ -130,7 +130,7 @@ export class Handover {
    * Rejects when the copy ends otherwise.
    */
   async perform(): Promise<void> {
-    const { cookie } = await this.#parties.source.perform({ ...this.#options, ...this.#handshake() });
+    const { cookie } = await this.#context.source.perform({ ...this.#options, ...this.#handshake() });
     this.#cookie = cookie;
   }
 
@@ -140,12 +140,12 @@ export class Handover {
    * its half if the Finish that must follow did not reach it: the guest runs on meanwhile, so that costs it nothing.
    */
   async startPostCopy(): Promise<void> {
-    const { source, target, clock } = this.#parties;
-    await target.find(this.#options.name);
+    const { source, destination, clock } = this.#context;
+    await destination.find(this.#options.name);
     const outcome = await this.#committed();
     if (outcome === 'revoked') throw new HandoffError('CommitRevoked', 'the control plane took the commit record back');
     if (outcome !== 'committed') throw new HandoffError('CommitUnknown', 'AWS did not answer the commit');
-    await target.find(this.#options.name);
+    await destination.find(this.#options.name);
     this.#postCopySince = clock.now();
     try {
       await source.startPostCopy();
@@ -164,7 +164,7 @@ export class Handover {
    */
   async inPostCopy(): Promise<boolean> {
     if (this.#postCopySince === undefined) return false;
-    const { clock } = this.#parties;
+    const { clock } = this.#context;
     const deadline = clock.now() + SEARCH_MS;
     while (clock.now() < deadline) {
       const begun = await hasBegun(this.#halves());
@@ -179,7 +179,7 @@ export class Handover {
     const outcome = await this.#committed();
     if (outcome !== 'committed') return this.cancel(outcome === 'revoked' ? 'revoked' : 'commit-unknown');
     try {
-      const { cookie } = await this.#parties.target.finish({
+      const { cookie } = await this.#context.destination.finish({
         ...this.#options,
         ...this.#handshake(),
         cancelled: false,
@@ -194,15 +194,15 @@ export class Handover {
 
   /** After Perform, before any commit is acted upon: the destination's copy goes, the source resumes. Never rejects. */
   async cancel(because: 'asked' | 'revoked' | 'commit-unknown'): Promise<HandoverEnd> {
-    await this.discardTarget();
+    await this.discardDestinationCopy();
     return (await this.#resumeSource()) ?? { kind: 'cancelled', because };
   }
 
   /** Throws the destination's copy away. Never rejects. */
-  async discardTarget(): Promise<void> {
-    const discarded = this.#parties.target.finish({ ...this.#options, ...this.#handshake(), cancelled: true });
+  async discardDestinationCopy(): Promise<void> {
+    const discarded = this.#context.destination.finish({ ...this.#options, ...this.#handshake(), cancelled: true });
     await within(
-      this.#parties.clock,
+      this.#context.clock,
       CANCEL_PATIENCE_MS,
       discarded.catch(() => {}),
       () => {},
@@ -211,7 +211,7 @@ export class Handover {
 
   /** Confirm: takes the source's copy away. Only after `switched`. */
   confirm(): Promise<void> {
-    const { source } = this.#parties;
+    const { source } = this.#context;
     return source.confirm({
       ...this.#options,
       cookie: this.#cookie,
@@ -223,7 +223,7 @@ export class Handover {
   /** Once only: after it nobody may cancel any more, and a second try could not tell more than the first. */
   #committed(): Promise<CommitOutcome> {
     this.#deciding = true;
-    this.#commit ??= this.#parties.commit();
+    this.#commit ??= this.#context.commit();
     return this.#commit;
   }
 
@@ -235,7 +235,7 @@ export class Handover {
       if (followed.kind === 'whole') return { kind: 'switched' };
     }
     const answered = error instanceof HypervisorError && error.answered;
-    const seen = await this.#lookAtTarget(answered);
+    const seen = await this.#findOnDestination(answered);
     if (seen === 'unknown') return { kind: 'finish-unknown', error };
     this.#cookie = NO_COOKIE;
     if (seen === 'running') return { kind: 'switched' };
@@ -246,15 +246,15 @@ export class Handover {
    * Whether the copy on the destination runs. While libvirt still shows it as something in between, Finish may be under way or
    * the loss of our connection unnoticed there, so it is looked at again.
    */
-  async #lookAtTarget(connectionIsGood: boolean): Promise<'running' | 'gone' | 'unknown'> {
-    const { clock, reconnect } = this.#parties;
-    let target = connectionIsGood ? this.#parties.target : undefined;
+  async #findOnDestination(connectionIsGood: boolean): Promise<'running' | 'gone' | 'unknown'> {
+    const { clock, reconnect } = this.#context;
+    let destination = connectionIsGood ? this.#context.destination : undefined;
     const deadline = clock.now() + SEARCH_MS;
     try {
       while (clock.now() < deadline) {
         try {
-          target ??= await reconnect();
-          const copy = await target.find(this.#options.name);
+          destination ??= await reconnect();
+          const copy = await destination.find(this.#options.name);
           if (copy === undefined) return 'gone';
           const { state } = await copy.state();
           if (state === 'running') return 'running';
@@ -262,21 +262,21 @@ export class Handover {
           // Unless Finish was answered with a failure, it may have run and ended: Finish leaves it defined there.
           if (state === 'shutoff') return connectionIsGood ? 'gone' : 'unknown';
         } catch {
-          if (target !== this.#parties.target) await target?.close().catch(() => {});
-          target = undefined;
+          if (destination !== this.#context.destination) await destination?.close().catch(() => {});
+          destination = undefined;
         }
         await clock.sleep(SEARCH_EVERY_MS);
       }
       return 'unknown';
     } finally {
-      if (target !== this.#parties.target) await target?.close().catch(() => {});
+      if (destination !== this.#context.destination) await destination?.close().catch(() => {});
     }
   }
 
   /** Confirm, cancelled. When its outcome is not known, neither is the source's state, and the handover's end is not either. */
   async #resumeSource(): Promise<HandoverEnd | undefined> {
     try {
-      await this.#parties.source.confirm({ ...this.#options, cookie: NO_COOKIE, cancelled: true });
+      await this.#context.source.confirm({ ...this.#options, cookie: NO_COOKIE, cancelled: true });
       return undefined;
     } catch (error) {
       return { kind: 'finish-unknown', error };
@@ -284,7 +284,7 @@ export class Handover {
   }
 
   #halves(): PostCopyParties {
-    const { address, reconnect, reconnectSource, clock, onDecision, bandwidthMiBps, resumeAlways } = this.#parties;
+    const { address, reconnect, reconnectSource, clock, onDecision, bandwidthMiBps, resumeAlways } = this.#context;
     const resume = {
       name: this.#options.name,
       address,
@@ -292,8 +292,8 @@ export class Handover {
       clock,
       always: resumeAlways,
     };
-    const finish = (target: HypervisorConnection) =>
-      target.finish({ ...this.#options, ...this.#handshake(), cancelled: false, inPostCopy: true });
+    const finish = (destination: HypervisorConnection) =>
+      destination.finish({ ...this.#options, ...this.#handshake(), cancelled: false, inPostCopy: true });
     return { resume, connectTarget: reconnect, connectSource: reconnectSource, onDecision, finish };
   }
 

@@ -152,7 +152,7 @@ export class Mover {
     try {
       return await Handover.prepare({
         source,
-        target,
+        destination: target,
         address: destination.address,
         clock,
         reconnect: () => connect(destination.libvirtUri),
@@ -302,7 +302,7 @@ export class Mover {
     aborted: HandoffError | undefined,
     cause: unknown,
   ): Promise<HandoffError> {
-    await handover.discardTarget();
+    await handover.discardDestinationCopy();
     let seen = 'could not be looked at';
     let runs = false;
     await eventually(this.#deps, WIND_UP, async () => {

@@ -49,7 +49,7 @@ export async function copyAlone(lab: Lab, wish: CopyWish): Promise<CopyOutcome> 
     const reconnect = (): Promise<HypervisorConnection> => connectLibvirt(libvirtUriOf(lab, to));
     const handover = await Handover.prepare({
       source: domain,
-      target,
+      destination: target,
       address: addressOf(lab, to),
       clock,
       reconnect,
@@ -88,7 +88,7 @@ export async function copyAlone(lab: Lab, wish: CopyWish): Promise<CopyOutcome> 
       copy.stop();
       outcome.activeMs = copy.activeMs;
       outcome.why = (copy.aborted ?? (error as Error)).message;
-      await handover.discardTarget();
+      await handover.discardDestinationCopy();
       return outcome;
     }
     copy.stop();
