@@ -1,4 +1,4 @@
-import { follow } from '../cli/follow-migration.ts';
+import { followMigration } from '../cli/follow-migration.ts';
 import type { MigrationView } from '../contract/api.ts';
 import type { Policy } from '../contract/policy.ts';
 import type { World } from '../lab/managed-lab.ts';
@@ -26,7 +26,7 @@ export async function handoffMove({ api }: World, move: Move, policy: Partial<Po
     // Refused when it is handed over just then; its record says how it ended.
     api.call('POST', `/migrations/${migrationId}/cancel`).catch(() => {});
   };
-  const view = await follow(api, migrationId, seen, 200);
+  const view = await followMigration(api, migrationId, seen, 200);
   if (view.runsOn !== source && view.runsOn !== destination)
     throw new Error(`${migrationId} ended ${view.status}: ${JSON.stringify(view.failure)}`);
   return { moved: view.runsOn === destination, view };

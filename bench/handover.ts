@@ -1,4 +1,4 @@
-import { follow } from '../cli/follow-migration.ts';
+import { followMigration } from '../cli/follow-migration.ts';
 import { duration, table } from '../cli/text.ts';
 import type { MigrationView } from '../contract/api.ts';
 import { startPing } from '../lab/clients/ping-probe.ts';
@@ -85,7 +85,7 @@ async function handoff({ lab, api }: World, from: HostName, to: HostName, addres
     const { migrationId } = await api.call<{ migrationId: string }>('POST', '/migrations', {
       body: { vm: GUEST, source: from, destination: to, reason: 'bench' },
     });
-    const view = await follow(api, migrationId, () => {}, 50);
+    const view = await followMigration(api, migrationId, () => {}, 50);
     if (view.status !== 'SUCCEEDED')
       throw new Error(`${migrationId} ended ${view.status}: ${JSON.stringify(view.failure)}`);
     return { agentMs: agentTime(view) };

@@ -1,34 +1,35 @@
 import { FINAL_STATUSES, type MigrationView } from '../contract/api.ts';
 import type { ApiClient } from './api-client.ts';
-import { copyLine, duration } from './text.ts';
+import { copyLine } from './migration-text.ts';
+import { duration } from './text.ts';
 
 export const getMigration = (api: ApiClient, id: string): Promise<MigrationView> =>
   api.call('GET', `/migrations/${encodeURIComponent(id)}`);
 
-/** Follows a migration to its end, calling `seen` with every new look at it. */
-export async function follow(
+/** Polls a migration every `everyMs` until it has ended, and calls `onView` with each answer. */
+export async function followMigration(
   api: ApiClient,
   migrationId: string,
-  seen: (view: MigrationView) => void,
+  onView: (view: MigrationView) => void,
   everyMs = 500,
 ): Promise<MigrationView> {
   for (;;) {
     const view = await getMigration(api, migrationId);
-    seen(view);
+    onView(view);
     if (FINAL_STATUSES.includes(view.status)) return view;
     await new Promise((resolve) => setTimeout(resolve, everyMs));
   }
 }
 
-const SAYS: Record<MigrationView['status'], string> = {
+const STATUS_TEXT: Record<MigrationView['status'], string> = {
   REQUESTED: 'requested',
-  QUEUED: 'waiting in line for a free slot',
+  QUEUED: 'queued: waiting for a free slot on both hosts',
   PREFLIGHT: 'preflight: both hosts check that the VM can move',
   PRECOPY: 'pre-copy: copying memory while the guest runs',
-  HELD: 'held: copied but for the last, waiting for its turn to switch',
+  HELD: 'held: almost all memory is copied; waiting for a cutover slot',
   CUTOVER: 'cutover: handing the VM over',
-  VERIFY: 'verify: looking at both hosts',
-  RECOVERING: 'recovery: finding out where the VM is',
+  VERIFY: 'verify: checking both hosts',
+  RECOVERING: 'recovery: finding out which host owns the VM',
   SUCCEEDED: 'done',
   FAILED: 'failed',
   CANCELLED: 'cancelled',
@@ -36,26 +37,26 @@ const SAYS: Record<MigrationView['status'], string> = {
   NEEDS_OPERATOR: 'needs an operator',
 };
 
-/** Prints each stage once, with a progress bar for the copy that is redrawn where there is a terminal. */
-export function narrator(out: NodeJS.WriteStream): (view: MigrationView) => void {
+/** Prints each status once, and on a terminal a progress bar for the copy. */
+export function progressPrinter(out: NodeJS.WriteStream): (view: MigrationView) => void {
   const began = Date.now();
-  let last = '';
-  let drawn = false;
-  const clear = () => {
-    if (drawn) out.write('\r\x1b[K');
-    drawn = false;
+  let lastStatus = '';
+  let barShown = false;
+  const clearBar = () => {
+    if (barShown) out.write('\r\x1b[K');
+    barShown = false;
   };
   return (view) => {
-    if (view.status !== last) {
-      clear();
-      last = view.status;
-      out.write(`  ${duration(Date.now() - began).padStart(8)}  ${SAYS[view.status]}\n`);
+    if (view.status !== lastStatus) {
+      clearBar();
+      lastStatus = view.status;
+      out.write(`  ${duration(Date.now() - began).padStart(8)}  ${STATUS_TEXT[view.status]}\n`);
     }
     const copying = view.progress !== undefined && (view.status === 'PRECOPY' || view.status === 'CUTOVER');
     if (copying && out.isTTY) {
-      clear();
+      clearBar();
       out.write(`            ${copyLine(view.progress!)}`.slice(0, (out.columns ?? 100) - 1));
-      drawn = true;
+      barShown = true;
     }
   };
 }

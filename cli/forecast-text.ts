@@ -1,8 +1,9 @@
 import type { Calibration, MigrationView } from '../contract/api.ts';
 import type { Forecast, Measurements, Plan } from '../contract/forecast.ts';
-import { bytes, duration, failedChecks, span, table } from './text.ts';
+import { failedChecks } from './migration-text.ts';
+import { bytes, duration, span, table } from './text.ts';
 
-/** What a move would cost, for a person. */
+/** A forecast as text for people. */
 export function describeForecast(view: MigrationView): string {
   const { vm, source, destination, status, measured, forecast, failure, policy } = view;
   const failed = failedChecks(view);
@@ -27,14 +28,14 @@ export function describeForecast(view: MigrationView): string {
 }
 
 const CONVERGES: Record<Forecast['convergence'], string> = {
-  likely: 'by itself',
-  'only-slowed': 'only with the guest slowed',
+  likely: 'without help',
+  'only-slowed': 'only with the guest throttled',
   'only-post-copy': 'only by post-copy',
   not: 'not',
 };
 
 const storageLine = ({ ms, bytes: copied }: NonNullable<Forecast['storage']>): string =>
-  `  disks        copied along: ${span(ms, duration)} of the time, ${span(copied, bytes)} of the bytes`;
+  `  disks        migrated too: ${span(ms, duration)} of the time, ${span(copied, bytes)} of the bytes`;
 
 function planLine({ method, throttle, postCopyAllowed, connections }: Plan): string {
   return [
@@ -51,12 +52,12 @@ function measurementLines(measured: Measurements): string[] {
   const age = linkSource === 'measured' ? 'measured now' : `known, ${duration(linkAgeSeconds * 1_000)} old`;
   return [
     `  guest        writes ${bytes(dirtyBytesPerSecond)}/s over about ${bytes(workingSetBytes)}, uses ${Math.round(cpuUse * 100)} % of its CPU`,
-    `  memory       ${bytes(residentBytes)} in use of ${bytes(memoryBytes)}`,
+    `  memory       ${bytes(residentBytes)} backed of ${bytes(memoryBytes)}`,
     `  link         ${bytes(linkBytesPerSecond)}/s (${age}), round trip ${roundTripMs.toFixed(1)} ms`,
   ];
 }
 
-/** How good forecasts were, for a person. */
+/** The calibration as text for people. */
 export function describeCalibration({ byMethod, ...all }: Calibration): string {
   if (all.migrations === 0) return 'No migration with a forecast has succeeded yet.';
   const percent = (share: number | undefined) => (share === undefined ? '-' : `${Math.round(share * 100)} %`);

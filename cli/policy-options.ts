@@ -1,7 +1,7 @@
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { Policy } from '../contract/policy.ts';
 
-export const whole = (text: string): number => {
+export const wholeNumber = (text: string): number => {
   const value = Number(text);
   if (!Number.isInteger(value) || value < 0) throw new InvalidArgumentError('must be a whole number.');
   return value;
@@ -19,26 +19,33 @@ export interface PolicyOptions {
   wait?: number;
 }
 
-/** The options that say what a move may cost; what is not given is left to the policy's defaults. */
-export function withPolicy(command: Command): Command {
+/** The options that make up the policy (contract/policy.ts); the API fills in the defaults of those not given. */
+export function withPolicyOptions(command: Command): Command {
   const { onNonConvergence, cutover } = Policy.shape;
+  const defaults = Policy.parse({});
   return command
-    .option('--blackout <ms>', 'downtime limit at the switch', whole)
-    .option('--deadline <seconds>', 'how long the copy may work', whole)
+    .option('--blackout <ms>', `longest blackout allowed; default: ${defaults.blackoutBudgetMs}`, wholeNumber)
+    .option('--deadline <seconds>', `longest time to copy; default: ${defaults.deadlineSeconds}`, wholeNumber)
     .addOption(
-      new Option('--on-non-convergence <what>', 'what to do when blackout or deadline cannot be kept').choices(
-        onNonConvergence.unwrap().options,
-      ),
+      new Option(
+        '--on-non-convergence <measure>',
+        `what to do when blackout or deadline cannot be kept; default: ${defaults.onNonConvergence}`,
+      ).choices(onNonConvergence.unwrap().options),
     )
-    .option('--no-auto-converge', 'never slow the guest so that its copy converges')
+    .option('--no-auto-converge', 'never throttle the guest’s CPU to make its copy converge')
     .addOption(
-      new Option('--cutover <when>', 'switch as soon as copied, or on order (handoff cutover)').choices(
-        cutover.unwrap().options,
-      ),
+      new Option(
+        '--cutover <when>',
+        `switch as soon as copied, or when "handoff cutover" requests it; default: ${defaults.cutover}`,
+      ).choices(cutover.unwrap().options),
     )
-    .option('--migrate-storage', 'copy disks along that only the source has')
-    .option('--bandwidth <MiB/s>', 'limit for the copy', whole)
-    .option('--wait <seconds>', 'how long to wait for a free slot', whole);
+    .option('--migrate-storage', 'also copy disks that only the source has')
+    .option('--bandwidth <MiB/s>', 'upper limit for the copy; default: none', wholeNumber)
+    .option(
+      '--wait <seconds>',
+      `longest time to queue for a free slot; default: ${defaults.queueTimeoutSeconds}`,
+      wholeNumber,
+    );
 }
 
 export function policyOf(options: PolicyOptions): Partial<Policy> {

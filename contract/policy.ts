@@ -1,33 +1,72 @@
 import { z } from 'zod';
 
 /**
- * What a migration may cost. Every field has a default, so an empty policy is a valid one.
- *
- * - `blackoutBudgetMs`: QEMU's downtime limit at the switch, in milliseconds. 300 is libvirt's and KubeVirt's default.
- * - `deadlineSeconds`: how long the copy may work, holds not counted.
- * - `onNonConvergence`: what to do when budget or deadline can't be kept, forecast or seen on the way. `abort` gives the copy up (the VM
- *   stays unharmed on its source), `exceed` goes past the blackout budget, `postcopy` lets the guest switch first and fetch the
- *   rest of its memory afterwards (from then on a lost network stops the guest until it is back).
- * - `autoConverge`: whether the guest's CPU may be throttled so that the copy converges.
- * - `cutover`: `automatic` switches as soon as the copy is held and it is this VM's turn; `manual` holds until the word comes
- *   (POST /migrations/{id}/cutover), so that many VMs can be copied first and then switched one after the other. A copy is held for
- *   as long as its result guarantees; a guest that converges after that switches without the word.
- * - `migrateStorage`: disks that only the source has are copied to the destination, before the memory. Otherwise a VM with such a disk is
- *   refused. Not together with `onNonConvergence: postcopy`.
- * - `bandwidthMiBps`: upper limit for the copy in MiB/s; 0 means as fast as the link allows.
- * - `heartbeatTimeoutSeconds`: recovery begins when the mover has not been heard of for this long. A mover reports every 2 s and holds for
- *   about a minute while AWS is away, so less than a minute gives up migrations that would have gone on.
- * - `queueTimeoutSeconds`: how long to wait for a free slot on both hosts before giving up.
+ * What a migration may cost, and what to do when it would cost more. Every field has a default, so an empty policy is valid.
+ * docs/reference/policy.md is generated from the descriptions.
  */
 export const Policy = z.strictObject({
-  blackoutBudgetMs: z.int().min(1).max(60_000).default(300),
-  deadlineSeconds: z.int().min(5).max(86_400).default(3_600),
-  onNonConvergence: z.enum(['postcopy', 'exceed', 'abort']).default('abort'),
-  autoConverge: z.boolean().default(true),
-  cutover: z.enum(['automatic', 'manual']).default('automatic'),
-  migrateStorage: z.boolean().default(false),
-  bandwidthMiBps: z.int().min(0).max(1_000_000).default(0),
-  heartbeatTimeoutSeconds: z.int().min(10).max(3_600).default(60),
-  queueTimeoutSeconds: z.int().min(0).max(86_400).default(600),
+  blackoutBudgetMs: z
+    .int()
+    .min(1)
+    .max(60_000)
+    .default(300)
+    .describe(
+      'The blackout the move is to keep, in milliseconds. QEMU gets a downtime limit below it, because stopping and starting the guest ' +
+        'takes time too: the budget less 120 ms, but at least half of the budget. 300 is the downtime limit of libvirt and KubeVirt.',
+    ),
+  deadlineSeconds: z
+    .int()
+    .min(5)
+    .max(86_400)
+    .default(3_600)
+    .describe('How long the copy may be active, in seconds. The time a copy is held does not count.'),
+  onNonConvergence: z
+    .enum(['postcopy', 'exceed', 'abort'])
+    .default('abort')
+    .describe(
+      'What to do when the blackout budget or the deadline cannot be kept, by the forecast or during the copy. `abort` ends the ' +
+        'copy, and the VM stays unharmed on its source. `exceed` exceeds the blackout budget. `postcopy` switches the guest first ' +
+        'and fetches the rest of its memory afterwards; until all memory is there, a lost network stops the guest.',
+    ),
+  autoConverge: z
+    .boolean()
+    .default(true)
+    .describe("Whether QEMU may throttle the guest's CPU so that the copy converges."),
+  cutover: z
+    .enum(['automatic', 'manual'])
+    .default('automatic')
+    .describe(
+      'When to switch. `automatic`: as soon as the copy is ready and a cutover slot is free. `manual`: when the cutover is requested, ' +
+        'so that many VMs can be copied first and switched one after the other. A copy is held for as long as its result ' +
+        'guarantees; a guest that converges after that switches without a request.',
+    ),
+  migrateStorage: z
+    .boolean()
+    .default(false)
+    .describe(
+      'Whether disks that only the source has are copied to the destination, before the memory. Otherwise a VM with such a disk is ' +
+        'refused. Cannot be combined with `onNonConvergence: postcopy`.',
+    ),
+  bandwidthMiBps: z
+    .int()
+    .min(0)
+    .max(1_000_000)
+    .default(0)
+    .describe('Upper limit for the copy, in MiB/s. 0 means as fast as the link allows.'),
+  heartbeatTimeoutSeconds: z
+    .int()
+    .min(10)
+    .max(3_600)
+    .default(60)
+    .describe(
+      'Recovery begins when the mover has not reported for this many seconds. A mover reports every 2 s, and holds for about a ' +
+        'minute while AWS is out of reach; a smaller value gives up migrations that would have succeeded.',
+    ),
+  queueTimeoutSeconds: z
+    .int()
+    .min(0)
+    .max(86_400)
+    .default(600)
+    .describe('How long to wait for a free slot on both hosts before the migration is refused, in seconds.'),
 });
 export type Policy = z.infer<typeof Policy>;

@@ -2,7 +2,7 @@ import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { Command } from 'commander';
 import { LOCAL_FILE } from '../../cli/api-client.ts';
-import { follow, narrator } from '../../cli/follow-migration.ts';
+import { followMigration, progressPrinter } from '../../cli/follow-migration.ts';
 import { duration, table } from '../../cli/text.ts';
 import type { MigrationView } from '../../contract/api.ts';
 import { machineSupport } from '../hosts/support.ts';
@@ -50,7 +50,7 @@ async function migrate({
   const { migrationId } = await api.call<{ migrationId: string }>('POST', '/migrations', {
     body: { vm, source: from, destination: to, reason: 'demo', ...(guestAddress && { guestAddress }) },
   });
-  const view = await follow(api, migrationId, narrator(process.stderr), 100);
+  const view = await followMigration(api, migrationId, progressPrinter(process.stderr), 100);
   // A moment longer, so that what comes after the switch is seen too.
   await new Promise((resolve) => setTimeout(resolve, 1000));
   return { view, seen: await watching.stop() };

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Procedure } from '../../agent/libvirt/protocol.ts';
-import { follow } from '../../cli/follow-migration.ts';
+import { followMigration } from '../../cli/follow-migration.ts';
 import { MIB } from '../../common/units.ts';
 import type { MigrationView } from '../../contract/api.ts';
 import type { Progress } from '../../contract/facts.ts';
@@ -117,7 +117,7 @@ describeWithWorld('copying disks along', { name: 'nbdt', subnet: '10.95.1' }, (i
     const held = { ...policy, bandwidthMiBps: 60, cutover: 'manual' } as const;
     const migrationId = await request(world, { ...move, policy: held });
     let ordered: Promise<unknown> | undefined;
-    const view = await follow(
+    const view = await followMigration(
       world.api,
       migrationId,
       ({ progress, status }) => {

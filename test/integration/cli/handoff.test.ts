@@ -11,18 +11,18 @@ import { openSimulatedEnvironment } from '../../../lab/demo/simulated-environmen
 vi.setConfig({ testTimeout: 60_000 });
 
 const COMMAND = new URL('../../../cli/handoff.ts', import.meta.url).pathname;
-/** A folder as a person has it whose demo is kept running, and one where none is. */
+/** A folder in which a demo is kept running, and one without. */
 const here = mkdtempSync(join(tmpdir(), 'handoff-here-'));
 const elsewhere = mkdtempSync(join(tmpdir(), 'handoff-elsewhere-'));
-let place: DemoEnvironment;
+let environment: DemoEnvironment;
 
 beforeAll(async () => {
-  place = await openSimulatedEnvironment(() => {});
+  environment = await openSimulatedEnvironment(() => {});
   mkdirSync(join(here, '.handoff'));
-  writeFileSync(join(here, LOCAL_FILE), JSON.stringify(place.access));
+  writeFileSync(join(here, LOCAL_FILE), JSON.stringify(environment.access));
 }, 120_000);
 afterAll(async () => {
-  await place?.close();
+  await environment?.close();
   for (const folder of [here, elsewhere]) rmSync(folder, { recursive: true });
 });
 
@@ -56,7 +56,7 @@ it('moves a VM and follows it to its end', async () => {
   const shown = await handoff(['show', json(moved).migrationId]);
   expect(shown.stdout).toContain('runs on     kvm2');
 
-  // It is no longer where this says: preflight refuses, and the exit code tells.
+  // The VM has left kvm1: preflight refuses.
   const refused = await handoff(['migrate', 'web', '--from', 'kvm1', '--to', 'kvm2', '--watch']);
   expect(refused.exitCode).toBe(1);
   expect(refused.stderr).toContain('preflight');
@@ -66,7 +66,7 @@ it('moves a VM and follows it to its end', async () => {
   expect(late).toMatchObject({ exitCode: 4, stderr: expect.stringContaining('AlreadyHandedOver') });
 });
 
-it('forecasts a move, from where the last one left the VM, and tells by its exit code whether it would be made', async () => {
+it('forecasts a move from where the last one left the VM, and exits with 1 when it would be refused', async () => {
   const would = await handoff(['forecast', 'web', '--to', 'kvm1']);
   expect(would).toMatchObject({ exitCode: 0, stdout: expect.stringMatching(/^web, kvm2 -> kvm1: would be moved\n/) });
   for (const line of [
@@ -88,7 +88,7 @@ it('forecasts a move, from where the last one left the VM, and tells by its exit
   expect(unknown).toMatchObject({ exitCode: 1, stderr: expect.stringContaining('--from') });
 });
 
-it('says how good forecasts were', async () => {
+it('shows how far forecasts were off', async () => {
   expect(json(await handoff(['calibration', '--json']))).toMatchObject({ migrations: 1, time: { observed: 1 } });
   expect((await handoff(['calibration'])).stdout).toMatch(/METHOD +MOVES .*\nall +1 .*\nplain +1 /);
 });
@@ -103,11 +103,11 @@ it('audits, and resolves only what needs an operator', async () => {
   expect(resolved).toMatchObject({ exitCode: 4, stderr: expect.stringContaining('NotInDoubt') });
 });
 
-it('lists the hosts, for people and for programs, wherever it is told that the API is', async () => {
+it('lists the hosts as text and as JSON, and takes the API from HANDOFF_API too', async () => {
   expect((await handoff(['hosts'])).stdout).toMatch(/^HOST +STATE +ADDRESS .*\nkvm1 +ACTIVE +10\.0\.0\.1 /);
-  const env = { HANDOFF_API: place.access.url, AWS_ACCESS_KEY_ID: 'local', AWS_SECRET_ACCESS_KEY: 'local' };
-  const told = await handoff(['hosts', '--json'], { cwd: elsewhere, env });
-  expect(json(told).hosts.map(({ hostId }: { hostId: string }) => hostId)).toEqual(['kvm1', 'kvm2']);
+  const env = { HANDOFF_API: environment.access.url, AWS_ACCESS_KEY_ID: 'local', AWS_SECRET_ACCESS_KEY: 'local' };
+  const listed = await handoff(['hosts', '--json'], { cwd: elsewhere, env });
+  expect(json(listed).hosts.map(({ hostId }: { hostId: string }) => hostId)).toEqual(['kvm1', 'kvm2']);
 });
 
 it('registers a host', async () => {
@@ -142,17 +142,17 @@ it.each([
     'UnknownMigration',
   ],
   ['an unknown evacuation', ['evacuation', 'evacuate-kvm9-0'], 3, 'UnknownEvacuation'],
-])('says what is wrong with %s, by its exit code too', async (_, args, exitCode, words) => {
+])('refuses %s with an exit code and a message', async (_, args, exitCode, words) => {
   expect(await handoff(args)).toMatchObject({ exitCode, stderr: expect.stringContaining(words), stdout: '' });
 });
 
-it('puts a problem into JSON too', async () => {
+it('prints a problem as JSON with --json', async () => {
   const ran = await handoff(['show', 'web-0000000000', '--json']);
   expect(ran).toMatchObject({ exitCode: 3, stderr: '' });
   expect(json(ran)).toMatchObject({ status: 404, code: 'UnknownMigration' });
 });
 
-it('says when there is no API to ask, or none that answers', async () => {
+it('reports that no API is given, does not answer, or lacks credentials', async () => {
   expect(await handoff(['hosts'], { cwd: elsewhere })).toMatchObject({
     exitCode: 5,
     stderr: expect.stringContaining('--api'),
@@ -161,14 +161,23 @@ it('says when there is no API to ask, or none that answers', async () => {
   const dead = await handoff(['--api', 'http://127.0.0.1:9', 'hosts', '--json'], { cwd: elsewhere, env });
   expect(dead.exitCode).toBe(5);
   expect(json(dead)).toMatchObject({ code: 'Unreachable', detail: expect.stringContaining('127.0.0.1:9') });
-  expect(await handoff(['--api', place.access.url, 'hosts'], { cwd: elsewhere })).toMatchObject({
+  expect(await handoff(['--api', environment.access.url, 'hosts'], { cwd: elsewhere })).toMatchObject({
     exitCode: 5,
     stderr: expect.stringContaining('credentials'),
   });
 });
 
-it('shows its exit codes', async () => {
+it('shows its exit codes and its version', async () => {
   const help = await handoff(['--help']);
   expect(help.exitCode).toBe(0);
   expect(help.stdout).toContain('Exit codes: 0 done');
+  expect(await handoff(['--version'])).toMatchObject({
+    exitCode: 0,
+    stdout: expect.stringMatching(/^\d+\.\d+\.\d+\n$/),
+  });
+});
+
+it('names the next command after a refusal', async () => {
+  const { stderr } = await handoff(['show', 'web-0000000000']);
+  expect(stderr).toContain('known migrations: handoff list');
 });

@@ -1,4 +1,4 @@
-import { follow, getMigration } from '../../../cli/follow-migration.ts';
+import { followMigration, getMigration } from '../../../cli/follow-migration.ts';
 import type { MigrationRequest, MigrationView } from '../../../contract/api.ts';
 import type { Lab } from '../../../lab/hosts/lab.ts';
 import { exec } from '../../../lab/hosts/node.ts';
@@ -42,7 +42,7 @@ const PATIENCE_MS = 150_000;
 /** Follows a migration to its end; one that does not end in time says where it stands. */
 export async function ended(world: World, migrationId: string): Promise<MigrationView> {
   const deadline = Date.now() + PATIENCE_MS;
-  return follow(
+  return followMigration(
     world.api,
     migrationId,
     (view) => {

@@ -1,9 +1,6 @@
-import { describe, expect, it } from 'vitest';
-import { bar, bytes, copyLine, describe as describeMigration, duration, table } from '../../../cli/text.ts';
+import { expect, it } from 'vitest';
+import { bar, bytes, duration, table } from '../../../cli/text.ts';
 import { MIB } from '../../../common/units.ts';
-import type { MigrationView } from '../../../contract/api.ts';
-import type { Progress } from '../../../contract/facts.ts';
-import { Policy } from '../../../contract/policy.ts';
 
 it.each([
   [0, '0 ms'],
@@ -19,7 +16,7 @@ it.each([
   [3_599_700, '1 h 0 min'],
   [7_500_000, '2 h 5 min'],
   [7_199_000, '2 h 0 min'],
-])('%d ms is %s', (ms, text) => expect(duration(ms)).toBe(text));
+])('writes a duration: %d ms is %s', (ms, text) => expect(duration(ms)).toBe(text));
 
 it.each([
   [0, '0 KiB'],
@@ -28,40 +25,17 @@ it.each([
   [16.6 * MIB, '16.6 MiB'],
   [1024 * MIB - 1, '1.0 GiB'],
   [1.5 * 1024 * MIB, '1.5 GiB'],
-])('%d bytes are %s', (count, text) => expect(bytes(count)).toBe(text));
-
-const progress = (more: Partial<Progress>): Progress => ({
-  phase: 'copying',
-  throttlePercent: 0,
-  bytesTotal: 100 * MIB,
-  bytesProcessed: 0,
-  bytesRemaining: 100 * MIB,
-  bytesPerSecond: 0,
-  dirtyBytesPerSecond: 0,
-  iteration: 1,
-  elapsedMs: 0,
-  ...more,
-});
+])('writes an amount of memory: %d bytes are %s', (count, text) => expect(bytes(count)).toBe(text));
 
 it.each([
   ['nothing known yet', { bytesTotal: 0, bytesRemaining: 0 }, '[....] 0 %'],
   ['nothing copied', {}, '[....] 0 %'],
   ['half', { bytesRemaining: 50 * MIB }, '[##..] 50 %'],
   ['all', { bytesRemaining: 0 }, '[####] 100 %'],
-  ['more left than there is, as QEMU counts with a guest that grew', { bytesRemaining: 120 * MIB }, '[....] 0 %'],
-])('draws a bar for %s', (_, more, text) => expect(bar(progress(more), 4)).toBe(text));
-
-it('says what a copy is doing in one line', () => {
-  const line = copyLine(progress({ bytesProcessed: 75 * MIB, bytesRemaining: 25 * MIB, bytesPerSecond: 10 * MIB }));
-  expect(line).toBe('[##################......] 75 %  75.0 MiB sent, 25.0 MiB left, 10.0 MiB/s, copying');
-});
-
-it('says what the copy of disks is at, while it is only that', () => {
-  const disks = { bytesTotal: 100 * MIB, bytesProcessed: 75 * MIB, bytesRemaining: 25 * MIB };
-  const line = copyLine(progress({ phase: 'copying-disks', bytesTotal: 0, bytesRemaining: 0, disks }));
-  expect(line).toBe('[##################......] 75 %  disks: 75.0 MiB copied, 25.0 MiB left');
-  expect(copyLine(progress({ disks }))).toMatch(/ 0 % {2}0 KiB sent, 100.0 MiB left, 0 KiB\/s, copying$/);
-});
+  ['more left than there is, as QEMU counts when a guest grew', { bytesRemaining: 120 * MIB }, '[....] 0 %'],
+])('draws a progress bar: %s', (_, more, text) =>
+  expect(bar({ bytesTotal: 100 * MIB, bytesRemaining: 100 * MIB, ...more }, 4)).toBe(text),
+);
 
 it('aligns the columns of a table, and leaves no blanks at the ends of lines', () => {
   const rows = [
@@ -73,99 +47,4 @@ it('aligns the columns of a table, and leaves no blanks at the ends of lines', (
     ['HOST         STATE           OUT', 'rack4-kvm07  ACTIVE', 'a            IN_MAINTENANCE  1/2'].join('\n'),
   );
   expect(table([])).toBe('');
-});
-
-describe('a migration, for a person', () => {
-  const view = (more: Partial<MigrationView>): MigrationView => ({
-    migrationId: 'web-1',
-    vm: 'web',
-    source: 'kvm1',
-    destination: 'kvm2',
-    policy: Policy.parse({}),
-    status: 'SUCCEEDED',
-    requestedAt: '2026-01-01T00:00:00.000Z',
-    timeline: [],
-    executionArn: 'arn:e',
-    consoleUrl: 'https://console',
-    ...more,
-  });
-  const lines = (more: Partial<MigrationView>) => describeMigration(view(more)).split('\n');
-
-  it('tells where images are left after disks were copied along', () => {
-    const imagesLeft = { host: 'kvm1', paths: ['/a/vda.qcow2', '/a/vdb.raw'] };
-    expect(lines({ result: { totalMs: 4_400, imagesLeft } })).toContain(
-      '  images      copied along; left on kvm1, for you to delete: /a/vda.qcow2, /a/vdb.raw',
-    );
-  });
-
-  it('tells where the VM is, what it cost and what went wrong on the way', () => {
-    expect(
-      lines({
-        runsOn: 'kvm2',
-        reason: 'fans',
-        result: { totalMs: 4_400, downtimeMs: 84 },
-        warning: { code: 'MoverGone', message: 'silent' },
-        timeline: [{ at: 'T1', event: 'precopy done', detail: { host: 'kvm1', result: { stage: 'precopy' } } }],
-      }),
-    ).toEqual([
-      'web-1: web, kvm1 -> kvm2, SUCCEEDED',
-      '  runs on     kvm2',
-      '  requested   2026-01-01T00:00:00.000Z (fans)',
-      '  took        4.4 s',
-      "  downtime    84 ms (QEMU's figure)",
-      '  warning     MoverGone: silent',
-      '  T1  precopy done (host kvm1)',
-      '  console     https://console',
-    ]);
-  });
-
-  it('tells what each host saw of the blackout, or why it saw nothing', () => {
-    const source = {
-      observed: true as const,
-      address: '10.0.0.5',
-      addressFrom: 'arp' as const,
-      blackoutMs: 92.4,
-      intervalMs: 10,
-      elsewhereMs: 4,
-      sent: 100,
-      answered: 91,
-      announcedAgain: false,
-    };
-    const seen = (blackout: NonNullable<MigrationView['result']>['blackout']) =>
-      lines({ result: { totalMs: 4_400, ...(blackout && { blackout }) } }).filter((line) => line.includes('blackout'));
-    expect(seen({ source, destination: { observed: false, why: 'no address' } })).toEqual([
-      '  blackout    92 ms as seen from outside by kvm1 (asked every 10 ms)',
-      '  blackout    not observed by kvm2: no address',
-    ]);
-    const again = { ...source, elsewhereMs: 60, blackoutMs: 2_400, announcedAgain: true };
-    expect(seen({ destination: again })).toEqual([
-      '  blackout    2.4 s as seen from outside by kvm2 (asked every 10 ms, gaps elsewhere of up to 60 ms); announced to the network again',
-    ]);
-    expect(seen(undefined)).toEqual([]);
-  });
-
-  it('tells of failed checks once, those with one reason together', () => {
-    const missing = { passed: false, found: 'no VM "web"', remedy: 'start it' };
-    const seen = lines({
-      status: 'FAILED',
-      failure: { code: 'PreflightFailed', message: 'all of them over again' },
-      checks: [
-        { role: 'source', name: 'domain-exists', ...missing },
-        { role: 'source', name: 'devices', ...missing },
-        { role: 'destination', name: 'cpu', passed: true, found: 'identical' },
-        { role: 'destination', name: 'memory', ...missing },
-      ],
-    });
-    expect(seen.slice(2, -1)).toEqual([
-      '  failure     PreflightFailed; the VM was not touched',
-      '  check       source: domain-exists, devices: no VM "web" (start it)',
-      '  check       destination: memory: no VM "web" (start it)',
-    ]);
-  });
-
-  it('shows the copy only while it goes on', () => {
-    const copying = { status: 'PRECOPY', progress: progress({}) } as const;
-    expect(lines(copying).join('\n')).toContain('0 %');
-    expect(lines({ ...copying, endedAt: 'T9' }).join('\n')).not.toContain('%');
-  });
 });
