@@ -69,7 +69,7 @@ export class Execution {
         roleArn: this.machine.roleArn,
       },
     });
-    this.#enforceTimeout();
+    void this.#enforceTimeout();
     this.ending = await this.#runStates(environment, call, trail);
     this.stoppedAt = this.#clock.now();
     // Wakes the timer of the machine's timeout; nobody else is left to hear it.

@@ -44,7 +44,7 @@ export function createStepFunctions(options: StepFunctionsOptions): StepFunction
     clock,
     machines,
     newName: () => uuid(random),
-    start: (execution) => begin(execution),
+    start: (execution) => void begin(execution),
   });
   const tokens = new TaskTokens(random, (arn) => executions.exists(arn));
   const environment: Environment = {

@@ -40,7 +40,7 @@ export async function startProbe(
         resolve();
       }
     });
-    closed.then(() => {
+    void closed.then(() => {
       clearTimeout(timer);
       reject(new Error(`"${argv.join(' ')}" ended: ${output}${errors}`));
     });

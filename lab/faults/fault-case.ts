@@ -74,7 +74,7 @@ async function tryCell(stand: FaultTestbed, fault: Fault, phase: Phase): Promise
     try {
       await fault.strike(field);
       struckAt = performance.now();
-      if (fault.lastsMs !== undefined) setTimeout(mend, fault.lastsMs);
+      if (fault.lastsMs !== undefined) setTimeout(() => void mend(), fault.lastsMs);
     } catch (error) {
       if (!(error instanceof NothingToStrike)) throw error;
       notes.push(error.message);

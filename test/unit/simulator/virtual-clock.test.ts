@@ -7,7 +7,7 @@ describe('VirtualClock', () => {
     const fired: string[] = [];
     const delays = [500, 100, 300, 100, 200, 400, 100];
     delays.forEach((ms, index) => {
-      clock.sleep(ms).then(() => fired.push(`${clock.now()}#${index}`));
+      void clock.sleep(ms).then(() => fired.push(`${clock.now()}#${index}`));
     });
     await clock.runUntilIdle();
     expect(fired).toEqual(['100#1', '100#3', '100#6', '200#4', '300#2', '400#5', '500#0']);
@@ -17,8 +17,8 @@ describe('VirtualClock', () => {
   it('stops between timers when advanced part of the way', async () => {
     const clock = new VirtualClock(0);
     const woke: number[] = [];
-    clock.sleep(10).then(() => woke.push(10));
-    clock.sleep(20).then(() => woke.push(20));
+    void clock.sleep(10).then(() => woke.push(10));
+    void clock.sleep(20).then(() => woke.push(20));
     await clock.advanceTo(15);
     expect([woke, clock.now(), clock.pending]).toEqual([[10], 15, 1]);
   });
@@ -26,7 +26,7 @@ describe('VirtualClock', () => {
   it('runs what a fired timer sets in turn', async () => {
     const clock = new VirtualClock(0);
     const at: number[] = [];
-    (async () => {
+    void (async () => {
       for (let i = 0; i < 3; i++) {
         await clock.sleep(7);
         at.push(clock.now());
@@ -40,7 +40,7 @@ describe('VirtualClock', () => {
     const clock = new VirtualClock(0);
     const controller = new AbortController();
     let woke = false;
-    clock.sleep(1_000, controller.signal).then(() => {
+    void clock.sleep(1_000, controller.signal).then(() => {
       woke = true;
     });
     controller.abort();
@@ -55,7 +55,8 @@ describe('VirtualClock', () => {
     const clock = new VirtualClock(0);
     const controller = new AbortController();
     const woke: string[] = [];
-    for (const ms of [5, 50, 500]) clock.sleep(ms, controller.signal).then(() => woke.push(`${ms} at ${clock.now()}`));
+    for (const ms of [5, 50, 500])
+      void clock.sleep(ms, controller.signal).then(() => woke.push(`${ms} at ${clock.now()}`));
     await clock.advanceTo(10);
     expect([woke, clock.pending]).toEqual([['5 at 5'], 2]);
     controller.abort();
