@@ -27,13 +27,7 @@ export interface Movers {
   /** Starts a mover for a claimed order; resolves once it answers, and from then on it reports for itself. */
   start(task: TaskOf<'precopy'>): Promise<void>;
   /** Hands the cutover to the migration's mover, which reports for itself from then on. False when there is no mover. */
-  cutover(migrationId: string, request: CutoverRequest): Promise<boolean>;
+  cutover(migrationId: string, requestId: string): Promise<boolean>;
   /** Kills the migration's mover, if any, and resolves only once it is proven dead. */
   fence(migrationId: string): Promise<'none' | 'killed'>;
-}
-
-export interface CutoverRequest {
-  requestId: string;
-  /** QEMU's downtime limit at the switch, in ms. */
-  budgetMs: number;
 }

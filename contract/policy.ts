@@ -11,8 +11,11 @@ export const Policy = z.strictObject({
     .max(60_000)
     .default(300)
     .describe(
-      'The blackout the move is to keep, in milliseconds. QEMU gets a downtime limit below it, because stopping and starting the guest ' +
-        'takes time too: the budget less 120 ms, but at least half of the budget. 300 is the downtime limit of libvirt and KubeVirt.',
+      'The longest blackout users may feel at the switch, in milliseconds: from the last answer on the source to the first one on the ' +
+        'destination. It is not the downtime limit of QEMU, which covers only the last pass of the copy; the limits are derived from ' +
+        'it. The first limit is 20 ms. It rises only while passes do not shrink, to at most the budget less 120 ms, because stop, ' +
+        'device state, commit, start and the first packet take time too, but at least half of the budget (180 of 300, 50 of 100). ' +
+        '300 is the downtime limit of libvirt and KubeVirt.',
     ),
   deadlineSeconds: z
     .int()

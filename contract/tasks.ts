@@ -63,7 +63,7 @@ export const PrecopyTask = z.object({
   plan: Plan,
   guestAddress,
 });
-export const CutoverTask = z.object({ ...common, ...bothHosts, stage: z.literal('cutover'), policy: Policy });
+export const CutoverTask = z.object({ ...common, ...bothHosts, stage: z.literal('cutover') });
 /** To the destination, right before the cutover to the source: see from there when the guest answers again. */
 export const ObserveGuestTask = z.object({
   ...common,

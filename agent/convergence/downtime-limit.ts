@@ -1,18 +1,21 @@
 /**
- * The downtime limit on its way up. QEMU stops the guest as soon as what is left can be sent within the limit, so the first
- * limit is small, and grows only while passes no longer shrink by themselves: the guest then stands still for what it must, not
- * for what the budget would allow.
+ * The downtime limits for QEMU, derived from the policy's blackout budget. The budget is what users may feel; QEMU's limit covers the
+ * last pass alone. QEMU stops the guest as soon as what is left can be sent within the limit, so the first limit is small, and it
+ * rises only while passes do not shrink by themselves: the guest stands still for as long as it must, not for as long as it may.
  */
 
 /** Next to what stopping and starting a guest costs anyway, less would not be noticed. */
 const FIRST_LIMIT_MS = 20;
 /**
- * What the guest stands still for besides the last pass: QEMU's stop, device state, the commit, the start, the first packet. Seen
- * on the lab: 75-90 ms, and now and then more.
+ * What the blackout has besides the last pass: QEMU's stop, device state, the commit, the start, the first packet. Measured in the
+ * lab: 75-90 ms, and now and then more.
  */
 const AROUND_MS = 120;
 
-/** The largest limit with which the blackout still keeps the budget. */
+/**
+ * The largest limit with which the blackout still keeps the budget. At least half of the budget, since AROUND_MS is a careful value:
+ * a small budget would otherwise leave no time for the last pass, and no copy would ever end.
+ */
 export const mostLimitMs = (budgetMs: number): number => Math.ceil(Math.max(budgetMs - AROUND_MS, budgetMs / 2));
 
 export const firstLimitMs = (budgetMs: number): number => Math.min(FIRST_LIMIT_MS, mostLimitMs(budgetMs));

@@ -32,7 +32,7 @@ const NOT_ZERO_ERROR = 0.08;
 /** What no measurement explains: the machines' own noise. */
 const TIME_NOISE = { part: 0.08, ms: 400 };
 const BLACKOUT_NOISE = { below: { part: 0.7, mostMs: 130 }, aboveMs: 120 };
-/** The budget is QEMU's downtime. Blackouts are seen by pings, two intervals of which it may seem longer, and an answer takes its time. */
+/** A blackout within the budget may seem longer: it is measured by pings, to within two of their intervals and the time of an answer. */
 const SEEN_MS = 30;
 
 /**

@@ -24,7 +24,6 @@ export interface Situation {
   limitMs: number;
   /** What the copy has been at work for, holds not counted. */
   activeMs: number;
-  budgetMs: number;
   plan: Plan;
   policy: Policy;
 }
@@ -65,7 +64,11 @@ export function steer(situation: Situation): Move {
 
   const stall = stallOf(iterations);
   const throttleMayRise = plan.throttle !== undefined && (job.throttlePercent ?? 0) < MAX_THROTTLE;
-  if (stall.iterations >= STALLED_PASSES && !throttleMayRise && !fits(situation, mostLimitMs(situation.budgetMs))) {
+  if (
+    stall.iterations >= STALLED_PASSES &&
+    !throttleMayRise &&
+    !fits(situation, mostLimitMs(policy.blackoutBudgetMs))
+  ) {
     const because = `no net progress for ${stall.iterations} passes, ${Math.round(stall.ms / 1_000)} s`;
     if (policy.onNonConvergence !== 'abort' || stall.ms >= GIVE_UP_MS)
       return nextMeasure(situation, because, 'NotConverging');
@@ -75,10 +78,10 @@ export function steer(situation: Situation): Move {
 
 /** A larger downtime limit, within the budget, where waiting for a smaller rest costs too much. */
 function raised(situation: Situation): Move {
-  const { iterations, limitMs, budgetMs } = situation;
+  const { iterations, limitMs, policy } = situation;
   const [before, now] = iterations.slice(-2) as [Iteration, Iteration];
   const shrink = now.bytes / before.bytes;
-  const next = nextLimitMs(limitMs, shrink, now.throttlePercent, budgetMs);
+  const next = nextLimitMs(limitMs, shrink, now.throttlePercent, policy.blackoutBudgetMs);
   if (next <= limitMs) return WAIT;
   const because =
     now.throttlePercent >= FELT_THROTTLE
@@ -126,7 +129,7 @@ function fits({ iterations }: Situation, limitMs: number): boolean {
   return bandwidth !== undefined && (iterations.at(-1)!.bytes / bandwidth) * 1_000 <= limitMs;
 }
 
-function numbersOf({ iterations, job, limitMs, budgetMs, activeMs }: Situation): Record<string, number> {
+function numbersOf({ iterations, job, limitMs, activeMs, policy }: Situation): Record<string, number> {
   const bandwidth = bandwidthOf(iterations) ?? job.bytesPerSecond;
   return {
     iteration: job.iteration,
@@ -135,7 +138,7 @@ function numbersOf({ iterations, job, limitMs, budgetMs, activeMs }: Situation):
     dirtyBytesPerSecond: job.dirtyBytesPerSecond,
     throttlePercent: job.throttlePercent ?? 0,
     downtimeLimitMs: limitMs,
-    budgetMs,
+    budgetMs: policy.blackoutBudgetMs,
     activeMs,
   };
 }

@@ -10,7 +10,7 @@ import type { Mover, MoverStatus } from './mover.ts';
  * only root can open.
  */
 const Request = z.discriminatedUnion('command', [
-  z.strictObject({ command: z.literal('cutover'), requestId: z.string(), budgetMs: z.int().min(1) }),
+  z.strictObject({ command: z.literal('cutover'), requestId: z.string() }),
   z.strictObject({ command: z.literal('status') }),
 ]);
 export type ControlRequest = z.infer<typeof Request>;
@@ -46,7 +46,7 @@ function answer(line: string, mover: Pick<Mover, 'cutover' | 'status'>): Control
   } catch {
     return { ok: false, error: `not a request: ${line.slice(0, 200)}` };
   }
-  if (request.command === 'cutover') mover.cutover(request);
+  if (request.command === 'cutover') mover.cutover(request.requestId);
   return { ok: true, ...mover.status() };
 }
 

@@ -88,7 +88,7 @@ export class Copy {
   #stopped = false;
   #aborted: HandoffError | undefined;
   #announced = false;
-  #release: { budgetMs: number } | undefined;
+  #released = false;
   /** The copy was released, and its commit record seen to be open, before the brake was reached: it need not be held. */
   #cleared = false;
   #activeMs = 0;
@@ -116,9 +116,9 @@ export class Copy {
   }
 
   /** Lets the copy converge, as soon as the commit record is seen to be open: without a hold, if that is before the brake is reached. */
-  release(budgetMs: number): void {
-    if (this.#release === undefined) {
-      this.#release = { budgetMs };
+  release(): void {
+    if (!this.#released) {
+      this.#released = true;
       if (this.#announced && this.#phase === 'copying') void this.#clear();
     }
     this.#pace.wake();
@@ -249,14 +249,14 @@ export class Copy {
       return 0;
     }
     // An abort may have come while the commit record was read.
-    if (this.#release === undefined || this.#aborted !== undefined) return this.#aborted ? 0 : COMMIT_RECORD_POLL_MS;
+    if (!this.#released || this.#aborted !== undefined) return this.#aborted ? 0 : COMMIT_RECORD_POLL_MS;
     return this.#letGo();
   }
 
   async #letGo(): Promise<number> {
     const { source, policy, clock } = this.#parties;
     // The small limit first: with full speed and none, QEMU would send the guest's last few pages over and over.
-    this.#limitMs = firstLimitMs(this.#release!.budgetMs);
+    this.#limitMs = firstLimitMs(policy.blackoutBudgetMs);
     await source.setMaxDowntimeMs(this.#limitMs);
     if (this.#phase === 'held') {
       await source.setMaxSpeedMiBps(policy.bandwidthMiBps);
@@ -281,7 +281,6 @@ export class Copy {
       newIteration,
       limitMs: this.#limitMs,
       activeMs: this.activeMs,
-      budgetMs: this.#release!.budgetMs,
       plan,
       policy,
     });

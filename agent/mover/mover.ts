@@ -5,7 +5,7 @@ import { HandoffError } from '../../contract/errors.ts';
 import type { Progress } from '../../contract/facts.ts';
 import type { GuestReachability } from '../../contract/forecast.ts';
 import type { TaskOf } from '../../contract/tasks.ts';
-import type { AgentDeps, CutoverRequest } from '../deps.ts';
+import type { AgentDeps } from '../deps.ts';
 import { failureOf } from '../failure.ts';
 import { type Domain, type HypervisorConnection, HypervisorError, type JobStats } from '../hypervisor.ts';
 import type { CommitOutcome } from '../mailbox.ts';
@@ -61,7 +61,6 @@ export class Mover {
   #committedAt: number | undefined;
   /** In a post-copy, the numbers of the rest. */
   #rest: JobStats | undefined;
-  #budgetMs: number | undefined;
   #cancelled: HandoffError | undefined;
 
   constructor(deps: MoverDeps, task: TaskOf<'precopy'>) {
@@ -81,13 +80,12 @@ export class Mover {
   }
 
   /** Accepts the cutover. It is carried out as soon as the copy is held, or before it comes to that; if all is over by now, it is told how it ended. */
-  cutover({ requestId, budgetMs }: CutoverRequest): void {
+  cutover(requestId: string): void {
     this.#reports.cutover(requestId);
     this.#cutoverCame.resolve();
     if (this.#reports.ended) return;
-    this.#budgetMs ??= budgetMs;
     this.#reachability.start();
-    this.#copy?.release(this.#budgetMs);
+    this.#copy?.release();
   }
 
   /** On SIGTERM, where a revoked commit record is not waited for. True when the handover can still be called off, and then it is. */
@@ -193,13 +191,13 @@ export class Mover {
       onNear: (approach) => this.#reports.near({ ...approach, ...this.#guestSeen() }),
       onHeld: (hold) => {
         this.#reports.hold({ ...hold, ...this.#guestSeen() });
-        if (this.#budgetMs === undefined) this.#reachability.stopAfter(LOOK_AT_HOLD_MS);
+        if (!this.#reports.cutoverAccepted) this.#reachability.stopAfter(LOOK_AT_HOLD_MS);
       },
       onDecision: (event, detail) => this.#reports.decided(event, detail),
       startPostCopy: () => handover.startPostCopy(),
     });
     this.#copy = copy;
-    if (this.#budgetMs !== undefined) copy.release(this.#budgetMs);
+    if (this.#reports.cutoverAccepted) copy.release();
     void copy.drive();
     return copy;
   }

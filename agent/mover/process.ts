@@ -56,9 +56,9 @@ export class MoverProcesses implements Movers {
     }
   }
 
-  async cutover(migrationId: string, request: { requestId: string; budgetMs: number }): Promise<boolean> {
+  async cutover(migrationId: string, requestId: string): Promise<boolean> {
     const { socket } = pathsOf(this.#options.runDirectory, migrationId);
-    const answer = await askMover(socket, { command: 'cutover', ...request });
+    const answer = await askMover(socket, { command: 'cutover', requestId });
     if (answer?.ok === false) throw new Error(`the mover of ${migrationId} refused the cutover: ${answer.error}`);
     return answer !== undefined;
   }

@@ -58,6 +58,10 @@ export class MoverReports {
     return this.#end !== undefined;
   }
 
+  get cutoverAccepted(): boolean {
+    return this.#cutover !== undefined;
+  }
+
   /** An end that nobody has heard of yet. */
   get waitsForCutover(): boolean {
     return this.#announced && this.#cutover === undefined;

@@ -4,8 +4,7 @@ import type { AgentDeps } from '../deps.ts';
 
 /** Hands the cutover to the mover that holds the copy, which reports for itself. */
 export async function cutover(deps: AgentDeps, task: TaskOf<'cutover'>): Promise<'mover-reports'> {
-  const request = { requestId: task.requestId, budgetMs: task.policy.blackoutBudgetMs };
-  if (await deps.movers.cutover(task.migrationId, request)) return 'mover-reports';
+  if (await deps.movers.cutover(task.migrationId, task.requestId)) return 'mover-reports';
   throw new HandoffError(
     'MoverGone',
     `no mover of ${task.migrationId} runs on ${task.hostId}; the copy it held is gone with it`,

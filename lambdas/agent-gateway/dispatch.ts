@@ -202,7 +202,7 @@ async function prepare(
     case 'cutover':
       // The last moment to say no: the destination may have been cordoned while the copy was held.
       mustAccept(hosts.destination);
-      return { host, task: { ...to, ...both, stage: 'cutover', policy }, record };
+      return { host, task: { ...to, ...both, stage: 'cutover' }, record };
     case 'observe-guest':
       return {
         host,

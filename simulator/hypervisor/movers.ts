@@ -38,17 +38,17 @@ export class SimulatedMovers implements Movers {
     void mover.run().then(() => this.#forget(task.migrationId, process));
   }
 
-  async cutover(migrationId: string, request: Parameters<Movers['cutover']>[1]): Promise<boolean> {
+  async cutover(migrationId: string, requestId: string): Promise<boolean> {
     const running = this.#running.get(migrationId);
     if (running === undefined) return false;
     const { mover, process } = running;
     if (process.stalled) {
       // It lies in the mover's socket, whether somebody waits for the answer or not.
-      const heard = process.whenAwake().then(() => mover.cutover(request));
+      const heard = process.whenAwake().then(() => mover.cutover(requestId));
       await within(this.#options.clock, ANSWER_TIMEOUT_MS, heard, () => {
         throw new Error('the mover does not answer');
       });
-    } else mover.cutover(request);
+    } else mover.cutover(requestId);
     return true;
   }
 

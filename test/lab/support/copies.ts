@@ -76,7 +76,7 @@ export async function copyAlone(lab: Lab, wish: CopyWish): Promise<CopyOutcome> 
       onNear: () => {},
       onHeld: (hold) => {
         outcome.hold = hold;
-        void clock.sleep(holdMs).then(() => copy.release(policy.blackoutBudgetMs));
+        void clock.sleep(holdMs).then(() => copy.release());
       },
       onDecision: (event, detail) => outcome.decisions.push({ event, detail }),
       startPostCopy: () => handover.startPostCopy(),

@@ -38,7 +38,6 @@ function replay(recording: Recording, wish: { policy?: Partial<Policy>; plan?: P
       newIteration,
       limitMs,
       activeMs: activeMs - (last - job.elapsedMs),
-      budgetMs,
       plan,
       policy,
     };

@@ -55,7 +55,6 @@ function situation(
     newIteration: true,
     limitMs: 20,
     activeMs: 10_000,
-    budgetMs: 300,
     plan: PLAIN,
     ...rest,
     policy: Policy.parse({ autoConverge: false, ...policy }),

@@ -13,8 +13,7 @@ async function cutOver(guest: ConstructorParameters<typeof World>[0], policy: Pa
   await world.movers.start({ ...task, policy: { ...task.policy, autoConverge: false, ...policy } });
   await world.until(() => world.reportOf('precopy')?.kind === 'succeeded');
   await world.clock.advance(1_000);
-  const budgetMs = policy.blackoutBudgetMs ?? 300;
-  await world.movers.cutover(MIGRATION, { requestId: `${MIGRATION}.cutover.source.1`, budgetMs });
+  await world.movers.cutover(MIGRATION, `${MIGRATION}.cutover.source.1`);
   await world.until(() => (world.reportOf('cutover')?.kind ?? 'progress') !== 'progress', 300_000);
   const report = world.reportOf('cutover')!;
   return { world, report, decisions: report.decisions };

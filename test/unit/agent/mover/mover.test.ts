@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { refusal, silence } from '../../../../simulator/hypervisor/host.ts';
 import { MIGRATION, VM, World } from '../world.ts';
 
-const cutoverRequest = { requestId: `${MIGRATION}.cutover.source.1`, budgetMs: 300 };
+const cutoverRequest = `${MIGRATION}.cutover.source.1`;
 
 /** A world with the copy held, and the cutover not yet ordered. */
 async function held(guest: ConstructorParameters<typeof World>[0] = {}): Promise<World> {

@@ -11,7 +11,7 @@ const PLANNED = {
   plan: { method: 'post-copy', postCopyAllowed: true, connections: 1 },
   policy: Policy.parse({ onNonConvergence: 'postcopy' }),
 };
-const cutover = { requestId: `${MIGRATION}.cutover.source.1`, budgetMs: 300 };
+const cutover = `${MIGRATION}.cutover.source.1`;
 
 async function released(): Promise<World> {
   const world = new World({ memoryMiB: 16_384, dirtyMiBps: 3_000, workingSetMiB: 12_000 });

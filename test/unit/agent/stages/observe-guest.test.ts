@@ -18,8 +18,7 @@ async function moved(
   await world.until(() => world.reportOf('precopy')?.kind === 'succeeded');
   const task = world.task('observe-guest', { role: 'destination', ...(named && { guest: { ...GUEST, answers } }) });
   const watch = () => runRequest(world.give(task), world.deps('destination'));
-  const switchNow = () =>
-    world.movers.cutover(MIGRATION, { requestId: `${MIGRATION}.cutover.source.1`, budgetMs: 300 });
+  const switchNow = () => world.movers.cutover(MIGRATION, `${MIGRATION}.cutover.source.1`);
   const runs: Promise<unknown>[] = [];
   if (after <= 0) runs.push(watch());
   await world.clock.advance(Math.max(0, -after));
@@ -124,7 +123,7 @@ describe('the watch at the destination', () => {
     });
     announce = () => Promise.reject(refusal('no monitor'));
     await world.clock.advance(500);
-    void world.movers.cutover(MIGRATION, { requestId: `${MIGRATION}.cutover.source.1`, budgetMs: 300 });
+    void world.movers.cutover(MIGRATION, `${MIGRATION}.cutover.source.1`);
     await world.clock.runUntilIdle();
     await watch;
     expect(blackoutIn(world.reportOf('observe-guest', 'destination'))).toEqual(

@@ -285,7 +285,7 @@ describe('abort', () => {
     world.mailbox.onCommit = () => new Promise(() => {});
     await world.movers.start(world.task('precopy'));
     await world.clock.advance(10_000);
-    await world.movers.cutover(MIGRATION, { requestId: `${MIGRATION}.cutover.source.1`, budgetMs: 300 });
+    await world.movers.cutover(MIGRATION, `${MIGRATION}.cutover.source.1`);
     await world.until(() => world.at('source') === 'paused (migrating)');
     const task = world.task('abort', { action: 'resume' });
     const run = runRequest(world.give(task), world.deps());
@@ -307,7 +307,7 @@ describe('verify', () => {
   async function move(world: World): Promise<void> {
     await world.movers.start(world.task('precopy'));
     await world.until(() => world.reportOf('precopy')?.kind === 'succeeded');
-    await world.movers.cutover(MIGRATION, { requestId: `${MIGRATION}.cutover.source.1`, budgetMs: 300 });
+    await world.movers.cutover(MIGRATION, `${MIGRATION}.cutover.source.1`);
     await world.until(() => world.reportOf('cutover')?.kind === 'succeeded');
   }
 
