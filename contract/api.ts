@@ -24,7 +24,7 @@ export const HostRegistration = z.strictObject({
       outgoing: z.int().min(1).max(32).default(2),
       /** Migrations arriving at the same time. */
       incoming: z.int().min(1).max(32).default(2),
-      /** Migrations that switch from or to this host at the same time: the others wait with their copies held. */
+      /** Cutovers from or to this host at the same time; other migrations wait, with their copies held. */
       cutovers: z.int().min(1).max(32).default(1),
     })
     .prefault({}),
@@ -50,17 +50,17 @@ export const MigrationRequest = z.strictObject({
   vm: VmName,
   source: HostId,
   destination: HostId,
-  /** Where the guest answers, so that verify can look for it; optional. */
+  /** The guest's IP address, at which both hosts measure the blackout; by default the agents find it themselves. */
   guestAddress: z.union([z.ipv4(), z.ipv6()], 'must be an IPv4 or IPv6 address').optional(),
   policy: Policy.prefault({}),
-  /** Only measures and forecasts; moves nothing. */
+  /** Only measure and forecast; move nothing. */
   forecastOnly: z.boolean().default(false),
   /** Why, for the record. */
   reason: z.string().max(256).optional(),
 });
 export type MigrationRequest = z.infer<typeof MigrationRequest>;
 
-/** QUEUED waits for a slot; RECOVERING finds out who owns the VM; the last five are final (NEEDS_OPERATOR until resolved). */
+/** QUEUED waits for a slot; RECOVERING finds out which host owns the VM; the last five are final (NEEDS_OPERATOR until resolved). */
 export const MigrationStatus = z.enum([
   'REQUESTED',
   'QUEUED',
@@ -78,13 +78,13 @@ export const MigrationStatus = z.enum([
 ]);
 export type MigrationStatus = z.infer<typeof MigrationStatus>;
 
-/** Query of `DELETE /hosts/{hostId}`. `gone`: the host will never be back, says a person, with whatever was left there. */
+/** Query of `DELETE /hosts/{hostId}`. `gone`: an operator states that the host, and what was left on it, will never come back. */
 export const HostRemoval = z.strictObject({ gone: z.enum(['true', 'false']).optional() });
 
-/** Body of `POST /migrations/{id}/resolve`: who owns the VM, says a person who has looked. */
+/** Body of `POST /migrations/{id}/resolve`: the owner of the VM, stated by an operator who has checked the hosts. */
 export const Resolution = z.strictObject({
   owner: Role,
-  /** How the person knows, for the record. */
+  /** How the operator knows, for the record. */
   reason: z.string().min(1).max(256),
 });
 export type Resolution = z.infer<typeof Resolution>;
@@ -114,15 +114,15 @@ export const MigrationView = z.object({
   status: MigrationStatus,
   requestedAt: z.string(),
   endedAt: z.string().optional(),
-  /** Where the VM is now, when it is known. */
+  /** The host that has the VM; absent while unknown. */
   runsOn: HostId.optional(),
   progress: Progress.optional(),
   checks: z.array(Check.extend({ role: Role })).optional(),
-  /** It was only to be measured and forecast. */
+  /** Only measured and forecast; nothing is moved. */
   forecastOnly: z.boolean().optional(),
   measured: Measurements.optional(),
   forecast: Forecast.optional(),
-  /** The disks for which images were ordered to be made on the destination. */
+  /** The disks for which the destination was given the task to create images. */
   migratedDisks: MigratedDisks.optional(),
   result: z
     .object({
@@ -132,21 +132,21 @@ export const MigrationView = z.object({
       bytesTransferred: z.number().optional(),
       guaranteedHoldSeconds: z.number().optional(),
       precopy: z.enum(['approaching', 'held', 'completed']).optional(),
-      /** What `forecast.totalMs` forecast: the copy's own work, from its begin until the guest ran on the destination. */
+      /** The counterpart of `forecast.totalMs`: from the begin of the copy until the guest ran on the destination, holds not counted. */
       activeMs: z.number().optional(),
       postCopy: z.boolean().optional(),
-      /** From outside the guest, by each host. */
+      /** Measured from outside the guest, by each host. */
       blackout: z.object({ source: Observation.optional(), destination: Observation.optional() }).optional(),
-      /** Images of disks that were copied along stay where they were: nobody but an operator deletes them. */
+      /** The images of migrated disks on the source. Handoff never deletes them; the operator may. */
       imagesLeft: z.object({ host: HostId, paths: z.array(z.string()) }).optional(),
     })
     .optional(),
   failure: z.object({ code: z.string(), message: z.string() }).optional(),
-  /** What went wrong on the way although the VM was moved. */
+  /** What went wrong although the VM was moved. */
   warning: z.object({ code: z.string(), message: z.string() }).optional(),
   reason: z.string().optional(),
   guestAddress: z.string().optional(),
-  /** The last word of a person on a migration that needed an operator; `by` is an IAM ARN. */
+  /** The latest statement of an operator on a migration that needed one; `by` is an IAM ARN. */
   operator: Resolution.extend({ by: z.string(), at: z.string() }).optional(),
   timeline: z.array(TimelineEvent),
   executionArn: z.string(),
@@ -164,13 +164,13 @@ export type EvacuationRequest = z.infer<typeof EvacuationRequest>;
 
 /** Body of `POST /audit`. */
 export const AuditRequest = z.strictObject({
-  /** Gives back what is proven to be a leak; otherwise it is only reported. */
+  /** Release what is proven to be left over; otherwise only report it. */
   repair: z.boolean().default(false),
 });
 
 /**
- * One thing that is held although nobody needs it, or by nobody known; or a host on which a migration may have left a copy, because
- * it did not answer when the migration was settled.
+ * A resource that is held although its owner has ended or is unknown; or a pending cleanup: a host on which a migration may have left
+ * a copy, because the host did not answer when the migration was settled.
  */
 export const AuditFinding = z.object({
   resource: z.enum([
@@ -184,7 +184,7 @@ export const AuditFinding = z.object({
     'commit record',
     'pending cleanup',
   ]),
-  /** The VM or the host it is of. */
+  /** The VM or the host that the resource belongs to. */
   of: z.string(),
   /** The migration's id, or the evacuation's execution ARN. */
   owner: z.string(),
@@ -193,18 +193,18 @@ export const AuditFinding = z.object({
 });
 export type AuditFinding = z.infer<typeof AuditFinding>;
 
-const Misses = z.object({
+const ForecastErrors = z.object({
   migrations: z.number(),
-  /** (outcome - forecast) / outcome of the copy's time, without its sign; `within`: the share in the range forecast. */
+  /** |outcome - forecast| / outcome of the copy's active time; `within`: the share of outcomes within the forecast range. */
   time: z.object({ observed: z.number(), median: z.number(), p90: z.number(), within: z.number() }).optional(),
-  /** |outcome - forecast| of the blackout, for the migrations whose blackout was seen from outside. */
+  /** |outcome - forecast| of the blackout, of the migrations whose blackout was measured from outside. */
   blackout: z.object({ observed: z.number(), medianMs: z.number(), p90Ms: z.number(), within: z.number() }).optional(),
 });
-/** Body of `GET /calibration`: the forecasts of the last migrations that succeeded, held against what they came to. */
-export const Calibration = Misses.extend({ byMethod: z.record(z.string(), Misses) });
+/** Body of `GET /calibration`: the forecasts of the last migrations that succeeded, compared with their outcomes. */
+export const Calibration = ForecastErrors.extend({ byMethod: z.record(z.string(), ForecastErrors) });
 export type Calibration = z.infer<typeof Calibration>;
 
-/** Detail of the event `Migration Ended` (source `handoff`) on the default bus; it comes at least once for every end. */
+/** Detail of the event `Migration Ended` (source `handoff`) on the default bus; sent at least once for every end. */
 export const MigrationEnded = z.object({
   migrationId: MigrationId,
   vm: VmName,
@@ -225,7 +225,7 @@ export const Problem = z.object({
   detail: z.string(),
   /** Each offending field, for `InvalidInput`. */
   errors: z.array(z.object({ field: z.string(), message: z.string() })).optional(),
-  /** The migration that stands in the way, for `VmBusy`. */
+  /** The migration that this is about, such as the one that locks the VM, for `VmBusy`. */
   migrationId: z.string().optional(),
 });
 export type Problem = z.infer<typeof Problem>;

@@ -1,6 +1,6 @@
 /**
- * Every failure a user or an operator can see, by its stable code. Agents report them, state machines end with them, the
- * API answers with them. `retryable` says whether the same request may well succeed later without a change.
+ * Every failure a user or an operator can see, by its stable code. Agents report the codes, state machines end with them, the
+ * API answers with them. docs/reference/errors.md is generated from this table.
  */
 export const FAILURES = {
   // Refused before anything was touched.
@@ -10,16 +10,16 @@ export const FAILURES = {
   UnknownEvacuation: 'No evacuation of that id is known.',
   VmBusy: 'The VM is being migrated already.',
   HostNotAccepting: 'The destination is cordoned or in maintenance.',
-  HostInUse: 'The host takes VMs, or a migration has to do with it.',
-  HostBusy: 'No slot came free on the hosts within the time the policy allows.',
+  HostInUse: 'The host accepts VMs, or a migration still holds something on it.',
+  HostBusy: 'No slot became free on both hosts within the time that the policy allows.',
   PreflightFailed: 'A check failed; the VM was not touched.',
-  PolicyNotMet: 'By the forecast the move cannot keep its policy; the VM was not touched.',
-  MemoryTaken: 'The destination has promised its free memory to other migrations.',
+  PolicyNotMet: 'The forecast says that the migration cannot keep its policy; the VM was not touched.',
+  MemoryTaken: 'The free memory of the destination is reserved for other migrations.',
   IdempotencyKeyReused: 'The same Idempotency-Key came with a different request.',
-  // What an agent says of a task.
-  TaskInvalid: 'The order is malformed or of another version.',
-  TaskExpired: 'The order came too late to be begun.',
-  TaskMisdirected: 'The order is for another host.',
+  // A task that an agent refused, or could not carry out.
+  TaskInvalid: 'The task is malformed or of another contract version.',
+  TaskExpired: 'The task arrived too late to be started.',
+  TaskMisdirected: 'The task is for another host.',
   CommandFailed: 'SSM could not run the agent on the host.',
   HostSilent: 'A host did not report on a stage in time.',
   AgentFailed: 'The agent failed in a way it did not expect.',
@@ -30,27 +30,29 @@ export const FAILURES = {
   DeadlineExceeded: 'The copy did not converge by the deadline of the policy.',
   NotConverging:
     'The copy made no net progress and the policy allows no further measure; the VM runs on at the source.',
-  PostCopyBroken: 'The post-copy broke and could not be resumed yet; neither half of the VM is touched.',
-  NotYet: 'The copy is held until it is its turn, or until its cutover is ordered.',
-  NotHeld: 'Only a migration whose cutover was asked to wait, and that has not ended, can be told to cut over.',
-  MoverGone: 'The process that carried the migration is gone.',
-  CommitRevoked: 'The control plane took the permission to hand over back.',
-  CommitUnknown: 'AWS could not be reached to commit the handover, so it was cancelled.',
+  PostCopyBroken: 'The post-copy broke and could not be resumed yet; both halves of the VM are kept.',
+  NotYet: 'The copy is held until a cutover slot is free, or until its cutover is requested.',
+  NotHeld: 'A cutover can be requested only of a running migration whose policy has `cutover: manual`.',
+  MoverGone: 'The mover, the process that carries the migration on the source, is gone.',
+  CommitRevoked: 'The control plane revoked the commit record, so the VM may not be handed over.',
+  CommitUnknown: 'The commit could not be confirmed by AWS in time, so the handover was cancelled.',
   HandoverCancelled: 'The destination could not start the VM; it runs on at the source.',
-  FinishUnknown: "The destination's answer to the handover was lost; nothing is resumed until its state is known.",
+  FinishUnknown:
+    "The destination's answer to Finish was lost; nothing is resumed until the state of the VM there is known.",
   VerifyFailed: 'A check after the handover failed.',
   Cancelled: 'Cancelled on request.',
   AlreadyHandedOver: 'The handover is committed; it can no longer be cancelled.',
-  ExecutionStopped: 'The execution that carried the migration was stopped from outside; another one settled it.',
+  ExecutionStopped:
+    'The execution of the migration was stopped from outside; a Recover execution settled the migration.',
   // What recovery cannot settle by itself.
-  NeedsOperator: 'Who owns the VM could not be proven; nothing was resumed.',
+  NeedsOperator: 'It could not be proven which host owns the VM; nothing was resumed.',
   NotInDoubt: 'Only a migration that needs an operator can be resolved.',
-  SettledByOperator: 'An operator said where the VM is.',
-  HostNotEmptied: 'VMs are left on the host.',
+  SettledByOperator: 'An operator stated which host owns the VM.',
+  HostNotEmptied: 'VMs still run on the host.',
 } as const;
 export type FailureCode = keyof typeof FAILURES;
 
-/** An error with a code a program can act on. */
+/** An error with a stable code. */
 export class HandoffError extends Error {
   readonly code: FailureCode;
   readonly detail: Record<string, unknown> | undefined;

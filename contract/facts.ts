@@ -1,6 +1,6 @@
 import { z } from 'zod';
 
-/** One preflight or verify check: what was looked at, what was found, and, when it failed, what would make it pass. */
+/** One check of preflight or verify: its name, what was found, and, when it failed, what would make it pass. */
 export const Check = z.object({
   /** Stable code, such as `memory`, `disk:vda` or `network:br0`. */
   name: z.string(),
@@ -12,11 +12,11 @@ export const Check = z.object({
 export type Check = z.infer<typeof Check>;
 
 /**
- * A domain's state as recovery needs it; `incoming` is a copy being received by a migration, not a VM yet.
+ * A domain's state as recovery needs it; `incoming` is a copy that a migration is still receiving, not a VM yet.
  *
- * In a post-copy each host has a half of the VM, and neither is one without the other: `postcopy-paused` is the source's, from
- * which memory is still fetched, `postcopy-running` the destination's, which runs. `postcopy-failed` is either half when the
- * stream between them broke, or when nobody attends to the source's any more.
+ * In a post-copy each host has a half of the VM, and neither half is complete: `postcopy-paused` is the source's, from which memory
+ * is still fetched; `postcopy-running` is the destination's, which runs. `postcopy-failed` is either half when the stream between
+ * them broke, or the source's when its client is gone.
  */
 export const CopyState = z.enum([
   'running',
@@ -31,16 +31,16 @@ export const CopyState = z.enum([
 ]);
 export type CopyState = z.infer<typeof CopyState>;
 
-/** What a host proved about one VM (`inspect`). A host that did not answer has no evidence, which is not the same as `absent`. */
+/** What a host proved about one VM (`inspect`). A host that did not answer gave no evidence, which is not the same as `absent`. */
 export const Evidence = z.object({
   state: CopyState,
-  /** libvirt's own words, for people: "paused (migrating)". */
+  /** libvirt's own state and reason, for people: "paused (migrating)". */
   detail: z.string(),
-  /** Whether a migration job of libvirt's is still active on the domain. */
+  /** Whether a libvirt migration job is still active on the domain. */
   jobActive: z.boolean(),
   /** Whether a mover process was found, and proven dead afterwards. */
   mover: z.enum(['none', 'killed', 'not-asked']),
-  /** Images that this migration made here, by their paths, and has not yet left to the VM; absent when there are none. */
+  /** Paths of the images that this migration created here and that do not belong to the VM yet; absent when there are none. */
   madeImages: z.array(z.string()).optional(),
 });
 export type Evidence = z.infer<typeof Evidence>;
@@ -53,7 +53,7 @@ export const DomainSummary = z.object({
 });
 export type DomainSummary = z.infer<typeof DomainSummary>;
 
-/** Progress of the copy, of memory but for `disks`, as QEMU counts it. Bytes are bytes, times are milliseconds, rates are bytes per second. */
+/** Progress of the copy as QEMU counts it: memory only, except `disks`. Sizes in bytes, times in ms, rates in bytes per second. */
 export const Progress = z.object({
   phase: z.enum([
     'preparing',
@@ -72,9 +72,9 @@ export const Progress = z.object({
   bytesPerSecond: z.number(),
   dirtyBytesPerSecond: z.number(),
   iteration: z.number(),
-  /** How much of the guest's CPU time QEMU takes away, 0-99. */
+  /** By how many percent QEMU throttles the guest's CPU, 0-99. */
   throttlePercent: z.number().default(0),
-  /** Of disks that are copied along, holes counted: these come first, and stand as they were when the memory's turn came. */
+  /** Of migrated disks, holes counted. Disks are copied before the memory; these figures stay as they were when the memory's copy began. */
   disks: z
     .object({
       bytesTotal: z.number(),

@@ -6,9 +6,9 @@
  *
  * | sk                    | written by                  | read by        | what                                            |
  * |-----------------------|-----------------------------|----------------|-------------------------------------------------|
- * | `TASK#<request id>`  | dispatch; the agent claims  | agent          | what to do: one stage on one host               |
- * | `COMMIT#<migration>`  | admit, mover, recovery      | mover, control | who owns the VM: OPEN, COMMITTED or REVOKED     |
- * | `REPORT#<request id>` | agent or mover              | relay (stream) | how it goes and how it ended                    |
+ * | `TASK#<request id>`   | dispatch; the agent claims  | agent          | the task: one stage on one host                 |
+ * | `COMMIT#<migration>`  | admit, mover, recovery      | mover, control | the commit record: OPEN, COMMITTED or REVOKED   |
+ * | `REPORT#<request id>` | agent or mover              | relay (stream) | progress, then the result or the failure        |
  */
 export function mailboxOf(hostRoleId: string, nodeId: string): string {
   return `${hostRoleId}:${nodeId}`;
@@ -18,5 +18,5 @@ export const taskKey = (mailbox: string, requestId: string) => ({ pk: mailbox, s
 export const commitRecordKey = (mailbox: string, migrationId: string) => ({ pk: mailbox, sk: `COMMIT#${migrationId}` });
 export const reportKey = (mailbox: string, requestId: string) => ({ pk: mailbox, sk: `REPORT#${requestId}` });
 
-/** The item whose one conditional write decides a handover; it lies in the source host's mailbox. */
+/** The state of the commit record, the item in the source host's mailbox whose one conditional write decides a handover. */
 export type CommitRecordState = 'OPEN' | 'COMMITTED' | 'REVOKED';

@@ -1,7 +1,8 @@
 import { z } from 'zod';
 
 /**
- * A host's name in Handoff. It is used in DynamoDB keys and in console names, so it keeps to what all of them take.
+ * A host's name in Handoff. It is used in DynamoDB keys, execution names and console links, so only characters that all of them accept
+ * are allowed.
  */
 export const HostId = z
   .string()
@@ -28,14 +29,14 @@ export const VmName = z
     'must be a libvirt domain name: letters, digits and ". _ : @ + -", no "/"',
   );
 
-/** Also the execution's name in Step Functions, which is why it is at most 80 characters. */
+/** Also the name of the execution in Step Functions, which allows at most 80 characters. */
 export const MigrationId = z
   .string()
   .regex(/^[A-Za-z0-9][A-Za-z0-9_-]{2,79}$/, 'must be 3-80 letters, digits, "-" and "_", such as "web01-5f2c9a7be1"');
 
 /**
  * One stage's request: `<migration id>.<stage>.<role>.<attempt>`. The same rule, as RE2, guards the only parameter of the
- * SSM document (cdk/agent-document.ts), so nothing else can ever reach a shell.
+ * SSM document (cdk/constructs/agent-access.ts), so nothing else can reach a shell.
  */
 export const REQUEST_ID_PATTERN = '^[A-Za-z0-9][A-Za-z0-9_-]{2,79}\\.[a-z-]{3,20}\\.[a-z]{4,20}\\.[0-9]{1,4}$';
 export const RequestId = z
@@ -62,7 +63,7 @@ export function requestIdOf(migrationId: string, stage: StageName, role: Role, a
   return `${migrationId}.${stage}.${role}.${attempt}`;
 }
 
-/** Turns a VM's name into the readable head of a migration id. */
+/** Turns a VM's name into the readable first part of a migration id. */
 export function slug(name: string): string {
   const kept = name
     .normalize('NFKD')

@@ -4,7 +4,7 @@ import { Decision, Forecast, GuestReachability, Measurements, Observation } from
 import { MigrationId, RequestId, Role, StageName } from './names.ts';
 import { CONTRACT_VERSION } from './version.ts';
 
-/** What preflight says of the guest; only the source knows it. */
+/** The guest as preflight found it; only the source reports it. */
 export const GuestFacts = z.object({
   uuid: z.string(),
   memoryMiB: z.number(),
@@ -23,18 +23,18 @@ export const PreflightResult = z.object({
   roundTripMs: z.number().optional(),
   /** Free memory measured on this host, in MiB. */
   freeMemoryMiB: z.number().optional(),
-  /** From the source: what was measured, and what follows from it. Absent when the guest could not be measured. */
+  /** From the source: the measurements and the forecast. Absent when the guest could not be measured. */
   measured: Measurements.optional(),
   forecast: Forecast.optional(),
 });
 
-/** `made`: the paths of the images. */
+/** `made`: the paths of the images that were created. */
 export const StorageResult = z.object({ stage: z.literal('storage'), made: z.array(z.string()) });
 
 /**
- * `approaching`: about to be held, and not even that if the cutover order comes first.
- * `held`: braked, waiting for the cutover order, for at least `guaranteedHoldSeconds`.
- * `completed`: the guest was so idle that it converged despite the brake; the handover was committed and went through.
+ * `approaching`: about to be held; the hold does not happen if the cutover task comes first.
+ * `held`: braked, waiting for the cutover task, for at least `guaranteedHoldSeconds`.
+ * `completed`: the guest was so idle that it converged despite the brake; the handover was committed and has succeeded.
  */
 export const PrecopyResult = z.object({
   stage: z.literal('precopy'),
@@ -45,12 +45,12 @@ export const PrecopyResult = z.object({
   bytesTransferred: z.number(),
   /** From Begin to the hold, or to this report. */
   copyMs: z.number(),
-  /** As the cutover tells them; present when `precopy` is `completed`. */
+  /** As in CutoverResult; present when `precopy` is `completed`. */
   downtimeMs: z.number().optional(),
   activeMs: z.number().optional(),
-  /** As the source saw it; present when `precopy` is `completed`. */
+  /** As the source measured it; present when `precopy` is `completed`. */
   blackout: Observation.optional(),
-  /** Where the source found the guest to answer, for the destination to look there too. */
+  /** The guest's address as the source found it, for the destination's observation. */
   guest: GuestReachability.optional(),
 });
 
@@ -60,19 +60,19 @@ export const CutoverResult = z.object({
   downtimeMs: z.number(),
   /** The part of the blackout the ownership commit took, in ms. */
   commitMs: z.number(),
-  /** From the cutover order's acceptance to Finish's answer. */
+  /** From the moment the mover accepted the cutover to Finish's answer. */
   switchMs: z.number(),
   bytesTransferred: z.number(),
-  /** Present when the copy was only near when it was reported, and then had to be held after all. */
+  /** Present when the copy was reported as `approaching` and then had to be held after all. */
   guaranteedHoldSeconds: z.number().optional(),
-  /** What the copy was at work for, from Begin to Finish's answer, without the time it was held: what the forecast forecast. */
+  /** From Begin to Finish's answer, holds not counted: the counterpart of the forecast's `totalMs`. */
   activeMs: z.number(),
-  /** The guest went over by post-copy: it ran on the destination before all of its memory was there. */
+  /** The guest switched by post-copy: it ran on the destination before all of its memory was there. */
   postCopy: z.boolean(),
-  /** As the source saw it. */
+  /** As the source measured it. */
   blackout: Observation.optional(),
 });
-/** As the destination saw it. */
+/** The blackout as the destination measured it. */
 export const ObserveGuestResult = z.object({ stage: z.literal('observe-guest'), blackout: Observation });
 
 export const VerifyResult = z.object({ stage: z.literal('verify'), checks: z.array(Check) });
@@ -115,10 +115,10 @@ const common = {
   at: z.iso.datetime(),
 };
 
-/** All decisions of this stage so far, oldest first: a report that is lost or overwritten takes none with it. */
+/** All decisions of this stage so far, oldest first, so that a lost or overwritten report loses none. */
 const Decisions = z.array(Decision).default([]);
 
-/** One item per request, overwritten as the stage goes on; a report that is not `progress` is the last. */
+/** One item per request, overwritten while the stage runs; a report other than `progress` is the last. */
 export const Report = z.discriminatedUnion('kind', [
   z.object({
     ...common,

@@ -23,7 +23,7 @@ const common = {
   /** The host this task is for; an agent elsewhere rejects it. */
   hostId: HostId,
   issuedAt: z.iso.datetime(),
-  /** After this moment the task must not be begun any more: the control plane has stopped waiting for it. */
+  /** The task must not be started after this moment: the control plane has stopped waiting for it. */
   expiresAt: z.iso.datetime(),
 };
 
@@ -34,29 +34,29 @@ export const PreflightTask = z.object({
   ...bothHosts,
   stage: z.literal('preflight'),
   policy: Policy,
-  /** Memory on this host promised to other migrations and not to be counted as free, in MiB. */
+  /** Memory on this host that is reserved for other migrations and does not count as free, in MiB. */
   reservedMiB: z.int().min(0),
-  /** What earlier migrations say of the link, if any. */
+  /** The bandwidth that earlier migrations observed, if any. */
   link: KnownLink.optional(),
 });
-/** To the destination, before pre-copy: make an image for each disk that is copied along. */
+/** To the destination, before pre-copy: create an image for each migrated disk. */
 export const StorageTask = z.object({
   ...common,
   ...bothHosts,
   stage: z.literal('storage'),
   disks: MigratedDisks.min(1),
 });
-/** For the destination, when images were ordered to be made there. */
+/** For the destination, when it was given the task to create images. */
 const disks = MigratedDisks.optional();
-/** The guest's address, when the request named one; otherwise the agents look for one themselves. */
+/** The guest's address, when the request named one; otherwise the agents find it themselves. */
 const guestAddress = z.string().optional();
 export const PrecopyTask = z.object({
   ...common,
   ...bothHosts,
   stage: z.literal('precopy'),
   /**
-   * How long before the hold the mover says that it comes, so that the cutover's task is there by then and the copy need not be held
-   * at all; 0: it reports the hold itself, once there is one.
+   * How many ms before the hold the mover reports that the hold is near, so that the cutover task arrives by then and the copy need not
+   * be held at all. 0: the mover reports the hold itself, once the copy is held.
    */
   announceMs: z.int().min(0).default(0),
   policy: Policy,
@@ -64,12 +64,12 @@ export const PrecopyTask = z.object({
   guestAddress,
 });
 export const CutoverTask = z.object({ ...common, ...bothHosts, stage: z.literal('cutover') });
-/** To the destination, right before the cutover to the source: see from there when the guest answers again. */
+/** To the destination, right before the source's cutover task: measure from there when the guest answers again. */
 export const ObserveGuestTask = z.object({
   ...common,
   ...bothHosts,
   stage: z.literal('observe-guest'),
-  /** As the request or the source has it; otherwise the destination looks for one itself. */
+  /** From the request or from the source; otherwise the destination finds the address itself. */
   guest: GuestReachability.optional(),
 });
 export const VerifyTask = z.object({
@@ -79,7 +79,7 @@ export const VerifyTask = z.object({
   guestAddress,
   disks,
 });
-/** Recovery's hands: what to do on this host once the owner is decided. */
+/** What recovery has done on a host once the owner is decided. */
 export const AbortAction = z.enum([
   'resume',
   'remove-paused-copy',
@@ -93,9 +93,9 @@ export const AbortTask = z.object({ ...common, ...bothHosts, stage: z.literal('a
 export const InspectTask = z.object({
   ...common,
   stage: z.literal('inspect'),
-  /** The VM to give evidence of; absent: list all domains. */
+  /** The VM to give evidence about; absent: list all domains. */
   vm: VmName.optional(),
-  /** Kill this migration's mover first and wait until it and its libvirt job are gone. */
+  /** First kill this migration's mover, and wait until the mover and its libvirt job are gone. */
   fence: z.boolean(),
   disks,
 });

@@ -1,5 +1,5 @@
 /**
- * The version of what control plane and agents say to each other. Every order and report carries it; an agent rejects an
- * order of another version and says so, because half understanding a task is worse than refusing it.
+ * The version of the contract between control plane and agents. Every task and report carries it. An agent refuses a task of another
+ * version, because carrying out a half-understood task is worse than refusing it.
  */
 export const CONTRACT_VERSION = 2;
