@@ -1,4 +1,5 @@
 import type { Clock } from '../../common/clock.ts';
+import type { CallAws, Caller, Json, JsonObject } from '../core/service.ts';
 import type { DynamoDb } from '../dynamodb/service.ts';
 import type { EventBridge } from '../events/event-bridge.ts';
 import { createEventSource } from '../lambda/event-source.ts';
@@ -6,7 +7,6 @@ import type { Lambda } from '../lambda/lambda.ts';
 import type { Queues } from '../messages/queues.ts';
 import { queueUrl } from '../messages/queues.ts';
 import type { Topics } from '../messages/topics.ts';
-import type { CallAws, Caller, Json, JsonObject } from '../service.ts';
 import type { Ssm } from '../ssm/ssm.ts';
 import { knownProperties, type Resource } from '../template/template.ts';
 import { ruleOf, scheduleOf } from './events.ts';

@@ -1,5 +1,6 @@
-import type { Rule, Target } from '../events/event-bridge.ts';
-import type { Json, JsonObject } from '../service.ts';
+import type { Json, JsonObject } from '../core/service.ts';
+import type { Rule } from '../events/event-bridge.ts';
+import type { Target } from '../events/targets.ts';
 import { knownProperties, type Resource } from '../template/template.ts';
 
 const TARGET = ['Arn', 'DeadLetterConfig', 'Id', 'Input', 'InputPath', 'InputTransformer', 'RetryPolicy', 'RoleArn'];

@@ -1,8 +1,8 @@
+import type { Json, JsonObject } from '../core/service.ts';
 import { loadHandler, localEnvironment, mergeEnvironments } from '../lambda/bundle.ts';
 import type { EventSourceMapping } from '../lambda/event-source.ts';
-import { provideSurroundings } from '../lambda/invocation.ts';
+import { provideRuntime } from '../lambda/invocation.ts';
 import type { LambdaFunction } from '../lambda/lambda.ts';
-import type { Json, JsonObject } from '../service.ts';
 import { knownProperties, type Resource } from '../template/template.ts';
 
 const FUNCTION = [
@@ -32,7 +32,7 @@ export async function loadFunctions(
     environment: ((properties.Environment as JsonObject | undefined)?.Variables ?? {}) as Record<string, string>,
   }));
   Object.assign(process.env, mergeEnvironments(environments, localEnvironment(region, logLevel)));
-  provideSurroundings(region);
+  provideRuntime(region);
 
   const functions: LambdaFunction[] = [];
   for (const { resource, properties } of declared) {

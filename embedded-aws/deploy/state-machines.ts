@@ -1,4 +1,4 @@
-import type { JsonObject } from '../service.ts';
+import type { JsonObject } from '../core/service.ts';
 import { knownProperties, type Resource } from '../template/template.ts';
 
 const PROPERTIES = [

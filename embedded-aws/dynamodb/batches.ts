@@ -1,4 +1,4 @@
-import type { JsonObject } from '../service.ts';
+import type { JsonObject } from '../core/service.ts';
 import { enforce, keyRules, validationError } from './dynalite.ts';
 import { projected } from './reads.ts';
 import type { BatchGetRequest, BatchWriteRequest } from './requests.ts';

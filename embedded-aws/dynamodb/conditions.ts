@@ -1,5 +1,6 @@
 import { type Condition, type FunctionCall, type Operand, resolve, type Values } from './expressions.ts';
-import { type AttributeValue, bytes, compareValues, equalValues, type Item, setOf, typeOf, valueAt } from './values.ts';
+import { compareValues } from './ordering.ts';
+import { type AttributeValue, bytes, equalValues, type Item, setOf, typeOf, valueAt } from './values.ts';
 
 /** Whether an item (`{}` for one that does not exist) satisfies a condition or filter. */
 export function matches(condition: Condition, item: Item, values: Values | undefined): boolean {

@@ -1,5 +1,5 @@
 import { createRequire } from 'node:module';
-import { AwsError, type JsonObject } from '../service.ts';
+import { AwsError, type JsonObject } from '../core/service.ts';
 import type { AttributeValue, Item, Path } from './values.ts';
 
 /**

@@ -1,11 +1,12 @@
-import type { JsonObject } from '../service.ts';
+import type { JsonObject } from '../core/service.ts';
 import { type Entry, firstAfter, firstNotBefore } from './collection.ts';
 import { validationError } from './dynalite.ts';
 import { resolve } from './expressions.ts';
+import { sortable } from './ordering.ts';
 import { page, viewFor } from './reads.ts';
 import type { QueryRequest } from './requests.ts';
 import { partitionOf, type Table, typeOfKey, type View } from './table.ts';
-import { type AttributeValue, sortable } from './values.ts';
+import type { AttributeValue } from './values.ts';
 
 interface KeyCondition {
   operator: string;

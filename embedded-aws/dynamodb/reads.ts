@@ -1,4 +1,4 @@
-import type { JsonObject } from '../service.ts';
+import type { JsonObject } from '../core/service.ts';
 import type { Entry } from './collection.ts';
 import { matches } from './conditions.ts';
 import { enforce, keyRules, validationError } from './dynalite.ts';

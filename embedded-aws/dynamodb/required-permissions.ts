@@ -1,4 +1,4 @@
-import type { Demand, JsonObject } from '../service.ts';
+import type { JsonObject, RequiredPermission } from '../core/service.ts';
 import { hashValuesOf } from './query.ts';
 import type {
   BatchGetRequest,
@@ -27,9 +27,13 @@ const ACTION_OF: Record<WriteKind | 'Get', string> = {
  * The permissions a validated request needs, with the condition keys dynamodb:LeadingKeys (the partition keys it touches),
  * dynamodb:Select, dynamodb:ReturnValues and dynamodb:EnclosingOperation. dynamodb:Attributes is not among them.
  */
-export function demandsOf(operation: string, request: unknown, tables: Tables): Demand[] {
-  const touching = (action: string, tableName: string, items: Item[], context: Demand['context'] = {}): Demand =>
-    new Touch(tables, action, tableName, items, context);
+export function permissionsFor(operation: string, request: unknown, tables: Tables): RequiredPermission[] {
+  const touching = (
+    action: string,
+    tableName: string,
+    items: Item[],
+    context: RequiredPermission['context'] = {},
+  ): RequiredPermission => new Touch(tables, action, tableName, items, context);
   switch (operation) {
     case 'PutItem':
     case 'UpdateItem':
@@ -65,26 +69,32 @@ export function demandsOf(operation: string, request: unknown, tables: Tables): 
     }
     case 'Query':
     case 'Scan':
-      return [pageDemand(operation, request as PageRequest, tables)];
+      return [pagePermission(operation, request as PageRequest, tables)];
     case 'ListTables':
       // Not about any one table: only a statement on `*` grants it.
-      return [demand(operation, '*')];
+      return [permission(operation, '*')];
     default:
-      return [demand(operation, tables.arnOf((request as JsonObject).TableName as string))];
+      return [permission(operation, tables.arnOf((request as JsonObject).TableName as string))];
   }
 }
 
 /** Of items by their keys. The context is worked out for those policies only that look at it. */
-class Touch implements Demand {
+class Touch implements RequiredPermission {
   readonly action: string;
   readonly resource: string;
   readonly #tables: Tables;
   readonly #tableName: string;
   readonly #items: Item[];
-  readonly #context: Demand['context'];
+  readonly #context: RequiredPermission['context'];
 
-  constructor(tables: Tables, action: string, tableName: string, items: Item[], context: Demand['context']) {
-    this.action = permission(action);
+  constructor(
+    tables: Tables,
+    action: string,
+    tableName: string,
+    items: Item[],
+    context: RequiredPermission['context'],
+  ) {
+    this.action = actionName(action);
     this.resource = tables.arnOf(tableName);
     this.#tables = tables;
     this.#tableName = tableName;
@@ -92,35 +102,35 @@ class Touch implements Demand {
     this.#context = context;
   }
 
-  get context(): NonNullable<Demand['context']> {
+  get context(): NonNullable<RequiredPermission['context']> {
     const partitionKey = this.#tables.find(this.#tableName)?.partitionKey;
     const values = partitionKey === undefined ? [] : this.#items.map((item) => item[partitionKey]);
     return { ...leadingKeys(values), ...this.#context };
   }
 }
 
-function pageDemand(operation: 'Query' | 'Scan', request: PageRequest, tables: Tables): Demand {
+function pagePermission(operation: 'Query' | 'Scan', request: PageRequest, tables: Tables): RequiredPermission {
   const table = tables.find(request.TableName);
   const arn = tables.arnOf(request.TableName);
   const resource = request.IndexName === undefined ? arn : `${arn}/index/${request.IndexName}`;
   const hashKey = table?.viewOf(request.IndexName).keySchema[0]?.AttributeName;
   const values = operation === 'Query' && hashKey !== undefined ? hashValuesOf(request as QueryRequest, hashKey) : [];
   const select = request.Select === undefined ? {} : { 'dynamodb:Select': request.Select };
-  return demand(operation, resource, { ...leadingKeys(values), ...select });
+  return permission(operation, resource, { ...leadingKeys(values), ...select });
 }
 
-function demand(action: string, resource: string, context: Demand['context'] = {}): Demand {
-  return { action: permission(action), resource, context };
+function permission(action: string, resource: string, context: RequiredPermission['context'] = {}): RequiredPermission {
+  return { action: actionName(action), resource, context };
 }
 
 /** Made once: texts that are put together anew are slow to look up. */
-const permissions = new Map<string, string>();
+const actionNames = new Map<string, string>();
 
-function permission(action: string): string {
-  let made = permissions.get(action);
+function actionName(action: string): string {
+  let made = actionNames.get(action);
   if (made === undefined) {
     made = `dynamodb:${action}`;
-    permissions.set(action, made);
+    actionNames.set(action, made);
   }
   return made;
 }

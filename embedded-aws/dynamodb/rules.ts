@@ -1,4 +1,4 @@
-import { type JsonObject, notImplemented } from '../service.ts';
+import { type JsonObject, notImplemented } from '../core/service.ts';
 import { limits, type MemberTypes, type RequestRules, rulesOf, validated } from './dynalite.ts';
 import { cacheParsers } from './expressions.ts';
 import type { GetRequest, TransactGetRequest, TransactWriteRequest, WriteKind, WriteRequest } from './requests.ts';

@@ -1,4 +1,4 @@
-import { type Demand, type JsonObject, notImplemented, type Service } from '../service.ts';
+import { type JsonObject, notImplemented, type RequiredPermission, type Service } from '../core/service.ts';
 import { batchGet, planBatchWrite } from './batches.ts';
 import { query } from './query.ts';
 import { get, scan } from './reads.ts';
@@ -13,7 +13,7 @@ import type {
   WriteKind,
   WriteRequest,
 } from './requests.ts';
-import { demandsOf } from './required-permissions.ts';
+import { permissionsFor } from './required-permissions.ts';
 import { validate } from './rules.ts';
 import { type StreamListener, Streams } from './streams.ts';
 import { type Home, Tables } from './tables.ts';
@@ -89,15 +89,15 @@ export function createDynamoDb(home: Home & { onChange?: ChangeListener }): Dyna
     }),
   };
 
-  // Who asks for a call's demands makes the call next, with the same input: it is validated once.
+  // Who asks for a call's required permissions makes the call next, with the same input: it is validated once.
   const validatedInputs = new WeakMap<JsonObject, unknown>();
 
   return {
-    demands(operation: string, input: JsonObject): Demand[] {
+    requiredPermissions(operation: string, input: JsonObject): RequiredPermission[] {
       if (!Object.hasOwn(operations, operation)) throw notImplemented(`dynamodb:${operation}`);
       const request = validate(operation, input);
       validatedInputs.set(input, request);
-      return demandsOf(operation, request, tables);
+      return permissionsFor(operation, request, tables);
     },
 
     async call(operation: string, input: JsonObject): Promise<JsonObject> {

@@ -1,5 +1,5 @@
 import type { Clock } from '../../common/clock.ts';
-import { AwsError } from '../service.ts';
+import { AwsError } from '../core/service.ts';
 import type { StreamViewType, Table } from './table.ts';
 import { equalItems, type Item, sizeAtMost } from './values.ts';
 import type { Plan } from './writes.ts';

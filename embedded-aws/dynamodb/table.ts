@@ -1,6 +1,7 @@
 import { Collection, type Position } from './collection.ts';
 import { enforce, type KeyedTable, keyRules, validationError } from './dynalite.ts';
-import { type AttributeValue, type Item, sortable } from './values.ts';
+import { sortable } from './ordering.ts';
+import type { AttributeValue, Item } from './values.ts';
 
 export type StreamViewType = 'KEYS_ONLY' | 'NEW_IMAGE' | 'OLD_IMAGE' | 'NEW_AND_OLD_IMAGES';
 export type KeySchema = KeyedTable['KeySchema'];

@@ -1,5 +1,5 @@
 import type { Clock } from '../../common/clock.ts';
-import { AwsError, type JsonObject } from '../service.ts';
+import { AwsError, type JsonObject } from '../core/service.ts';
 import { validationError } from './dynalite.ts';
 import type { ListTablesRequest, TableRequest, UpdateTimeToLiveRequest } from './requests.ts';
 import { Table, type TableDefinition } from './table.ts';

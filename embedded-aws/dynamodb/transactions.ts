@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import type { Clock } from '../../common/clock.ts';
-import { AwsError, type JsonObject } from '../service.ts';
+import { AwsError, type JsonObject } from '../core/service.ts';
 import { validationError } from './dynalite.ts';
 import type { TransactWriteRequest, WriteKind, WriteRequest } from './requests.ts';
 import type { Table } from './table.ts';

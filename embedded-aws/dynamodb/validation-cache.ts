@@ -1,4 +1,4 @@
-import type { JsonObject } from '../service.ts';
+import type { JsonObject } from '../core/service.ts';
 import { renamed } from './expressions.ts';
 import { type AttributeValue, typeOf } from './values.ts';
 

@@ -1,10 +1,11 @@
-import { AwsError, type JsonObject } from '../service.ts';
+import { AwsError, type JsonObject } from '../core/service.ts';
 import { matches } from './conditions.ts';
 import { enforce, keyRules, validationError } from './dynalite.ts';
+import { sortable } from './ordering.ts';
 import type { WriteKind, WriteRequest } from './requests.ts';
 import { type Table, typeOfKey } from './table.ts';
 import { applyUpdate } from './updates.ts';
-import { attributeSizeAtMost, type Item, type Path, sizeAtMost, sortable, typeOf } from './values.ts';
+import { attributeSizeAtMost, type Item, type Path, sizeAtMost, typeOf } from './values.ts';
 
 /** What a write would do, decided on the item as it is now; nothing has changed yet. */
 export interface Plan {

@@ -1,6 +1,6 @@
 import { crc32 } from 'node:zlib';
-import { AwsError, type CallAws, type Caller, type JsonObject } from '../service.ts';
-import type { Stranger, WireRequest, WireResponse } from './wire.ts';
+import { AwsError, type CallAws, type Caller, type JsonObject } from '../core/service.ts';
+import type { UnauthenticatedCaller, WireRequest, WireResponse } from './wire-format.ts';
 
 /** X-Amz-Target's first part -> the service's endpoint prefix. */
 const SERVICES: Record<string, string> = {
@@ -10,7 +10,7 @@ const SERVICES: Record<string, string> = {
   AWSEvents: 'events',
 };
 
-const STRANGERS: Record<Stranger, string> = {
+const REJECTIONS: Record<UnauthenticatedCaller, string> = {
   MissingAuthenticationTokenException: 'Request is missing Authentication Token',
   UnrecognizedClientException: 'The security token included in the request is invalid.',
 };
@@ -18,7 +18,7 @@ const STRANGERS: Record<Stranger, string> = {
 /** The protocols AWS JSON 1.0 and 1.1; they differ in their content type alone. */
 export async function answerAwsJson(
   request: WireRequest,
-  caller: Caller | Stranger,
+  caller: Caller | UnauthenticatedCaller,
   call: CallAws,
 ): Promise<WireResponse> {
   const [target = '', operation = ''] = request.headers['x-amz-target']!.split('.');
@@ -26,7 +26,7 @@ export async function answerAwsJson(
   const contentType = request.headers['content-type'] ?? 'application/x-amz-json-1.0';
   try {
     if (service === undefined || operation === '') throw unknownTarget(request.headers['x-amz-target']!);
-    if (typeof caller === 'string') throw new AwsError(caller, STRANGERS[caller]);
+    if (typeof caller === 'string') throw new AwsError(caller, REJECTIONS[caller]);
     return respond(200, await call(service, operation, parse(request.body), caller), contentType);
   } catch (error) {
     if (!(error instanceof AwsError)) throw error;

@@ -1,4 +1,4 @@
-import { AwsError, type CallAws, type Caller, type Json, type JsonObject } from '../service.ts';
+import { AwsError, type CallAws, type Caller, type Json, type JsonObject } from '../core/service.ts';
 import { failed } from './aws-json.ts';
 import { converter, fromAttribute, type KeyNodes, NotPlain, plain, toAttribute } from './documents.ts';
 import { sdkResponse } from './in-process.ts';

@@ -1,4 +1,4 @@
-import type { Json } from '../service.ts';
+import type { Json } from '../core/service.ts';
 
 /**
  * Where in a document command's input or answer DynamoDB's attribute values stand, as @aws-sdk/lib-dynamodb has it in its

@@ -1,5 +1,5 @@
-import type { Caller } from '../service.ts';
-import type { HandleWire, WireResponse } from './wire.ts';
+import type { Caller } from '../core/service.ts';
+import type { HandleWire, WireResponse } from './wire-format.ts';
 
 /** What an AWS SDK client hands its request handler; a part of smithy's HttpRequest. */
 interface SdkRequest {

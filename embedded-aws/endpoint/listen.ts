@@ -1,6 +1,6 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import type { HandleWire, WireRequest, WireResponse } from './wire.ts';
+import type { HandleWire, WireRequest, WireResponse } from './wire-format.ts';
 
 export interface Listener {
   /** The port it listens on, at every address. */

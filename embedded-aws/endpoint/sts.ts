@@ -1,5 +1,5 @@
-import type { Caller } from '../service.ts';
-import type { Stranger, WireRequest, WireResponse } from './wire.ts';
+import type { Caller } from '../core/service.ts';
+import type { UnauthenticatedCaller, WireRequest, WireResponse } from './wire-format.ts';
 
 /** STS speaks the older Query protocol: a form asks, XML answers. */
 export function isSts({ method, path, headers }: WireRequest): boolean {
@@ -9,7 +9,7 @@ export function isSts({ method, path, headers }: WireRequest): boolean {
 }
 
 /** Implements GetCallerIdentity, which everybody tries first; no permission is needed for it. */
-export function answerSts(request: WireRequest, caller: Caller | Stranger, account: string): WireResponse {
+export function answerSts(request: WireRequest, caller: Caller | UnauthenticatedCaller, account: string): WireResponse {
   const action = new URLSearchParams(request.body).get('Action');
   if (typeof caller === 'string') {
     const code = caller === 'UnrecognizedClientException' ? 'InvalidClientTokenId' : 'MissingAuthenticationToken';

@@ -1,22 +1,7 @@
-import type { CallAws, Caller } from '../service.ts';
+import type { CallAws, Caller } from '../core/service.ts';
 import { answerAwsJson } from './aws-json.ts';
 import { answerSts, isSts } from './sts.ts';
-
-/** An HTTP request as it came over the wire, or would have. Header names are in lower case. */
-export interface WireRequest {
-  readonly method: string;
-  readonly path: string;
-  /** As in the URL, without the `?`; empty if there is none. */
-  readonly query: string;
-  readonly headers: Readonly<Record<string, string>>;
-  readonly body: string;
-}
-
-export interface WireResponse {
-  readonly status: number;
-  readonly headers: Readonly<Record<string, string>>;
-  readonly body: string;
-}
+import type { HandleWire, UnauthenticatedCaller, WireRequest, WireResponse } from './wire-format.ts';
 
 export interface Wire {
   readonly call: CallAws;
@@ -27,19 +12,13 @@ export interface Wire {
   httpApi(request: WireRequest, caller: Caller): Promise<WireResponse>;
 }
 
-/** Answers a request; in process the caller is known, over HTTP the request's access key tells. */
-export type HandleWire = (request: WireRequest, caller?: Caller) => Promise<WireResponse>;
-
-/** Why nobody stands behind a request, in the words of the AWS JSON protocols. */
-export type Stranger = 'MissingAuthenticationTokenException' | 'UnrecognizedClientException';
-
 /**
  * The protocols of the embedded AWS: the AWS JSON ones, told by their X-Amz-Target header, STS's GetCallerIdentity, and
  * the HTTP API. Signatures are not verified, since this is a tool for one's own machine; an access key must be known.
  * Errors that are no AwsError are faults of the embedded AWS and are thrown.
  */
 export function createWire({ call, account, callerForAccessKey, httpApi }: Wire): HandleWire {
-  const identify = ({ authorization }: WireRequest['headers']): Caller | Stranger => {
+  const identify = ({ authorization }: WireRequest['headers']): Caller | UnauthenticatedCaller => {
     if (authorization === undefined) return 'MissingAuthenticationTokenException';
     const accessKey = /\bCredential=([^/,\s]+)\//.exec(authorization)?.[1];
     return (accessKey && callerForAccessKey(accessKey)) || 'UnrecognizedClientException';
@@ -53,7 +32,7 @@ export function createWire({ call, account, callerForAccessKey, httpApi }: Wire)
     return { ...response, headers: { ...response.headers, 'x-amzn-requestid': requestId(requests) } };
   };
 
-  function answer(request: WireRequest, caller: Caller | Stranger): Promise<WireResponse> {
+  function answer(request: WireRequest, caller: Caller | UnauthenticatedCaller): Promise<WireResponse> {
     if (request.headers['x-amz-target'] !== undefined) return answerAwsJson(request, caller, call);
     if (isSts(request)) return Promise.resolve(answerSts(request, caller, account));
     if (typeof caller === 'string') return Promise.resolve(forbidden());

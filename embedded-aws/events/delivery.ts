@@ -1,5 +1,5 @@
 import type { Clock } from '../../common/clock.ts';
-import { AwsError, type Json } from '../service.ts';
+import { AwsError, type Json } from '../core/service.ts';
 
 export interface RetryPolicy {
   MaximumRetryAttempts?: number;

@@ -7,12 +7,12 @@ import {
   type JsonObject,
   notImplemented,
   type Service,
-} from '../service.ts';
-import { deliver, type RetryPolicy } from './delivery.ts';
-import { type TargetInput, targetInput } from './input.ts';
+} from '../core/service.ts';
+import { deliver } from './delivery.ts';
+import { targetInput } from './input.ts';
 import { compilePattern, type Matcher } from './pattern.ts';
 import { ratePeriodMs } from './schedule.ts';
-import { type SendToTarget, targetSender } from './targets.ts';
+import { type SendToTarget, type Target, targetSender } from './targets.ts';
 
 /** An event as a service or a caller puts it on the bus, before EventBridge adds id, time, account and region. */
 export interface BusEvent {
@@ -22,13 +22,6 @@ export interface BusEvent {
   resources?: string[];
   /** Milliseconds since the epoch; now, unless given. */
   time?: number;
-}
-
-export interface Target extends TargetInput {
-  Arn: string;
-  RoleArn?: string;
-  RetryPolicy?: RetryPolicy;
-  DeadLetterConfig?: { Arn?: string };
 }
 
 export interface Rule {
@@ -180,7 +173,7 @@ export function createEventBridge(options: EventBridgeOptions): EventBridge {
       void every(ratePeriodMs(expression), () => start(arn, target, send.schedule, input));
     },
 
-    demands(operation, input) {
+    requiredPermissions(operation, input) {
       if (operation !== 'PutEvents') throw notImplemented(`events:${operation}`);
       return entriesOf(input).map((entry) => ({
         action: 'events:PutEvents',

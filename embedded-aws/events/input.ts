@@ -1,4 +1,4 @@
-import type { Json, JsonObject } from '../service.ts';
+import type { Json, JsonObject } from '../core/service.ts';
 
 /** How a target's input is made of the event: at most one of the three is given. */
 export interface TargetInput {

@@ -1,4 +1,4 @@
-import { AwsError, type Json, type JsonObject } from '../service.ts';
+import { AwsError, type Json, type JsonObject } from '../core/service.ts';
 
 export type Matcher = (event: Json) => boolean;
 type Test = (value: Json) => boolean;

@@ -1,6 +1,15 @@
+import { type CallAws, type Caller, type Json, type JsonObject, notImplemented } from '../core/service.ts';
 import { queueUrl } from '../messages/queues.ts';
-import { type CallAws, type Caller, type Json, type JsonObject, notImplemented } from '../service.ts';
-import type { Target } from './event-bridge.ts';
+import type { RetryPolicy } from './delivery.ts';
+import type { TargetInput } from './input.ts';
+
+/** A target of a rule or a schedule, as the template declares it. */
+export interface Target extends TargetInput {
+  Arn: string;
+  RoleArn?: string;
+  RetryPolicy?: RetryPolicy;
+  DeadLetterConfig?: { Arn?: string };
+}
 
 export type SendToTarget = (target: Target, input: Json) => Promise<unknown>;
 

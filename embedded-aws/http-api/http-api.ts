@@ -1,7 +1,7 @@
 import { type Clock, within } from '../../common/clock.ts';
-import type { WireRequest, WireResponse } from '../endpoint/wire.ts';
+import { AwsError, type Caller, type Json, type RequiredPermission } from '../core/service.ts';
+import type { WireRequest, WireResponse } from '../endpoint/wire-format.ts';
 import type { InvokeResult } from '../lambda/lambda.ts';
-import { AwsError, type Caller, type Demand, type Json } from '../service.ts';
 import { gatewayResponse, httpResponse, lambdaEvent } from './payload.ts';
 import { matchRoute, type Route } from './routes.ts';
 
@@ -11,7 +11,7 @@ export interface HttpApiOptions {
   region: string;
   account: string;
   /** Throws when the caller may not. */
-  authorize: (caller: Caller, demand: Demand) => void;
+  authorize: (caller: Caller, permission: RequiredPermission) => void;
   invoke: (functionArn: string, payload: Json) => Promise<InvokeResult>;
   apiId: string;
   stage: string;

@@ -1,6 +1,6 @@
 import { Buffer } from 'node:buffer';
-import type { WireRequest, WireResponse } from '../endpoint/wire.ts';
-import { type Caller, type Json, type JsonObject, notImplemented } from '../service.ts';
+import { type Caller, type Json, type JsonObject, notImplemented } from '../core/service.ts';
+import type { WireRequest, WireResponse } from '../endpoint/wire-format.ts';
 import type { RouteMatch } from './routes.ts';
 
 export interface ApiContext {

@@ -1,4 +1,4 @@
-import { AwsError, type Caller, type Demand, type PolicyStatement } from '../service.ts';
+import { AwsError, type Caller, type PolicyStatement, type RequiredPermission } from '../core/service.ts';
 import { type Context, unmet } from './conditions.ts';
 import { expanded, matchesArn, matchesPattern } from './patterns.ts';
 
@@ -12,20 +12,20 @@ interface Miss {
  * Lets a call pass when one of the caller's statements allows it and none denies it. Fails with AccessDeniedException,
  * saying which statement came nearest, and with NotImplemented when a statement uses a condition operator unknown here.
  */
-export function authorize(caller: Caller, demand: Demand): void {
-  if (plainlyAllowed(caller, demand)) return;
-  const context = contextOf(caller, demand);
+export function authorize(caller: Caller, permission: RequiredPermission): void {
+  if (plainlyAllowed(caller, permission)) return;
+  const context = contextOf(caller, permission);
   let allowed = false;
-  let nearest: Miss = { nearness: 0, reason: `no identity-based policy allows the ${demand.action} action` };
+  let nearest: Miss = { nearness: 0, reason: `no identity-based policy allows the ${permission.action} action` };
   for (const statement of caller.statements) {
-    const miss = missOf(statement, demand, context);
+    const miss = missOf(statement, permission, context);
     if (!miss && statement.Effect === 'Deny') {
-      throw accessDenied(caller, demand, 'with an explicit deny in an identity-based policy');
+      throw accessDenied(caller, permission, 'with an explicit deny in an identity-based policy');
     }
     if (!miss) allowed = true;
     else if (statement.Effect === 'Allow' && miss.nearness > nearest.nearness) nearest = miss;
   }
-  if (!allowed) throw accessDenied(caller, demand, `because ${nearest.reason}`);
+  if (!allowed) throw accessDenied(caller, permission, `because ${nearest.reason}`);
 }
 
 /** What a role's statements say of one action; they are asked about the same few again and again. */
@@ -56,23 +56,23 @@ const allowedBefore = new WeakMap<Caller, Set<string>>();
 const ALLOWED_LIMIT = 10_000;
 
 /** The common case, without a search for the statement that came nearest. */
-function plainlyAllowed(caller: Caller, demand: Demand): boolean {
-  const { statements, free } = aboutAction(caller.statements, demand.action);
-  if (free.has(demand.resource) || free.has('*')) return true;
+function plainlyAllowed(caller: Caller, permission: RequiredPermission): boolean {
+  const { statements, free } = aboutAction(caller.statements, permission.action);
+  if (free.has(permission.resource) || free.has('*')) return true;
   const before = allowedBefore.get(caller) ?? new Set();
-  const asked = `${demand.action} ${demand.resource} ${JSON.stringify(demand.context)}`;
+  const asked = `${permission.action} ${permission.resource} ${JSON.stringify(permission.context)}`;
   if (before.has(asked)) return true;
-  const allowed = isAllowed(statements, demand, contextOf(caller, demand));
+  const allowed = isAllowed(statements, permission, contextOf(caller, permission));
   if (allowed && before.size < ALLOWED_LIMIT) allowedBefore.set(caller, before.add(asked));
   return allowed;
 }
 
-function isAllowed(statements: readonly PolicyStatement[], demand: Demand, context: Context): boolean {
+function isAllowed(statements: readonly PolicyStatement[], permission: RequiredPermission, context: Context): boolean {
   let allowed = false;
   for (const { Effect, Resource, NotResource, Condition } of statements) {
     if (Effect === 'Deny') return false;
-    const named = NotResource === undefined && names(Resource, demand.resource);
-    if (allowed || !(named || selects(Resource, NotResource, coversIn(demand.resource, context)))) continue;
+    const named = NotResource === undefined && names(Resource, permission.resource);
+    if (allowed || !(named || selects(Resource, NotResource, coversIn(permission.resource, context)))) continue;
     allowed = unmet(Condition, context) === undefined;
   }
   return allowed;
@@ -85,21 +85,25 @@ const names = (stated: string | string[] | undefined, resource: string): boolean
 const namesAction = (action: string) => (pattern: string) =>
   matchesPattern(action.toLowerCase(), pattern.toLowerCase());
 
-function accessDenied(caller: Caller, { action, resource }: Demand, reason: string): AwsError {
+function accessDenied(caller: Caller, { action, resource }: RequiredPermission, reason: string): AwsError {
   return new AwsError(
     'AccessDeniedException',
     `User: ${caller.arn} is not authorized to perform: ${action} on resource: ${resource} ${reason}`,
   );
 }
 
-function contextOf(caller: Caller, demand: Demand): Context {
+function contextOf(caller: Caller, permission: RequiredPermission): Context {
   const context = new Map([['aws:userid', [caller.userId]]]);
-  for (const [key, value] of Object.entries(demand.context ?? {})) context.set(key.toLowerCase(), [value].flat());
+  for (const [key, value] of Object.entries(permission.context ?? {})) context.set(key.toLowerCase(), [value].flat());
   return context;
 }
 
-/** Why a statement does not apply to a demand; undefined when it does. */
-function missOf(statement: PolicyStatement, { action, resource }: Demand, context: Context): Miss | undefined {
+/** Why a statement does not apply to a permission; undefined when it does. */
+function missOf(
+  statement: PolicyStatement,
+  { action, resource }: RequiredPermission,
+  context: Context,
+): Miss | undefined {
   if (!selects(statement.Action, statement.NotAction, namesAction(action))) {
     return { nearness: 0, reason: `no identity-based policy allows the ${action} action` };
   }

@@ -1,4 +1,4 @@
-import { notImplemented, type PolicyStatement } from '../service.ts';
+import { notImplemented, type PolicyStatement } from '../core/service.ts';
 import { expanded, literal, matchesArn, matchesPattern } from './patterns.ts';
 
 /** The request's condition keys, in lower case since their names have no case, each with its values. */

@@ -1,7 +1,7 @@
 import type { Clock } from '../../common/clock.ts';
+import type { Json, JsonObject } from '../core/service.ts';
 import type { StreamRecord } from '../dynamodb/streams.ts';
 import { compilePattern } from '../events/pattern.ts';
-import type { Json, JsonObject } from '../service.ts';
 import type { InvokeResult } from './lambda.ts';
 
 export interface EventSourceMapping {

@@ -1,9 +1,9 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 import { randomUUID } from 'node:crypto';
-import { clientConfiguration } from '../client-configuration.ts';
+import type { CallAws, Caller } from '../core/service.ts';
+import { type ClientConfiguration, clientConfiguration } from '../endpoint/client-configuration.ts';
 import { answerDirectly, type DirectRoute } from '../endpoint/direct.ts';
 import type { InProcessTransport } from '../endpoint/in-process.ts';
-import type { CallAws, Caller } from '../service.ts';
 
 /** One run of a function: who it is to the services it calls, and the world it runs in. */
 export interface Invocation {
@@ -49,21 +49,34 @@ const transport: InProcessTransport = {
   destroy() {},
 };
 
+/** Where function code finds its runtime: `globalThis[Symbol.for('embedded-aws.runtime')]`. Absent on AWS. */
+const RUNTIME = Symbol.for('embedded-aws.runtime');
+
+/** What function code is given. A function that needs none of it ignores it; its SDK clients then need an endpoint. */
+interface FunctionRuntime {
+  /** Options for every AWS SDK client that the function makes. */
+  client: ClientConfiguration;
+  /** To be called with each client; it lets calls bypass the wire, if the embedded AWS was started so (endpoint/direct.ts). */
+  made(client: unknown): void;
+  /** The clock of the running invocation, in ms since the epoch. */
+  now(): number;
+  uuid(): string;
+}
+
 /**
- * Gives function code its clients, clock and identifiers (lambdas/platform/runtime.ts looks for them). All of it asks
- * which invocation is running, so bundles are loaded once and serve every embedded AWS of the process.
+ * Gives function code its clients, clock and identifiers. All of it asks which invocation is running, so bundles are loaded
+ * once and serve every embedded AWS of the process.
  */
-export function provideSurroundings(region: string): void {
-  Object.assign(globalThis, {
-    [Symbol.for('handoff.aws')]: {
-      client: clientConfiguration({
-        region,
-        credentials: { accessKeyId: 'function', secretAccessKey: 'function' },
-        requestHandler: transport,
-      }),
-      made: (client: unknown) => answerDirectly(client, directRoute),
-      now: () => (running.getStore()?.now ?? Date.now)(),
-      uuid: () => (running.getStore()?.uuid ?? randomUUID)(),
-    },
-  });
+export function provideRuntime(region: string): void {
+  const runtime: FunctionRuntime = {
+    client: clientConfiguration({
+      region,
+      credentials: { accessKeyId: 'function', secretAccessKey: 'function' },
+      requestHandler: transport,
+    }),
+    made: (client) => answerDirectly(client, directRoute),
+    now: () => (running.getStore()?.now ?? Date.now)(),
+    uuid: () => (running.getStore()?.uuid ?? randomUUID)(),
+  };
+  Object.assign(globalThis, { [RUNTIME]: runtime });
 }

@@ -1,5 +1,4 @@
 import type { Clock } from '../../common/clock.ts';
-import type { InProcessTransport } from '../endpoint/in-process.ts';
 import {
   AwsError,
   type CallAws,
@@ -8,7 +7,8 @@ import {
   type JsonObject,
   notImplemented,
   type Service,
-} from '../service.ts';
+} from '../core/service.ts';
+import type { InProcessTransport } from '../endpoint/in-process.ts';
 import type { Handler } from './bundle.ts';
 import { type Invocation, runInvocation } from './invocation.ts';
 
@@ -127,7 +127,7 @@ export function createLambda(options: LambdaOptions): Lambda {
     },
     callerOf: (name) => callerOf(find(name)),
 
-    demands(operation, input) {
+    requiredPermissions(operation, input) {
       if (operation !== 'Invoke') throw notImplemented(`lambda:${operation}`);
       return [{ action: 'lambda:InvokeFunction', resource: find(String(input.FunctionName)).arn }];
     },

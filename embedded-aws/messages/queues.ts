@@ -1,4 +1,4 @@
-import { AwsError, type Json, type JsonObject, notImplemented, type Service } from '../service.ts';
+import { AwsError, type Json, type JsonObject, notImplemented, type Service } from '../core/service.ts';
 
 export interface QueuedMessage {
   body: string;
@@ -31,7 +31,7 @@ export function createQueues({ uuid }: { uuid: () => string }): Queues {
   return {
     create: (arn) => void queues.set(queueUrl(arn), { arn, messages: [] }),
     all: () => Object.fromEntries([...queues.values()].map(({ arn, messages }) => [arn.split(':')[5], messages])),
-    demands(operation, input) {
+    requiredPermissions(operation, input) {
       if (operation !== 'SendMessage') throw notImplemented(`sqs:${operation}`);
       return [{ action: 'sqs:SendMessage', resource: queueOf(input).arn }];
     },

@@ -1,4 +1,4 @@
-import { AwsError, type JsonObject, notImplemented, type Service } from '../service.ts';
+import { AwsError, type JsonObject, notImplemented, type Service } from '../core/service.ts';
 
 export interface PublishedMessage {
   subject?: string;
@@ -23,7 +23,7 @@ export function createTopics({ uuid }: { uuid: () => string }): Topics {
   return {
     create: (arn) => void topics.set(arn, []),
     all: () => Object.fromEntries([...topics].map(([arn, messages]) => [arn.split(':')[5], messages])),
-    demands(operation, input) {
+    requiredPermissions(operation, input) {
       if (operation !== 'Publish') throw notImplemented(`sns:${operation}`);
       return [{ action: 'sns:Publish', resource: String(input.TopicArn) }];
     },

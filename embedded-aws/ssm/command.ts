@@ -1,4 +1,4 @@
-import type { JsonObject } from '../service.ts';
+import type { JsonObject } from '../core/service.ts';
 import type { CommandDocument, ParameterValues, RenderedScript } from './document.ts';
 import type { NodeOutput } from './node.ts';
 

@@ -1,4 +1,4 @@
-import { AwsError, type Json, type JsonObject, notImplemented } from '../service.ts';
+import { AwsError, type Json, type JsonObject, notImplemented } from '../core/service.ts';
 
 interface ParameterType {
   type: string;

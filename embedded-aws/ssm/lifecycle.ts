@@ -39,12 +39,12 @@ export function createLifecycle(options: LifecycleOptions) {
     change(command, invocation, 'InProgress');
 
     const { script, env, timeoutSeconds } = command.rendered;
-    const surroundings = {
+    const runtime = {
       AWS_SSM_INSTANCE_ID: node.id,
       AWS_SSM_REGION_NAME: options.region,
       SSM_COMMAND_ID: command.id,
     };
-    const step = { script, env: { ...env, ...surroundings }, timeoutSeconds };
+    const step = { script, env: { ...env, ...runtime }, timeoutSeconds };
     const { cancelled } = invocation;
     const finished = node.executor
       .run(step, cancelled.signal)

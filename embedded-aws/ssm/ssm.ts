@@ -1,6 +1,13 @@
 import type { Clock } from '../../common/clock.ts';
+import {
+  AwsError,
+  type Json,
+  type JsonObject,
+  notImplemented,
+  type RequiredPermission,
+  type Service,
+} from '../core/service.ts';
 import type { BusEvent } from '../events/event-bridge.ts';
-import { AwsError, type Demand, type Json, type JsonObject, notImplemented, type Service } from '../service.ts';
 import { type Command, describeCommand, describeInvocation, describeResult } from './command.ts';
 import { type CommandDocument, checkParameters, readDocument, renderScript } from './document.ts';
 import { nodeArn } from './events.ts';
@@ -138,7 +145,7 @@ export function createSsm(options: SsmOptions): Ssm {
     }),
   };
 
-  function demands(operation: string, input: JsonObject): Demand[] {
+  function requiredPermissions(operation: string, input: JsonObject): RequiredPermission[] {
     if (!Object.hasOwn(operations, operation)) throw notImplemented(`ssm:${operation}`);
     const action = `ssm:${operation}`;
     if (operation !== 'SendCommand') return [{ action, resource: '*' }];
@@ -155,7 +162,7 @@ export function createSsm(options: SsmOptions): Ssm {
       if (node === undefined) throw new Error(`No managed node ${nodeId} is registered.`);
       node.online = online;
     },
-    demands,
+    requiredPermissions,
     call: async (operation, input) => (operations[operation] as (input: JsonObject) => JsonObject)(input),
   };
 }

@@ -1,13 +1,13 @@
 import type { Clock } from '../../common/clock.ts';
-import type { JsonObject } from '../service.ts';
+import type { JsonObject } from '../core/service.ts';
+import { ExecutionEnded, runtimeFailure, StateFailure } from './common/failures.ts';
+import { COMPLETE, errorDetails, History, MAX_EVENTS, type Trail } from './common/history.ts';
+import type { Payload } from './common/payload.ts';
+import { sleepUntil } from './common/waiting.ts';
 import { Variables } from './expressions/variables.ts';
-import { ExecutionEnded, runtimeFailure, StateFailure } from './failures.ts';
-import { COMPLETE, errorDetails, History, MAX_EVENTS, type Trail } from './history.ts';
 import type { Environment, Run } from './interpreter/branch.ts';
 import { runBranch } from './interpreter/run-branch.ts';
 import type { MachineRevision } from './machines.ts';
-import type { Payload } from './payload.ts';
-import { sleepUntil } from './waiting.ts';
 
 export type ExecutionStatus = 'RUNNING' | 'SUCCEEDED' | 'FAILED' | 'TIMED_OUT' | 'ABORTED';
 

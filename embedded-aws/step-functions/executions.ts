@@ -1,12 +1,12 @@
 import type { Clock } from '../../common/clock.ts';
-import { AwsError, type Json, type JsonObject } from '../service.ts';
-import { checkExecutionArn, checkName, executionArnOf } from './arns.ts';
+import { AwsError, type Json, type JsonObject } from '../core/service.ts';
+import { checkExecutionArn, checkName, executionArnOf } from './common/arns.ts';
+import { withoutExecutionData } from './common/history.ts';
+import { MAX_PAYLOAD_BYTES, type Payload } from './common/payload.ts';
 import { Execution } from './execution.ts';
-import { withoutExecutionData } from './history.ts';
 import { optionalChoice, optionalText, text } from './input.ts';
 import { described, type Machine, type Machines, seconds } from './machines.ts';
 import { page } from './paging.ts';
-import { MAX_PAYLOAD_BYTES, type Payload } from './payload.ts';
 import { notRedrivable } from './status-change.ts';
 
 const STATUSES = ['RUNNING', 'SUCCEEDED', 'FAILED', 'TIMED_OUT', 'ABORTED', 'PENDING_REDRIVE'] as const;

@@ -1,4 +1,4 @@
-import { AwsError, type JsonObject } from '../service.ts';
+import { AwsError, type JsonObject } from '../core/service.ts';
 
 /** Reads members of an operation's input; throws ValidationException in the API's words. */
 export function text(input: JsonObject, member: string): string {

@@ -1,11 +1,12 @@
 import type { Clock } from '../../common/clock.ts';
-import { AwsError, type Caller, type Json, type JsonObject, notImplemented } from '../service.ts';
-import { checkMachineArn, checkName, machineArn } from './arns.ts';
-import type { Definition, Diagnostic } from './definition/definition.ts';
+import { type Random, uuid } from '../core/random.ts';
+import { AwsError, type Caller, type Json, type JsonObject, notImplemented } from '../core/service.ts';
+import { checkMachineArn, checkName, machineArn } from './common/arns.ts';
+import type { Definition } from './definition/definition.ts';
 import { parseDefinition } from './definition/parse-definition.ts';
+import type { Diagnostic } from './diagnostics/fields.ts';
 import { optionalChoice, optionalText, text } from './input.ts';
 import { page } from './paging.ts';
-import { type Random, uuid } from './random.ts';
 
 /** A machine as it is at one time; an execution keeps the one it was started with. */
 export interface MachineRevision {

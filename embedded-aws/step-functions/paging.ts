@@ -1,4 +1,4 @@
-import { AwsError, type JsonObject } from '../service.ts';
+import { AwsError, type JsonObject } from '../core/service.ts';
 import { invalid, optionalText } from './input.ts';
 
 const DEFAULT_PAGE = 100;

@@ -1,15 +1,22 @@
 import type { Clock } from '../../common/clock.ts';
-import { type CallAws, type Caller, type Demand, type JsonObject, notImplemented, type Service } from '../service.ts';
-import { machineArn } from './arns.ts';
+import { type Random, uuid } from '../core/random.ts';
+import {
+  type CallAws,
+  type Caller,
+  type JsonObject,
+  notImplemented,
+  type RequiredPermission,
+  type Service,
+} from '../core/service.ts';
+import { machineArn } from './common/arns.ts';
+import { TaskTokens } from './common/task-tokens.ts';
 import type { Execution } from './execution.ts';
 import { Executions } from './executions.ts';
 import { jsonataFunctions } from './expressions/functions.ts';
 import { optionalText, text } from './input.ts';
 import type { Environment } from './interpreter/branch.ts';
 import { Machines, validateDefinition } from './machines.ts';
-import { type Random, uuid } from './random.ts';
 import { statusChange } from './status-change.ts';
-import { TaskTokens } from './task-tokens.ts';
 
 export interface StepFunctionsOptions {
   readonly clock: Clock;
@@ -31,7 +38,7 @@ export interface StepFunctionsService extends Service {
 }
 
 interface Operation {
-  /** What the permission is asked on. */
+  /** The resource that the permission is asked for. */
   resource(input: JsonObject): string;
   run(input: JsonObject): JsonObject | Promise<JsonObject>;
 }
@@ -134,12 +141,14 @@ export function createStepFunctions(options: StepFunctionsOptions): StepFunction
   };
 
   return {
-    demands(name, input) {
-      const demands: Demand[] = [{ action: `states:${name}`, resource: operationOf(name).resource(input) }];
+    requiredPermissions(name, input) {
+      const permissions: RequiredPermission[] = [
+        { action: `states:${name}`, resource: operationOf(name).resource(input) },
+      ];
       // Whoever gives a machine a role must be allowed to hand out that role.
       const roleArn = optionalText(input, 'roleArn');
-      if (roleArn !== undefined) demands.push({ action: 'iam:PassRole', resource: roleArn });
-      return demands;
+      if (roleArn !== undefined) permissions.push({ action: 'iam:PassRole', resource: roleArn });
+      return permissions;
     },
     call: async (name, input) => operationOf(name).run(input),
     close: () => executions.stopAll(),

@@ -1,4 +1,4 @@
-import type { JsonObject } from '../service.ts';
+import type { JsonObject } from '../core/service.ts';
 import type { Execution } from './execution.ts';
 
 /** The event Step Functions sends to the default event bus whenever an execution's status changes. Dates in it are ms. */

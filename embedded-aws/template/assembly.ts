@@ -1,6 +1,6 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { Json, JsonObject } from '../service.ts';
+import type { Json, JsonObject } from '../core/service.ts';
 
 /** A CloudFormation template as it stands in the file, with its intrinsic functions. */
 export interface Template {

@@ -1,4 +1,4 @@
-import type { Json, JsonObject } from '../service.ts';
+import type { Json, JsonObject } from '../core/service.ts';
 
 /** What the intrinsic functions look things up in. Every lookup throws, naming what it does not know. */
 export interface Scope {

@@ -1,4 +1,4 @@
-import type { Json, JsonObject } from '../service.ts';
+import type { Json, JsonObject } from '../core/service.ts';
 import type { Template } from './assembly.ts';
 import { resolve, type Scope } from './intrinsics.ts';
 import { type Environment, type Identity, resourceType } from './resource-types.ts';

@@ -1,4 +1,4 @@
-import type { JsonObject } from '../../embedded-aws/service.ts';
+import type { JsonObject } from '../../embedded-aws/core/service.ts';
 import { MessageRelay } from '../../test/lab/support/message-relay.ts';
 import { stateOn } from '../../test/lab/support/moves.ts';
 import { destroyGuest, guestStatus, startGuest } from '../guest/guests.ts';

@@ -1,6 +1,6 @@
 import { unmarshall } from '@aws-sdk/util-dynamodb';
 import type { MigrationView } from '../../contract/api.ts';
-import type { JsonObject } from '../../embedded-aws/service.ts';
+import type { JsonObject } from '../../embedded-aws/core/service.ts';
 import type { World } from '../managed-lab.ts';
 
 type Item = Record<string, unknown>;

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { AwsError, type JsonObject } from '../../embedded-aws/service.ts';
+import { AwsError, type JsonObject } from '../../embedded-aws/core/service.ts';
 import type { Fate } from '../../test/lab/support/message-relay.ts';
 import type { Sight } from './domain-state-monitor.ts';
 import type { Field } from './fault-catalog.ts';

@@ -7,8 +7,8 @@ import { DynamoDBDocumentClient } from '@aws-sdk/lib-dynamodb';
 
 /**
  * What a function takes from the place it runs in. In AWS that is the Lambda environment, and nothing is set here. The
- * embedded AWS runs all functions in one process and sets these before it loads them: clients that reach it without a
- * socket, and, in simulations, time and identifiers of its own.
+ * embedded AWS runs all functions in one process. Before it loads them it sets these at `globalThis[RUNTIME]`
+ * (embedded-aws/lambda/invocation.ts): clients that reach it without a socket, and, in simulations, time and identifiers.
  */
 interface Runtime {
   client?: Record<string, unknown>;
@@ -18,8 +18,9 @@ interface Runtime {
   uuid?: () => string;
 }
 
-const given = (): Runtime =>
-  (globalThis as unknown as Record<symbol, Runtime | undefined>)[Symbol.for('handoff.aws')] ?? {};
+const RUNTIME = Symbol.for('embedded-aws.runtime');
+
+const given = (): Runtime => (globalThis as unknown as Record<symbol, Runtime | undefined>)[RUNTIME] ?? {};
 
 /** Milliseconds since the epoch. */
 export const now = (): number => (given().now ?? Date.now)();

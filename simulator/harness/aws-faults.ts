@@ -1,5 +1,5 @@
+import { AwsError, type JsonObject } from '../../embedded-aws/core/service.ts';
 import type { Interceptor } from '../../embedded-aws/embedded-aws.ts';
-import { AwsError, type JsonObject } from '../../embedded-aws/service.ts';
 
 export type Call = Parameters<Interceptor>[0];
 

@@ -1,8 +1,8 @@
 import { PutCommand } from '@aws-sdk/lib-dynamodb';
 import { reportKey } from '../../contract/mailbox.ts';
 import { CONTRACT_VERSION } from '../../contract/version.ts';
+import type { JsonObject } from '../../embedded-aws/core/service.ts';
 import type { EmbeddedAws } from '../../embedded-aws/embedded-aws.ts';
-import type { JsonObject } from '../../embedded-aws/service.ts';
 import type { NodeExecutor } from '../../embedded-aws/ssm/node.ts';
 import type { SimulatedFleet } from '../hypervisor/fleet.ts';
 import type { ManagedHost } from '../hypervisor/manage.ts';

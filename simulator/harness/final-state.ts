@@ -1,6 +1,6 @@
+import type { JsonObject } from '../../embedded-aws/core/service.ts';
 import type { Item } from '../../embedded-aws/dynamodb/values.ts';
 import type { EmbeddedAws } from '../../embedded-aws/embedded-aws.ts';
-import type { JsonObject } from '../../embedded-aws/service.ts';
 import type { SimulatedFleet } from '../hypervisor/fleet.ts';
 import { imageOf } from '../hypervisor/host.ts';
 import type { Route } from './fault-injector.ts';

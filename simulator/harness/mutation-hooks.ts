@@ -1,6 +1,6 @@
 import type { Domain, HypervisorConnection } from '../../agent/hypervisor.ts';
 import { BRAKE_SPEED_MIBPS } from '../../agent/mover/brake.ts';
-import type { JsonObject } from '../../embedded-aws/service.ts';
+import type { JsonObject } from '../../embedded-aws/core/service.ts';
 import type { Alterations } from '../hypervisor/node.ts';
 import type { Call } from './aws-faults.ts';
 

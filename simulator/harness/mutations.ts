@@ -1,4 +1,4 @@
-import type { JsonObject } from '../../embedded-aws/service.ts';
+import type { JsonObject } from '../../embedded-aws/core/service.ts';
 import { refusal } from '../hypervisor/host.ts';
 import { pointOf } from './aws-faults.ts';
 import type { Dish } from './fault-plan.ts';

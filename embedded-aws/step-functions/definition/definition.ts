@@ -103,11 +103,3 @@ export interface Catcher extends Conclusion {
   readonly errorEquals: readonly string[];
   readonly next: string;
 }
-
-/** One thing wrong with a definition, as ValidateStateMachineDefinition reports it. */
-export interface Diagnostic {
-  readonly code: string;
-  readonly message: string;
-  /** JSON pointer of the field, such as `/States/Copy/Next`. */
-  readonly location: string;
-}

@@ -1,6 +1,6 @@
+import type { Fields, Sees } from '../diagnostics/fields.ts';
 import type { Template } from '../expressions/template.ts';
 import type { Conclusion } from './definition.ts';
-import type { Fields, Sees } from './fields.ts';
 
 const VARIABLE_NAME = /^[\p{ID_Start}_][\p{ID_Continue}]{0,79}$/u;
 

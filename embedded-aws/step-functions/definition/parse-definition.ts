@@ -1,6 +1,6 @@
-import type { Json } from '../../service.ts';
-import type { Conclusion, Definition, Diagnostic, State, Workflow } from './definition.ts';
-import { Fields, isObject, type Problems } from './fields.ts';
+import type { Json } from '../../core/service.ts';
+import { type Diagnostic, Fields, isObject, type Problems } from '../diagnostics/fields.ts';
+import type { Conclusion, Definition, State, Workflow } from './definition.ts';
 import { parseState } from './parse-state.ts';
 
 /** Step Functions' own limit on a definition's size, in bytes. */

@@ -1,5 +1,5 @@
+import type { Fields } from '../diagnostics/fields.ts';
 import type { Catcher, Retrier } from './definition.ts';
-import type { Fields } from './fields.ts';
 import { parseConclusion } from './parse-conclusion.ts';
 
 /** The greatest MaxDelaySeconds Step Functions takes: one year and a day. */

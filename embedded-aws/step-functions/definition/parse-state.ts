@@ -1,3 +1,4 @@
+import type { Fields, Sees } from '../diagnostics/fields.ts';
 import { integrationFor } from '../integrations/resources.ts';
 import type {
   ChoiceRule,
@@ -9,7 +10,6 @@ import type {
   WaitState,
   Workflow,
 } from './definition.ts';
-import type { Fields, Sees } from './fields.ts';
 import { parseConclusion } from './parse-conclusion.ts';
 import { parseCatch, parseRetry } from './parse-recovery.ts';
 

@@ -1,5 +1,5 @@
 import jsonata from 'jsonata';
-import type { Json } from '../../service.ts';
+import type { Json } from '../../core/service.ts';
 import type { JsonataFunctions } from './functions.ts';
 import { inspect } from './inspect.ts';
 import type { Variables } from './variables.ts';

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import jsonata from 'jsonata';
 import type { Clock } from '../../../common/clock.ts';
-import { type Random, uuid } from '../random.ts';
+import { type Random, uuid } from '../../core/random.ts';
 
 export type JsonataFunctions = ReadonlyMap<string, (...args: never[]) => unknown>;
 

@@ -1,5 +1,5 @@
-import type { Json } from '../../service.ts';
-import { EvaluationFailure } from '../failures.ts';
+import type { Json } from '../../core/service.ts';
+import { EvaluationFailure } from '../common/failures.ts';
 import { compileExpression, type Expression, evaluate, type Scope } from './expression.ts';
 
 /** A field's JSON with its expressions compiled. A part without expressions is a constant. */

@@ -1,4 +1,4 @@
-import type { Json, JsonObject } from '../../service.ts';
+import type { Json, JsonObject } from '../../core/service.ts';
 
 /** The workflow variables of one scope: a branch reads those of the scopes around it and assigns only its own. */
 export class Variables {

@@ -1,5 +1,5 @@
-import type { Json, JsonObject } from '../../service.ts';
-import { isObject } from '../definition/fields.ts';
+import type { Json, JsonObject } from '../../core/service.ts';
+import { isObject } from '../diagnostics/fields.ts';
 import { callNaming, camelCase, pascalCase, renameKeys, type TaskRequest } from './integration.ts';
 
 interface SdkService {

@@ -1,4 +1,4 @@
-import type { Json } from '../../service.ts';
+import type { Json } from '../../core/service.ts';
 import { callNaming, type TaskRequest } from './integration.ts';
 
 // The optimized integration says DynamoDB and still speaks the Java SDK's first version; the SDK integration says DynamoDb.

@@ -1,6 +1,6 @@
-import type { Json } from '../../service.ts';
-import { isObject } from '../definition/fields.ts';
-import { StateFailure } from '../failures.ts';
+import type { Json } from '../../core/service.ts';
+import { StateFailure } from '../common/failures.ts';
+import { isObject } from '../diagnostics/fields.ts';
 import { callNaming, type TaskRequest } from './integration.ts';
 
 const ERRORS = { prefix: 'EventBridge', unmodelled: 'EventBridge.AmazonEventBridgeException' };

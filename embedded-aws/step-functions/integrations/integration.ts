@@ -1,6 +1,6 @@
-import { AwsError, type Json, type JsonObject } from '../../service.ts';
-import { isObject } from '../definition/fields.ts';
-import { runtimeFailure, StateFailure } from '../failures.ts';
+import { AwsError, type Json, type JsonObject } from '../../core/service.ts';
+import { runtimeFailure, StateFailure } from '../common/failures.ts';
+import { isObject } from '../diagnostics/fields.ts';
 
 /** What a Task's `Resource` stands for. Errors are thrown as StateFailures under the names AWS gives them. */
 export interface Integration {

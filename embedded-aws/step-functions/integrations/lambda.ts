@@ -1,5 +1,5 @@
-import type { Json } from '../../service.ts';
-import { runtimeFailure, StateFailure } from '../failures.ts';
+import type { Json } from '../../core/service.ts';
+import { runtimeFailure, StateFailure } from '../common/failures.ts';
 import { callNaming, type TaskRequest } from './integration.ts';
 
 const ERRORS = { prefix: 'Lambda', unmodelled: 'Lambda.AWSLambdaException' };

@@ -1,5 +1,5 @@
-import type { Json, JsonObject } from '../../service.ts';
-import { StateFailure } from '../failures.ts';
+import type { Json, JsonObject } from '../../core/service.ts';
+import { StateFailure } from '../common/failures.ts';
 import { callNaming, camelCase, pascalCase, renameKeys, type TaskRequest } from './integration.ts';
 
 const ERRORS = { prefix: 'StepFunctions', unmodelled: 'StepFunctions.AWSStepFunctionsException' };

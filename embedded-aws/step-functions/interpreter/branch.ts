@@ -1,10 +1,12 @@
 import type { Clock } from '../../../common/clock.ts';
-import type { Json, JsonObject } from '../../service.ts';
+import type { Random } from '../../core/random.ts';
+import type { Json, JsonObject } from '../../core/service.ts';
+import type { History, Trail } from '../common/history.ts';
+import type { Payload } from '../common/payload.ts';
+import type { TaskTokens } from '../common/task-tokens.ts';
+import type { Workflow } from '../definition/definition.ts';
 import type { JsonataFunctions } from '../expressions/functions.ts';
 import { Variables } from '../expressions/variables.ts';
-import type { History, Trail } from '../history.ts';
-import type { Random } from '../random.ts';
-import type { TaskTokens } from '../task-tokens.ts';
 
 /** What running states need of the world. */
 export interface Environment {
@@ -37,6 +39,9 @@ export interface Branch extends Trail {
   /** `Map.Item` of the context object, inside of a Map. */
   mapItem?: Json;
 }
+
+/** Runs the states of a workflow in a branch (run-branch.ts). Parallel and Map states are given it, because it runs them. */
+export type RunBranch = (branch: Branch, workflow: Workflow, input: Payload) => Promise<Payload>;
 
 export function childBranch(parent: Branch, signal: AbortSignal): Branch {
   return { ...parent, signal, variables: new Variables(parent.variables) };

@@ -1,6 +1,6 @@
 import type { Clock } from '../../../common/clock.ts';
-import { TaskTimeout } from '../failures.ts';
-import { LONGEST_TIMER_MS } from '../waiting.ts';
+import { TaskTimeout } from '../common/failures.ts';
+import { LONGEST_TIMER_MS } from '../common/waiting.ts';
 
 /** A task attempt's TimeoutSeconds and HeartbeatSeconds. */
 export class Deadlines {

@@ -1,30 +1,32 @@
-import type { Json } from '../../service.ts';
+import type { Json } from '../../core/service.ts';
+import type { Payload } from '../common/payload.ts';
 import type { MapState } from '../definition/definition.ts';
-import type { Payload } from '../payload.ts';
-import type { Branch } from './branch.ts';
-import { runBranch } from './run-branch.ts';
+import type { Branch, RunBranch } from './branch.ts';
 import { runTogether } from './together.ts';
 import type { Outcome, Visit } from './visit.ts';
 
 /** Inline Maps run at most 40 iterations at a time on AWS, whatever MaxConcurrency says. */
 const MOST_CONCURRENT = 40;
 
-export async function attemptMap(visit: Visit, state: MapState): Promise<Outcome> {
+export async function attemptMap(visit: Visit, state: MapState, runBranch: RunBranch): Promise<Outcome> {
   const items = state.items ? await visit.fill(state.items) : visit.input.value;
   if (!Array.isArray(items)) return visit.failEvaluation('The items of a Map state must be an array.', 'Items');
   const asked = state.maxConcurrency ? await visit.fillNumber(state.maxConcurrency, 'MaxConcurrency', 0) : 0;
   const concurrency = Math.min(asked || MOST_CONCURRENT, MOST_CONCURRENT);
   visit.record('MapStateStarted', { mapStateStartedEventDetails: { length: items.length } });
-  const result = await runIterations(visit, state, items, concurrency);
+  const iterate: Iterate = (branch, index) =>
+    runIteration(visit, state, { branch, index, item: items[index]! }, runBranch);
+  const result = await runIterations(visit, items.length, concurrency, iterate);
   visit.record('MapStateSucceeded');
   return visit.conclude(state, result, { result: result.value });
 }
 
-async function runIterations(visit: Visit, state: MapState, items: Json[], concurrency: number): Promise<Payload> {
+/** Runs one iteration of a Map in a branch of its own. */
+type Iterate = (branch: Branch, index: number) => Promise<Payload>;
+
+async function runIterations(visit: Visit, count: number, concurrency: number, iterate: Iterate): Promise<Payload> {
   try {
-    const outputs = await runTogether(visit.branch, items.length, concurrency, (branch, index) =>
-      iterate(visit, state, branch, index, items[index]!),
-    );
+    const outputs = await runTogether(visit.branch, count, concurrency, iterate);
     const values = outputs.map(({ value }) => value);
     return visit.payload(values, 'result');
   } catch (error) {
@@ -33,7 +35,12 @@ async function runIterations(visit: Visit, state: MapState, items: Json[], concu
   }
 }
 
-async function iterate(visit: Visit, state: MapState, branch: Branch, index: number, item: Json): Promise<Payload> {
+async function runIteration(
+  visit: Visit,
+  state: MapState,
+  { branch, index, item }: { branch: Branch; index: number; item: Json },
+  runBranch: RunBranch,
+): Promise<Payload> {
   const record = (what: string) => {
     const details = { [`mapIteration${what}EventDetails`]: { name: state.name, index } };
     branch.run.history.add(branch, `MapIteration${what}`, details);

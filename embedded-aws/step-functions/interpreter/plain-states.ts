@@ -1,6 +1,6 @@
+import { StateFailure } from '../common/failures.ts';
+import { sleepUntil } from '../common/waiting.ts';
 import type { ChoiceState, FailState, PassState, SucceedState, WaitState } from '../definition/definition.ts';
-import { StateFailure } from '../failures.ts';
-import { sleepUntil } from '../waiting.ts';
 import type { Outcome, Visit } from './visit.ts';
 
 const LONGEST_WAIT_SECONDS = 99_999_999;

@@ -1,8 +1,8 @@
+import type { Random } from '../../core/random.ts';
+import type { StateFailure } from '../common/failures.ts';
+import { errorDetails } from '../common/history.ts';
+import { sleepUntil } from '../common/waiting.ts';
 import type { Catcher, Retrier, State } from '../definition/definition.ts';
-import type { StateFailure } from '../failures.ts';
-import { errorDetails } from '../history.ts';
-import type { Random } from '../random.ts';
-import { sleepUntil } from '../waiting.ts';
 import type { Outcome, Visit } from './visit.ts';
 
 type RecoverableState = Extract<State, { retry: readonly Retrier[] }>;

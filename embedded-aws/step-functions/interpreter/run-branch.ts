@@ -1,6 +1,6 @@
+import { COMPLETE } from '../common/history.ts';
+import type { Payload } from '../common/payload.ts';
 import type { State, Workflow } from '../definition/definition.ts';
-import { COMPLETE } from '../history.ts';
-import type { Payload } from '../payload.ts';
 import type { Branch } from './branch.ts';
 import { attemptMap } from './map.ts';
 import { attemptParallel } from './parallel.ts';
@@ -51,9 +51,9 @@ function perform(visit: Visit, state: State): Promise<Outcome> {
     case 'Task':
       return withRecovery(visit, state, () => attemptTask(visit, state));
     case 'Parallel':
-      return withRecovery(visit, state, () => attemptParallel(visit, state));
+      return withRecovery(visit, state, () => attemptParallel(visit, state, runBranch));
     case 'Map':
-      return withRecovery(visit, state, () => attemptMap(visit, state));
+      return withRecovery(visit, state, () => attemptMap(visit, state, runBranch));
     case 'Pass':
     case 'Succeed':
       return passOn(visit, state);

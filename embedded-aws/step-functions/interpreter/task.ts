@@ -1,11 +1,11 @@
-import type { JsonObject } from '../../service.ts';
+import type { JsonObject } from '../../core/service.ts';
+import { runtimeFailure, TaskTimeout } from '../common/failures.ts';
+import { COMPLETE, errorDetails } from '../common/history.ts';
+import { checkedPayload, type Payload } from '../common/payload.ts';
+import type { TaskToken } from '../common/task-tokens.ts';
 import type { TaskState } from '../definition/definition.ts';
-import { isObject } from '../definition/fields.ts';
-import { runtimeFailure, TaskTimeout } from '../failures.ts';
-import { COMPLETE, errorDetails } from '../history.ts';
+import { isObject } from '../diagnostics/fields.ts';
 import type { TaskRequest } from '../integrations/integration.ts';
-import { checkedPayload, type Payload } from '../payload.ts';
-import type { TaskToken } from '../task-tokens.ts';
 import { Deadlines } from './deadlines.ts';
 import type { Outcome, Visit } from './visit.ts';
 

@@ -1,5 +1,5 @@
-import { linkedController } from '../abort.ts';
-import { SiblingFailed } from '../failures.ts';
+import { linkedController } from '../common/abort.ts';
+import { SiblingFailed } from '../common/failures.ts';
 import { type Branch, childBranch } from './branch.ts';
 
 /**

@@ -1,10 +1,10 @@
-import type { Json, JsonObject } from '../../service.ts';
+import type { Json, JsonObject } from '../../core/service.ts';
+import { EvaluationFailure, runtimeFailure, StateFailure } from '../common/failures.ts';
+import { errorDetails } from '../common/history.ts';
+import { MAX_PAYLOAD_BYTES, type Payload, payloadOf } from '../common/payload.ts';
 import type { Conclusion, State } from '../definition/definition.ts';
 import type { Scope } from '../expressions/expression.ts';
 import { fill, type Template } from '../expressions/template.ts';
-import { EvaluationFailure, runtimeFailure, StateFailure } from '../failures.ts';
-import { errorDetails } from '../history.ts';
-import { MAX_PAYLOAD_BYTES, type Payload, payloadOf } from '../payload.ts';
 import type { Branch } from './branch.ts';
 
 /** Where a state leads, what it hands on, and what it assigns once it is left. */

@@ -11,8 +11,8 @@ import {
   type MigrationView,
   type Problem,
 } from '../../../contract/api.ts';
+import type { JsonObject } from '../../../embedded-aws/core/service.ts';
 import { type EmbeddedAws, startEmbeddedAws } from '../../../embedded-aws/embedded-aws.ts';
-import type { JsonObject } from '../../../embedded-aws/service.ts';
 import { SimulatedFleet } from '../../../simulator/hypervisor/fleet.ts';
 import type { HostSpec } from '../../../simulator/hypervisor/host.ts';
 import { type ManagedHost, manage } from '../../../simulator/hypervisor/manage.ts';

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { MigrationView } from '../../../contract/api.ts';
-import { AwsError } from '../../../embedded-aws/service.ts';
+import { AwsError } from '../../../embedded-aws/core/service.ts';
 import { type ControlPlane, eachWithControlPlane } from './control-plane.ts';
 
 const BODY = { vm: 'web', source: 'kvm-a', destination: 'kvm-b' };

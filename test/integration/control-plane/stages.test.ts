@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { commitRecordKey, reportKey } from '../../../contract/mailbox.ts';
 import { requestIdOf } from '../../../contract/names.ts';
 import { CONTRACT_VERSION } from '../../../contract/version.ts';
-import type { JsonObject } from '../../../embedded-aws/service.ts';
+import type { JsonObject } from '../../../embedded-aws/core/service.ts';
 import type { NodeExecutor } from '../../../embedded-aws/ssm/node.ts';
 import { type ControlPlane, eachWithControlPlane } from './control-plane.ts';
 

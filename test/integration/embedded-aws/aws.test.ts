@@ -9,8 +9,8 @@ import {
   StartExecutionCommand,
 } from '@aws-sdk/client-sfn';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { AwsError } from '../../../embedded-aws/core/service.ts';
 import { type EmbeddedAws, type EmbeddedAwsOptions, startEmbeddedAws } from '../../../embedded-aws/embedded-aws.ts';
-import { AwsError } from '../../../embedded-aws/service.ts';
 import type { NodeStep } from '../../../embedded-aws/ssm/node.ts';
 import { VirtualClock } from '../../../simulator/virtual-clock.ts';
 import { synthesizeOrders } from './orders-stack.ts';

@@ -11,11 +11,11 @@ import { ExecutionAlreadyExists, SFNClient, StartExecutionCommand } from '@aws-s
 import { SendCommandCommand, SSMClient } from '@aws-sdk/client-ssm';
 import { DynamoDBDocumentClient, GetCommand, PutCommand, QueryCommand, UpdateCommand } from '@aws-sdk/lib-dynamodb';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { AwsError, type Caller, type JsonObject, type Service } from '../../../embedded-aws/core/service.ts';
 import { inProcessTransport } from '../../../embedded-aws/endpoint/in-process.ts';
 import { type Listener, listen } from '../../../embedded-aws/endpoint/listen.ts';
 import { createWire } from '../../../embedded-aws/endpoint/wire.ts';
 import { authorizedCalls } from '../../../embedded-aws/iam/call.ts';
-import { AwsError, type Caller, type JsonObject, type Service } from '../../../embedded-aws/service.ts';
 import { ACCOUNT, admin, fixture, REGION, TABLE_ARN } from '../../unit/embedded-aws/dynamodb/fixture.ts';
 
 const key = (pk: string, sk: string) => ({ pk: { S: pk }, sk: { S: sk } });
@@ -25,7 +25,7 @@ const calls: [string, JsonObject, Caller][] = [];
 
 function recorder(answer: () => JsonObject): Service {
   return {
-    demands: (operation) => [{ action: `any:${operation}`, resource: '*' }],
+    requiredPermissions: (operation) => [{ action: `any:${operation}`, resource: '*' }],
     call: async (operation, input, caller) => {
       calls.push([operation, input, caller]);
       return answer();

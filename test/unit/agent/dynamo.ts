@@ -1,10 +1,10 @@
 import { DynamoDBClient } from '@aws-sdk/client-dynamodb';
 import { DynamoDBDocumentClient } from '@aws-sdk/lib-dynamodb';
-import { clientConfiguration } from '../../../embedded-aws/client-configuration.ts';
+import { AwsError, type JsonObject } from '../../../embedded-aws/core/service.ts';
 import { createDynamoDb } from '../../../embedded-aws/dynamodb/service.ts';
+import { clientConfiguration } from '../../../embedded-aws/endpoint/client-configuration.ts';
 import { inProcessTransport } from '../../../embedded-aws/endpoint/in-process.ts';
 import { createWire } from '../../../embedded-aws/endpoint/wire.ts';
-import { AwsError, type JsonObject } from '../../../embedded-aws/service.ts';
 import { VirtualClock } from '../../../simulator/virtual-clock.ts';
 import { admin } from '../embedded-aws/dynamodb/fixture.ts';
 

@@ -4,7 +4,7 @@ import { SendCommandCommand, SSMClient } from '@aws-sdk/client-ssm';
 import type { APIGatewayProxyEventV2, DynamoDBStreamEvent, EventBridgeEvent } from 'aws-lambda';
 
 const { client } = (globalThis as unknown as Record<symbol, { client: Record<string, unknown> }>)[
-  Symbol.for('handoff.aws')
+  Symbol.for('embedded-aws.runtime')
 ] as { client: Record<string, unknown> };
 const dynamodb = new DynamoDBClient({ ...client });
 const sfn = new SFNClient({ ...client });

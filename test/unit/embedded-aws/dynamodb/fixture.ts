@@ -1,6 +1,6 @@
+import type { AwsError, Caller, JsonObject } from '../../../../embedded-aws/core/service.ts';
 import { createDynamoDb } from '../../../../embedded-aws/dynamodb/service.ts';
 import type { Item } from '../../../../embedded-aws/dynamodb/values.ts';
-import type { AwsError, Caller, JsonObject } from '../../../../embedded-aws/service.ts';
 import { VirtualClock } from '../../../../simulator/virtual-clock.ts';
 
 export const ACCOUNT = '123456789012';

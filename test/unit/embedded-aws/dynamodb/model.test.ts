@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import type { AwsError, JsonObject } from '../../../../embedded-aws/core/service.ts';
 import type { Item } from '../../../../embedded-aws/dynamodb/values.ts';
-import type { AwsError, JsonObject } from '../../../../embedded-aws/service.ts';
 import { fixture, key } from './fixture.ts';
 
 /** One conditional write of a versioned item, as request and as what it means for a plain map. */

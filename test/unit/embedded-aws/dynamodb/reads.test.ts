@@ -1,6 +1,6 @@
 import { beforeEach, describe, expect, it } from 'vitest';
+import type { JsonObject } from '../../../../embedded-aws/core/service.ts';
 import type { Item } from '../../../../embedded-aws/dynamodb/values.ts';
-import type { JsonObject } from '../../../../embedded-aws/service.ts';
 import { type Fixture, failure, fixture, key } from './fixture.ts';
 
 let db: Fixture;

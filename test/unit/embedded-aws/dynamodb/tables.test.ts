@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import type { JsonObject } from '../../../../embedded-aws/service.ts';
+import type { JsonObject } from '../../../../embedded-aws/core/service.ts';
 import { failure, fixture, key, TABLE_ARN, THINGS } from './fixture.ts';
 
 describe('tables', () => {

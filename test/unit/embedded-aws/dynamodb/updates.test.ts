@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
+import type { JsonObject } from '../../../../embedded-aws/core/service.ts';
 import type { AttributeValue, Item } from '../../../../embedded-aws/dynamodb/values.ts';
-import type { JsonObject } from '../../../../embedded-aws/service.ts';
 import { failure, fixture, key } from './fixture.ts';
 
 const before: Item = {

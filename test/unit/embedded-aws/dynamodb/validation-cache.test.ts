@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
+import type { JsonObject } from '../../../../embedded-aws/core/service.ts';
 import { validate } from '../../../../embedded-aws/dynamodb/rules.ts';
 import type { AttributeValue } from '../../../../embedded-aws/dynamodb/values.ts';
-import type { JsonObject } from '../../../../embedded-aws/service.ts';
 import { fixture, key } from './fixture.ts';
 
 let tables = 0;

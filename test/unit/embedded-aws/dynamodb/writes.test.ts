@@ -1,5 +1,5 @@
 import { beforeEach, describe, expect, it } from 'vitest';
-import type { JsonObject } from '../../../../embedded-aws/service.ts';
+import type { JsonObject } from '../../../../embedded-aws/core/service.ts';
 import { type Fixture, failure, fixture, key, THINGS } from './fixture.ts';
 
 const old = { ...key('p', 's'), a: { S: 'old' }, b: { S: 'kept' } };
@@ -136,7 +136,7 @@ describe('requests that cannot be', () => {
   ] as [string, JsonObject, string][])('%s %o is not implemented, and says so', async (operation, input, what) => {
     const expected = { code: 'NotImplemented', message: expect.stringContaining(what) };
     expect(await failure(db.things(operation, input))).toMatchObject(expected);
-    expect(() => db.db.demands(operation, { TableName: 'things', ...input })).toThrow(what);
+    expect(() => db.db.requiredPermissions(operation, { TableName: 'things', ...input })).toThrow(what);
   });
 
   it('takes ReturnConsumedCapacity NONE', async () => {

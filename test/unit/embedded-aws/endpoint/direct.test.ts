@@ -23,12 +23,12 @@ import {
 import { marshall, unmarshall } from '@aws-sdk/util-dynamodb';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { AwsError, type Json, type JsonObject, type Service } from '../../../../embedded-aws/core/service.ts';
 import { answerDirectly } from '../../../../embedded-aws/endpoint/direct.ts';
 import { fromAttribute, toAttribute } from '../../../../embedded-aws/endpoint/documents.ts';
 import { inProcessTransport } from '../../../../embedded-aws/endpoint/in-process.ts';
 import { createWire } from '../../../../embedded-aws/endpoint/wire.ts';
 import { authorizedCalls } from '../../../../embedded-aws/iam/call.ts';
-import { AwsError, type Json, type JsonObject, type Service } from '../../../../embedded-aws/service.ts';
 import { ACCOUNT, admin, fixture, REGION } from '../dynamodb/fixture.ts';
 
 interface Outcome {
@@ -45,7 +45,7 @@ function place(direct: boolean) {
   const calls: Outcome['calls'] = [];
   let wired = false;
   const recorded = (service: Service): Service => ({
-    demands: (operation, input) => service.demands(operation, input),
+    requiredPermissions: (operation, input) => service.requiredPermissions(operation, input),
     call(operation, input, caller) {
       const { ClientRequestToken: _, ...rest } = structuredClone(input);
       calls.push([operation, rest]);
@@ -53,7 +53,7 @@ function place(direct: boolean) {
     },
   });
   const answering = (answers: Record<string, JsonObject | AwsError>): Service => ({
-    demands: (operation) => [{ action: `any:${operation}`, resource: '*' }],
+    requiredPermissions: (operation) => [{ action: `any:${operation}`, resource: '*' }],
     async call(operation) {
       const answer = answers[operation]!;
       if (answer instanceof AwsError) throw answer;

@@ -2,9 +2,10 @@ import { createConnection } from 'node:net';
 import { crc32 } from 'node:zlib';
 import { XMLParser } from 'fast-xml-parser';
 import { describe, expect, it } from 'vitest';
+import { AwsError, type Caller } from '../../../../embedded-aws/core/service.ts';
 import { listen } from '../../../../embedded-aws/endpoint/listen.ts';
-import { createWire, type WireRequest } from '../../../../embedded-aws/endpoint/wire.ts';
-import { AwsError, type Caller } from '../../../../embedded-aws/service.ts';
+import { createWire } from '../../../../embedded-aws/endpoint/wire.ts';
+import type { WireRequest } from '../../../../embedded-aws/endpoint/wire-format.ts';
 import { ACCOUNT } from '../dynamodb/fixture.ts';
 
 const operator: Caller = { arn: 'arn:aws:iam::123456789012:user/<o&o>', userId: 'AIDAOPERATOR', statements: [] };

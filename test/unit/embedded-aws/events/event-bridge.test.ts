@@ -1,6 +1,7 @@
 import { beforeEach, describe, expect, it } from 'vitest';
-import { createEventBridge, type EventBridge, type Target } from '../../../../embedded-aws/events/event-bridge.ts';
-import { AwsError, type Caller, type JsonObject } from '../../../../embedded-aws/service.ts';
+import { AwsError, type Caller, type JsonObject } from '../../../../embedded-aws/core/service.ts';
+import { createEventBridge, type EventBridge } from '../../../../embedded-aws/events/event-bridge.ts';
+import type { Target } from '../../../../embedded-aws/events/targets.ts';
 import { VirtualClock } from '../../../../simulator/virtual-clock.ts';
 
 const FUNCTION = 'arn:aws:lambda:eu-north-1:111122223333:function:watch';
@@ -190,14 +191,14 @@ describe('EventBridge', () => {
     });
 
     it('asks for permission entry by entry, with its source', () => {
-      expect(bus.demands('PutEvents', { Entries: [entry] })).toEqual([
+      expect(bus.requiredPermissions('PutEvents', { Entries: [entry] })).toEqual([
         {
           action: 'events:PutEvents',
           resource: 'arn:aws:events:eu-north-1:111122223333:event-bus/default',
           context: { 'events:source': 'handoff', 'events:detail-type': 'Asked' },
         },
       ]);
-      expect(() => bus.demands('PutRule', {})).toThrow('events:PutRule');
+      expect(() => bus.requiredPermissions('PutRule', {})).toThrow('events:PutRule');
     });
 
     it('takes one to ten entries, on the default bus', async () => {

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
+import type { Json } from '../../../../embedded-aws/core/service.ts';
 import { type TargetInput, targetInput } from '../../../../embedded-aws/events/input.ts';
-import type { Json } from '../../../../embedded-aws/service.ts';
 
 const event = { source: 'x', detail: { name: 'say "hi"', n: 5, list: [{ id: 'a' }, { id: 'b' }], 'a-b': true } };
 const context = { ruleArn: 'arn:rule', ruleName: 'rule', ingestionTime: '2026-01-01T00:00:00.000Z' };

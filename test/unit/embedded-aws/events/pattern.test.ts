@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
+import type { Json } from '../../../../embedded-aws/core/service.ts';
 import { compilePattern } from '../../../../embedded-aws/events/pattern.ts';
-import type { Json } from '../../../../embedded-aws/service.ts';
 
 const YES = true;
 const NO = false;

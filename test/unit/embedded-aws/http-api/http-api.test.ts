@@ -1,9 +1,9 @@
 import { beforeEach, describe, expect, it } from 'vitest';
-import type { WireRequest } from '../../../../embedded-aws/endpoint/wire.ts';
+import type { Caller, Json } from '../../../../embedded-aws/core/service.ts';
+import type { WireRequest } from '../../../../embedded-aws/endpoint/wire-format.ts';
 import { createHttpApi } from '../../../../embedded-aws/http-api/http-api.ts';
 import { authorize } from '../../../../embedded-aws/iam/authorize.ts';
 import type { InvokeResult } from '../../../../embedded-aws/lambda/lambda.ts';
-import type { Caller, Json } from '../../../../embedded-aws/service.ts';
 import { VirtualClock } from '../../../../simulator/virtual-clock.ts';
 
 const FUNCTION = 'arn:aws:lambda:eu-north-1:111122223333:function:api';

@@ -1,7 +1,13 @@
 import { describe, expect, it } from 'vitest';
+import type {
+  AwsError,
+  Caller,
+  PolicyStatement,
+  RequiredPermission,
+  Service,
+} from '../../../../embedded-aws/core/service.ts';
 import { authorize } from '../../../../embedded-aws/iam/authorize.ts';
 import { authorizedCalls } from '../../../../embedded-aws/iam/call.ts';
-import type { AwsError, Caller, Demand, PolicyStatement, Service } from '../../../../embedded-aws/service.ts';
 
 const TABLE = 'arn:aws:dynamodb:eu-central-1:123456789012:table/Mailbox';
 const USER_ID = 'AROAEXAMPLE:mi-0123456789abcdef0';
@@ -10,16 +16,16 @@ function caller(...statements: PolicyStatement[]): Caller {
   return { arn: 'arn:aws:sts::123456789012:assumed-role/host/mi-0123456789abcdef0', userId: USER_ID, statements };
 }
 
-function demand(more: Partial<Demand> = {}): Demand {
+function permission(more: Partial<RequiredPermission> = {}): RequiredPermission {
   return { action: 'dynamodb:GetItem', resource: TABLE, ...more };
 }
 
-function allows(statement: Partial<PolicyStatement>, asked: Demand = demand()): boolean {
+function allows(statement: Partial<PolicyStatement>, asked: RequiredPermission = permission()): boolean {
   const whole: PolicyStatement = { Effect: 'Allow', Action: 'dynamodb:GetItem', Resource: '*', ...statement };
   return passes([whole], asked);
 }
 
-function passes(statements: PolicyStatement[], asked: Demand): boolean {
+function passes(statements: PolicyStatement[], asked: RequiredPermission): boolean {
   try {
     authorize(caller(...statements), asked);
     return true;
@@ -55,15 +61,15 @@ describe('actions and resources', () => {
     [{ Effect: 'Allow', Action: '*', NotResource: `${TABLE}/index/*` }, true],
     [{ Effect: 'Allow', Action: '*', NotResource: TABLE }, false],
   ])('%o: %s', (statement, allowed) => {
-    expect(passes([statement], demand())).toBe(allowed);
+    expect(passes([statement], permission())).toBe(allowed);
   });
 
   it('puts a Deny over every Allow, wherever it stands', () => {
     const all: PolicyStatement = { Effect: 'Allow', Action: '*', Resource: '*' };
     const not: PolicyStatement = { Effect: 'Deny', Action: 'dynamodb:Get*', Resource: TABLE };
-    expect([passes([all, not], demand()), passes([not, all], demand())]).toEqual([false, false]);
-    expect(passes([all, not], demand({ action: 'dynamodb:PutItem' }))).toBe(true);
-    expect(passes([], demand())).toBe(false);
+    expect([passes([all, not], permission()), passes([not, all], permission())]).toEqual([false, false]);
+    expect(passes([all, not], permission({ action: 'dynamodb:PutItem' }))).toBe(true);
+    expect(passes([], permission())).toBe(false);
   });
 });
 
@@ -102,7 +108,7 @@ describe('conditions', () => {
     [{ StringEquals: { 'dynamodb:Select': 'COUNT', 'aws:Count': '6' } }, false],
     [{ StringEquals: { 'dynamodb:Select': 'COUNT' }, NumericEquals: { 'aws:Count': '6' } }, false],
   ])('%j: %s', (Condition, allowed) => {
-    expect(allows({ Condition }, demand({ context: one }))).toBe(allowed);
+    expect(allows({ Condition }, permission({ context: one }))).toBe(allowed);
   });
 
   it.each<[string, string[] | undefined, boolean]>([
@@ -118,7 +124,7 @@ describe('conditions', () => {
   ])('%s [a, b] with %j: %s', (operator, values, allowed) => {
     const Condition = { [operator]: { 'dynamodb:LeadingKeys': ['a', 'b'] } };
     const context = values === undefined ? {} : { 'dynamodb:LeadingKeys': values };
-    expect(allows({ Condition }, demand({ context }))).toBe(allowed);
+    expect(allows({ Condition }, permission({ context }))).toBe(allowed);
   });
 
   it.each(['DateLessThan', 'ForAllValues:IpAddress', 'toString', 'stringequals'])('refuses %s by name', (operator) => {
@@ -128,7 +134,7 @@ describe('conditions', () => {
       Resource: '*',
       Condition: { [operator]: { a: 'b' } },
     };
-    expect(() => authorize(caller(statement), demand())).toThrow(
+    expect(() => authorize(caller(statement), permission())).toThrow(
       `The embedded AWS does not implement the IAM condition operator ${operator}.`,
     );
   });
@@ -136,7 +142,7 @@ describe('conditions', () => {
   it('refuses an operator for one value on several', () => {
     const Condition = { StringEquals: { 'dynamodb:LeadingKeys': 'a' } };
     const context = { 'dynamodb:LeadingKeys': ['a', 'b'] };
-    expect(() => allows({ Condition }, demand({ context }))).toThrow('say ForAllValues: or ForAnyValue:');
+    expect(() => allows({ Condition }, permission({ context }))).toThrow('say ForAllValues: or ForAnyValue:');
   });
 });
 
@@ -158,7 +164,7 @@ describe('policy variables', () => {
     ['dynamodb:Scan', undefined, false],
   ])('keep a host to its own partition: %s of %j: %s', (action, keys, allowed) => {
     const context = keys === undefined ? {} : { 'dynamodb:LeadingKeys': keys };
-    expect(passes([own], demand({ action, context }))).toBe(allowed);
+    expect(passes([own], permission({ action, context }))).toBe(allowed);
   });
 
   it.each([
@@ -172,7 +178,7 @@ describe('policy variables', () => {
     // biome-ignore-end lint/suspicious/noTemplateCurlyInString: policy variables
   ])('StringLike %s with %s: %s', (pattern, value, allowed) => {
     const context = { 'aws:name': 'a*', 'aws:value': value };
-    expect(allows({ Condition: { StringLike: { 'aws:value': pattern } } }, demand({ context }))).toBe(allowed);
+    expect(allows({ Condition: { StringLike: { 'aws:value': pattern } } }, permission({ context }))).toBe(allowed);
   });
 });
 
@@ -197,7 +203,7 @@ describe('the refusal', () => {
     ],
     ['a denial', [allow, { ...allow, Effect: 'Deny' }], 'with an explicit deny in an identity-based policy'],
   ])('names caller, action, resource and %s', (_, statements, reason) => {
-    const asked = demand({ context: { 'dynamodb:LeadingKeys': ['theirs'] } });
+    const asked = permission({ context: { 'dynamodb:LeadingKeys': ['theirs'] } });
     expect(() => authorize(caller(...statements), asked)).toThrow(prefix + reason);
   });
 });
@@ -205,7 +211,7 @@ describe('the refusal', () => {
 describe('authorizedCalls', () => {
   const calls: string[] = [];
   const service: Service = {
-    demands: () => [demand(), demand({ action: 'dynamodb:PutItem' })],
+    requiredPermissions: () => [permission(), permission({ action: 'dynamodb:PutItem' })],
     call: async (operation) => {
       calls.push(operation);
       return { done: true };
@@ -213,7 +219,7 @@ describe('authorizedCalls', () => {
   };
   const call = authorizedCalls({ dynamodb: service });
 
-  it('makes a call only when all it demands is allowed', async () => {
+  it('makes a call only when all it permissions is allowed', async () => {
     const some = caller({ Effect: 'Allow', Action: 'dynamodb:GetItem', Resource: '*' });
     const all = caller({ Effect: 'Allow', Action: 'dynamodb:*', Resource: '*' });
     await expect(call('dynamodb', 'Refused', {}, some)).rejects.toMatchObject({ code: 'AccessDeniedException' });

@@ -1,8 +1,8 @@
 import { beforeEach, describe, expect, it } from 'vitest';
+import type { Json, JsonObject } from '../../../../embedded-aws/core/service.ts';
 import type { StreamRecord } from '../../../../embedded-aws/dynamodb/streams.ts';
 import { createEventSource, type EventSourceMapping } from '../../../../embedded-aws/lambda/event-source.ts';
 import type { InvokeResult } from '../../../../embedded-aws/lambda/lambda.ts';
-import type { Json, JsonObject } from '../../../../embedded-aws/service.ts';
 import { VirtualClock } from '../../../../simulator/virtual-clock.ts';
 
 const record = (number: number, key = 'k'): StreamRecord => ({

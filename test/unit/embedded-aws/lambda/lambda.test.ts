@@ -1,18 +1,18 @@
 import { beforeEach, describe, expect, it } from 'vitest';
+import type { Caller } from '../../../../embedded-aws/core/service.ts';
 import type { InProcessTransport } from '../../../../embedded-aws/endpoint/in-process.ts';
-import { currentCaller, provideSurroundings } from '../../../../embedded-aws/lambda/invocation.ts';
+import { currentCaller, provideRuntime } from '../../../../embedded-aws/lambda/invocation.ts';
 import { createLambda, type Lambda, type LambdaFunction } from '../../../../embedded-aws/lambda/lambda.ts';
-import type { Caller } from '../../../../embedded-aws/service.ts';
 import { VirtualClock } from '../../../../simulator/virtual-clock.ts';
 
 const caller: Caller = { arn: 'arn:me', userId: 'me', statements: [] };
 
-interface Surroundings {
+interface Runtime {
   client: { requestHandler: InProcessTransport };
   now(): number;
   uuid(): string;
 }
-const surroundings = () => (globalThis as unknown as Record<symbol, Surroundings>)[Symbol.for('handoff.aws')]!;
+const runtime = () => (globalThis as unknown as Record<symbol, Runtime>)[Symbol.for('embedded-aws.runtime')]!;
 
 describe('Lambda', () => {
   let clock: VirtualClock;
@@ -27,7 +27,7 @@ describe('Lambda', () => {
     reports = [];
     callers = [];
     let ids = 0;
-    provideSurroundings('eu-north-1');
+    provideRuntime('eu-north-1');
     lambda = createLambda({
       clock,
       uuid: () => `id-${++ids}`,
@@ -102,7 +102,7 @@ describe('Lambda', () => {
     let late: unknown;
     put(async () => {
       await clock.sleep(15_000);
-      late = await surroundings()
+      late = await runtime()
         .client.requestHandler.handle(request)
         .catch((error: unknown) => error);
     });
@@ -121,9 +121,9 @@ describe('Lambda', () => {
 
   it('knows which function calls, however they interleave', async () => {
     const handler = async () => {
-      await surroundings().client.requestHandler.handle(request);
+      await runtime().client.requestHandler.handle(request);
       await clock.sleep(1_000);
-      await surroundings().client.requestHandler.handle(request);
+      await runtime().client.requestHandler.handle(request);
     };
     put(handler, 'one');
     put(handler, 'two');
@@ -135,12 +135,12 @@ describe('Lambda', () => {
   });
 
   it("gives functions the embedded AWS's time and identifiers", async () => {
-    put(() => [surroundings().now(), surroundings().uuid()]);
+    put(() => [runtime().now(), runtime().uuid()]);
     expect(await lambda.invoke('work', {})).toEqual({ payload: [clock.now(), 'id-2'] });
   });
 
   it('forbids calls of AWS while a bundle is loaded', async () => {
-    await expect(surroundings().client.requestHandler.handle(request)).rejects.toThrow('while it was being loaded');
+    await expect(runtime().client.requestHandler.handle(request)).rejects.toThrow('while it was being loaded');
   });
 
   it('leaves no timer behind', async () => {
@@ -193,11 +193,11 @@ describe('Lambda', () => {
     it('asks for permission on the function, and fails on what is not there', () => {
       put(() => 1);
       const FunctionName = 'arn:aws:lambda:eu-north-1:111122223333:function:work';
-      expect(lambda.demands('Invoke', { FunctionName })).toEqual([
+      expect(lambda.requiredPermissions('Invoke', { FunctionName })).toEqual([
         { action: 'lambda:InvokeFunction', resource: FunctionName },
       ]);
-      expect(() => lambda.demands('Invoke', { FunctionName: 'none' })).toThrow('Function not found: none');
-      expect(() => lambda.demands('CreateFunction', {})).toThrow('lambda:CreateFunction');
+      expect(() => lambda.requiredPermissions('Invoke', { FunctionName: 'none' })).toThrow('Function not found: none');
+      expect(() => lambda.requiredPermissions('CreateFunction', {})).toThrow('lambda:CreateFunction');
     });
   });
 });

@@ -1,6 +1,6 @@
 import { beforeEach, describe, expect, it } from 'vitest';
+import type { Caller, JsonObject } from '../../../../embedded-aws/core/service.ts';
 import type { BusEvent } from '../../../../embedded-aws/events/event-bridge.ts';
-import type { Caller, JsonObject } from '../../../../embedded-aws/service.ts';
 import type { NodeOutput, NodeStep } from '../../../../embedded-aws/ssm/node.ts';
 import { createSsm, type Ssm } from '../../../../embedded-aws/ssm/ssm.ts';
 import { VirtualClock } from '../../../../simulator/virtual-clock.ts';
@@ -288,12 +288,12 @@ describe('SSM', () => {
 
   it('asks for permission on the document and on each node', () => {
     const input = { DocumentName: 'RunStage', InstanceIds: [NODE, 'i-01234567'] };
-    expect(ssm.demands('SendCommand', input).map(({ resource }) => resource)).toEqual([
+    expect(ssm.requiredPermissions('SendCommand', input).map(({ resource }) => resource)).toEqual([
       'arn:aws:ssm:eu-north-1:111122223333:document/RunStage',
       `arn:aws:ssm:eu-north-1:111122223333:managed-instance/${NODE}`,
       'arn:aws:ec2:eu-north-1:111122223333:instance/i-01234567',
     ]);
-    expect(() => ssm.demands('GetParameter', {})).toThrow('ssm:GetParameter');
+    expect(() => ssm.requiredPermissions('GetParameter', {})).toThrow('ssm:GetParameter');
   });
 
   it('kills everything and leaves no timer when it stops', async () => {

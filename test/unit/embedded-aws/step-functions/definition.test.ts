@@ -1,5 +1,5 @@
 import { beforeEach, describe, expect, it } from 'vitest';
-import type { Json, JsonObject } from '../../../../embedded-aws/service.ts';
+import type { Json, JsonObject } from '../../../../embedded-aws/core/service.ts';
 import { Kit, lambdaTask, ROLE } from './kit.ts';
 
 let kit: Kit;

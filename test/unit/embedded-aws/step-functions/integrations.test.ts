@@ -1,5 +1,5 @@
 import { beforeEach, describe, expect, it } from 'vitest';
-import { AwsError, type Json, type JsonObject, notImplemented } from '../../../../embedded-aws/service.ts';
+import { AwsError, type Json, type JsonObject, notImplemented } from '../../../../embedded-aws/core/service.ts';
 import { failure, Kit, lambdaTask, ROLE } from './kit.ts';
 
 let kit: Kit;

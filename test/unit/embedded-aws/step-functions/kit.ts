@@ -1,4 +1,4 @@
-import { AwsError, type Caller, type Json, type JsonObject } from '../../../../embedded-aws/service.ts';
+import { AwsError, type Caller, type Json, type JsonObject } from '../../../../embedded-aws/core/service.ts';
 import { createStepFunctions, type StepFunctionsService } from '../../../../embedded-aws/step-functions/service.ts';
 import { VirtualClock } from '../../../../simulator/virtual-clock.ts';
 

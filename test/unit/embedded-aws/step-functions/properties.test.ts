@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import type { Json, JsonObject } from '../../../../embedded-aws/service.ts';
+import type { Json, JsonObject } from '../../../../embedded-aws/core/service.ts';
 import { failure, Kit, lambdaTask, tokenTask } from './kit.ts';
 
 const branch = (name: string, state: JsonObject) => ({ StartAt: name, States: { [name]: state } });

@@ -1,5 +1,5 @@
 import { beforeEach, describe, expect, it } from 'vitest';
-import type { JsonObject } from '../../../../embedded-aws/service.ts';
+import type { JsonObject } from '../../../../embedded-aws/core/service.ts';
 import { failure, Kit, lambdaTask, tokenTask } from './kit.ts';
 
 let kit: Kit;

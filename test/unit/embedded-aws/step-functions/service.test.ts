@@ -6,7 +6,7 @@ import {
   StartExecutionCommand,
 } from '@aws-sdk/client-sfn';
 import { beforeEach, describe, expect, it } from 'vitest';
-import { AwsError, type JsonObject } from '../../../../embedded-aws/service.ts';
+import { AwsError, type JsonObject } from '../../../../embedded-aws/core/service.ts';
 import { Kit, lambdaTask, ROLE, tokenTask } from './kit.ts';
 
 let kit: Kit;
@@ -276,17 +276,17 @@ describe('permissions', () => {
     ['ListStateMachines', {}, ['*']],
     ['CreateStateMachine', { name: 'm', roleArn: ROLE }, [machine, ROLE]],
   ])('%s is asked on %j: %j', (operation, input, resources) => {
-    const demands = kit.service.demands(operation, input);
-    expect(demands.map(({ resource }) => resource)).toEqual(resources);
-    expect(demands.map(({ action }) => action)).toEqual(
-      [`states:${operation}`, 'iam:PassRole'].slice(0, demands.length),
+    const permissions = kit.service.requiredPermissions(operation, input);
+    expect(permissions.map(({ resource }) => resource)).toEqual(resources);
+    expect(permissions.map(({ action }) => action)).toEqual(
+      [`states:${operation}`, 'iam:PassRole'].slice(0, permissions.length),
     );
   });
 
   it.each(['RedriveExecution', 'StartSyncExecution', 'CreateActivity', 'toString'])(
     '%s is not implemented, and says so',
     async (operation) => {
-      expect(() => kit.service.demands(operation, {})).toThrow(
+      expect(() => kit.service.requiredPermissions(operation, {})).toThrow(
         `does not implement the Step Functions operation ${operation}`,
       );
       await expect(kit.call(operation, {})).rejects.toMatchObject({ code: 'NotImplemented' });

@@ -117,10 +117,10 @@ describe('an answer to a token', () => {
   it("asks for permission on the machine's ARN, which is what roles are granted", async () => {
     const stateMachineArn = await kit.machine({ Ask: tokenTask() });
     await kit.start(stateMachineArn);
-    expect(kit.service.demands('SendTaskSuccess', { taskToken: tokens[0]!, output: '1' })).toEqual([
+    expect(kit.service.requiredPermissions('SendTaskSuccess', { taskToken: tokens[0]!, output: '1' })).toEqual([
       { action: 'states:SendTaskSuccess', resource: stateMachineArn },
     ]);
-    expect(kit.service.demands('SendTaskHeartbeat', { taskToken: 'nonsense' })).toEqual([
+    expect(kit.service.requiredPermissions('SendTaskHeartbeat', { taskToken: 'nonsense' })).toEqual([
       { action: 'states:SendTaskHeartbeat', resource: '*' },
     ]);
   });

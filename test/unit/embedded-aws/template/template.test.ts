@@ -1,6 +1,6 @@
 // biome-ignore-all lint/suspicious/noTemplateCurlyInString: Fn::Sub has its own ${variables}.
 import { describe, expect, it } from 'vitest';
-import type { Json } from '../../../../embedded-aws/service.ts';
+import type { Json } from '../../../../embedded-aws/core/service.ts';
 import type { Template } from '../../../../embedded-aws/template/assembly.ts';
 import { knownProperties, resolveTemplate } from '../../../../embedded-aws/template/template.ts';
 

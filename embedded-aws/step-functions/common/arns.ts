@@ -1,4 +1,4 @@
-import { AwsError } from '../service.ts';
+import { AwsError } from '../../core/service.ts';
 
 export function machineArn(region: string, account: string, name: string): string {
   return `arn:aws:states:${region}:${account}:stateMachine:${name}`;

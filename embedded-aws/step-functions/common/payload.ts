@@ -1,4 +1,4 @@
-import type { Json } from '../service.ts';
+import type { Json } from '../../core/service.ts';
 import { StateFailure } from './failures.ts';
 
 /** The quota on every state's, task's and execution's input and output, in bytes of UTF-8. */

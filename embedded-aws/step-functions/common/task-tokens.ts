@@ -1,8 +1,8 @@
-import { AwsError, type Json } from '../service.ts';
+import { type Random, uuid } from '../../core/random.ts';
+import { AwsError, type Json } from '../../core/service.ts';
 import { machineArnOf } from './arns.ts';
 import { StateFailure } from './failures.ts';
 import { MAX_PAYLOAD_BYTES, type Payload } from './payload.ts';
-import { type Random, uuid } from './random.ts';
 
 export type TaskAnswer = { readonly output: Payload } | { readonly failure: StateFailure };
 

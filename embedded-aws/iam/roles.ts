@@ -1,5 +1,5 @@
-import type { Caller, JsonObject, PolicyStatement } from './service.ts';
-import { knownProperties, type Resource } from './template/template.ts';
+import type { Caller, JsonObject, PolicyStatement } from '../core/service.ts';
+import { knownProperties, type Resource } from '../template/template.ts';
 
 export interface Role {
   arn: string;

@@ -1,5 +1,5 @@
-import type { Clock } from '../../common/clock.ts';
-import type { JsonObject } from '../service.ts';
+import type { Clock } from '../../../common/clock.ts';
+import type { JsonObject } from '../../core/service.ts';
 
 /** Step Functions' hard limit; the last event says that the limit ended the execution. */
 export const MAX_EVENTS = 25_000;

@@ -1,6 +1,13 @@
-import type { Json, JsonObject } from '../../service.ts';
+import type { Json, JsonObject } from '../../core/service.ts';
 import { compileTemplate, type Template } from '../expressions/template.ts';
-import type { Diagnostic } from './definition.ts';
+
+/** One thing wrong with a definition, as ValidateStateMachineDefinition reports it. */
+export interface Diagnostic {
+  readonly code: string;
+  readonly message: string;
+  /** JSON pointer of the field, such as `/States/Copy/Next`. */
+  readonly location: string;
+}
 
 export type Problems = Diagnostic[];
 

@@ -1,4 +1,4 @@
-import type { InProcessTransport } from './endpoint/in-process.ts';
+import type { InProcessTransport } from './in-process.ts';
 
 export interface Credentials {
   accessKeyId: string;

@@ -1,4 +1,4 @@
-import type { Clock } from '../../common/clock.ts';
+import type { Clock } from '../../../common/clock.ts';
 
 /** Node's timers fire at once when asked for more than this many ms; a state may wait for a year. */
 export const LONGEST_TIMER_MS = 2 ** 31 - 1;

@@ -17,7 +17,7 @@ export interface PolicyStatement {
 }
 
 /** What a call needs to be allowed: one entry for each action it amounts to. */
-export interface Demand {
+export interface RequiredPermission {
   action: string;
   resource: string;
   context?: Record<string, string | string[]>;
@@ -26,7 +26,7 @@ export interface Demand {
 /** One embedded AWS service. Operations and their inputs are those of the real API's model. */
 export interface Service {
   /** Which permissions a call needs; called before `call`. Fails with NotImplemented on an unknown operation. */
-  demands(operation: string, input: JsonObject): Demand[];
+  requiredPermissions(operation: string, input: JsonObject): RequiredPermission[];
   call(operation: string, input: JsonObject, caller: Caller): Promise<JsonObject>;
 }
 
