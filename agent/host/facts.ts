@@ -1,5 +1,5 @@
-import type { LinkResult, LinkTest } from '../measure/link-test.ts';
-import type { Probe } from '../observe/probe.ts';
+import type { LinkResult, LinkTest } from './link-test.ts';
+import type { Probe } from './probe.ts';
 
 /** What a stage can find out about the machine it runs on, beside what libvirt says. */
 export interface HostFacts {

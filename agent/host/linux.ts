@@ -3,10 +3,10 @@ import { open, readdir, readFile, readlink, realpath, rm, stat } from 'node:fs/p
 import { connect } from 'node:net';
 import { hostname } from 'node:os';
 import { basename } from 'node:path';
-import { receiveLinkTest, sendLinkTest } from '../measure/link-test.ts';
-import { guestResidentBytes } from '../measure/resident-memory.ts';
-import { startPing } from '../observe/ping.ts';
 import type { HostFacts, TcpAnswer } from './facts.ts';
+import { receiveLinkTest, sendLinkTest } from './link-test.ts';
+import { startPing } from './ping.ts';
+import { guestResidentBytes } from './resident-memory.ts';
 
 const CONNECT_TIMEOUT_MS = 3_000;
 

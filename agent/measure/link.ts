@@ -1,7 +1,7 @@
 import { mib } from '../../common/units.ts';
 import type { KnownLink, Measurements } from '../../contract/forecast.ts';
 import { fail, pass, type Verdict } from '../checks/check.ts';
-import { LINK_TEST_PORT, type LinkResult } from './link-test.ts';
+import { LINK_TEST_PORT, type LinkResult } from '../host/link-test.ts';
 
 /** Both preflights begin within a few seconds of each other; the rest is for other tests on the same host, half a second each. */
 export const LINK_TEST_PATIENCE_MS = 15_000;

@@ -1,16 +1,18 @@
+import type { Clock } from '../../common/clock.ts';
 import { requestIdOf } from '../../contract/names.ts';
 import { StorageTask } from '../../contract/tasks.ts';
-import type { AgentDeps } from '../deps.ts';
-import { eventually } from '../stages/stage.ts';
+import { eventually } from '../eventually.ts';
+import type { Mailbox } from '../mailbox.ts';
 
-const LOOK_MS = 500;
+const POLL_MS = 500;
 
 /**
- * Makes sure that no more images are made for a migration: a task that has not been begun is taken away from whoever it may still
- * be delivered to; one that has been is waited for, until it has been reported on or its time is over (after which it leaves nothing).
+ * Makes sure that no more images are made for a migration. A storage task that nobody has claimed is claimed here, so that an agent
+ * which receives it later refuses it. One that has been claimed is waited for, until its report is there or its time is over (after
+ * which it leaves no images).
  */
 export async function fenceStorage(
-  { mailbox, clock }: Pick<AgentDeps, 'mailbox' | 'clock'>,
+  { mailbox, clock }: { mailbox: Mailbox; clock: Clock },
   migrationId: string,
 ): Promise<void> {
   const requestId = requestIdOf(migrationId, 'storage', 'destination', 1);
@@ -18,5 +20,5 @@ export async function fenceStorage(
   const task = StorageTask.safeParse(await mailbox.readTask(requestId)).data;
   if (task === undefined) return;
   const limitMs = Date.parse(task.expiresAt) - clock.now();
-  await eventually({ clock }, { everyMs: LOOK_MS, limitMs }, () => mailbox.ended(requestId));
+  await eventually({ clock }, { everyMs: POLL_MS, limitMs }, () => mailbox.ended(requestId));
 }

@@ -1,7 +1,7 @@
 import { dirname, join } from 'node:path/posix';
 import { HandoffError } from '../../contract/errors.ts';
 import type { MigratedDisk } from '../../contract/migrated-storage.ts';
-import { messageOf } from '../stages/stage.ts';
+import { messageOf } from '../error-message.ts';
 
 /**
  * The images that a migration makes on the destination. libvirt does not make them outside of storage pools, and with them in our
@@ -23,7 +23,7 @@ export interface ImageFiles {
   /** No error when there is no such file. */
   remove(path: string): Promise<void>;
   /** The file system a directory lies on, and how much more can be written there. */
-  room(directory: string): Promise<{ fileSystem: string; availableBytes: number }>;
+  space(directory: string): Promise<{ fileSystem: string; availableBytes: number }>;
   /** Rejects, saying why, on a host that can't make images. */
   mustMakeImages(): Promise<void>;
 }

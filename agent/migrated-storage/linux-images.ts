@@ -29,7 +29,7 @@ export const linuxImages: ImageFiles = {
     }
   },
   remove: (path) => rm(path, { force: true }),
-  async room(directory) {
+  async space(directory) {
     const [{ dev }, { bavail, bsize }] = await Promise.all([stat(directory), statfs(directory)]);
     return { fileSystem: `${dev}`, availableBytes: bavail * bsize };
   },

@@ -1,7 +1,7 @@
 import { MIB } from '../../common/units.ts';
 import type { Forecast, Measurements } from '../../contract/forecast.ts';
 import type { Policy } from '../../contract/policy.ts';
-import { neededBytes } from './disk-space.ts';
+import { neededBytes } from './needed-bytes.ts';
 
 /** Until libvirt sees that the copies of all disks are there, and begins with the memory: seen on the lab's hosts. */
 const OVERHEAD_MS = 150;

@@ -6,12 +6,14 @@ import type { Progress } from '../../contract/facts.ts';
 import type { GuestReachability } from '../../contract/forecast.ts';
 import type { TaskOf } from '../../contract/tasks.ts';
 import type { AgentDeps } from '../deps.ts';
+import { messageOf } from '../error-message.ts';
+import { eventually } from '../eventually.ts';
 import { failureOf } from '../failure.ts';
 import { type Domain, type HypervisorConnection, HypervisorError, type JobStats } from '../hypervisor.ts';
+import { connectHypervisor, mustFind } from '../hypervisor-session.ts';
 import type { CommitOutcome } from '../mailbox.ts';
 import { findAddress } from '../observe/addresses.ts';
 import { GuestReachabilityProbe, RETURN_MS, SECOND_RETURN_MS } from '../observe/guest-reachability-probe.ts';
-import { connectOrSay, eventually, messageOf, mustFind } from '../stages/stage.ts';
 import { Copy, commitRevoked } from './copy.ts';
 import { Handover, type HandoverEnd } from './handover.ts';
 import { MoverReports } from './reports.ts';
@@ -105,8 +107,8 @@ export class Mover {
       this.#enter('preparing');
       const commitRecord = await mailbox.readCommitRecord(this.#order.migrationId);
       if (commitRecord !== 'OPEN') throw commitRevoked(commitRecord);
-      source = await connectOrSay(this.#deps, localUri);
-      target = await connectOrSay(this.#deps, this.#order.destination.libvirtUri);
+      source = await connectHypervisor(this.#deps, localUri);
+      target = await connectHypervisor(this.#deps, this.#order.destination.libvirtUri);
       await this.#migrate(await mustFind(source, this.#order.vm), target);
     } catch (error) {
       this.#reports.end({ kind: 'failed', failure: failureOf(error) });

@@ -1,8 +1,9 @@
 import { type Clock, within } from '../../common/clock.ts';
 import { HandoffError } from '../../contract/errors.ts';
 import type { CopyState } from '../../contract/facts.ts';
+import { messageOf } from '../error-message.ts';
 import { type HypervisorConnection, HypervisorError } from '../hypervisor.ts';
-import { messageOf, mustFind } from '../stages/stage.ts';
+import { mustFind } from '../hypervisor-session.ts';
 
 /**
  * A post-copy that is on its way without us: our connection to one of its halves was lost, or the stream between them broke. Then

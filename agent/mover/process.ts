@@ -6,7 +6,7 @@ import { promisify } from 'node:util';
 import type { Clock } from '../../common/clock.ts';
 import type { Movers } from '../deps.ts';
 import type { Environment } from '../environment.ts';
-import { eventually } from '../stages/stage.ts';
+import { eventually } from '../eventually.ts';
 import { askMover, listenForControl } from './control-socket.ts';
 import type { Mover } from './mover.ts';
 import { livingProcess, removePidFile, writePidFile } from './pid-file.ts';

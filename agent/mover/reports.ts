@@ -2,10 +2,10 @@ import type { Clock } from '../../common/clock.ts';
 import type { Progress } from '../../contract/facts.ts';
 import type { GuestReachability, Observation } from '../../contract/forecast.ts';
 import type { TaskOf } from '../../contract/tasks.ts';
+import { messageOf } from '../error-message.ts';
 import type { JobStats } from '../hypervisor.ts';
 import type { Mailbox } from '../mailbox.ts';
 import { type FailureReport, type Outcome, Reporter } from '../reporter.ts';
-import { messageOf } from '../stages/stage.ts';
 import type { Approach, Hold } from './copy.ts';
 
 /** How a migration ended, before it is known which request will hear of it. */

@@ -1,5 +1,5 @@
 import { median } from '../../common/statistics.ts';
-import { PROBE_INTERVAL_MS, type Sightings } from './probe.ts';
+import { PROBE_INTERVAL_MS, type Sightings } from '../host/probe.ts';
 
 /**
  * The guest went from running on the source to running on the destination somewhere in here, in ms since the epoch: it surely did

@@ -1,8 +1,8 @@
 import { type Clock, within } from '../../common/clock.ts';
 import type { GuestAddress, Observation } from '../../contract/forecast.ts';
 import type { HostFacts } from '../host/facts.ts';
+import { PROBE_LIMIT_MS, type Probe } from '../host/probe.ts';
 import { evaluate, type Switch } from './blackout.ts';
-import { PROBE_LIMIT_MS, type Probe } from './probe.ts';
 
 /** A guest on a network that has learnt where it is answers in a few ms; QEMU's own announcements are over after 1.5 s. */
 export const RETURN_MS = 2_000;

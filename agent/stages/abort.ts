@@ -4,11 +4,12 @@ import type { CopyState } from '../../contract/facts.ts';
 import type { ResultOf } from '../../contract/reports.ts';
 import type { TaskOf } from '../../contract/tasks.ts';
 import type { AgentDeps } from '../deps.ts';
+import { messageOf } from '../error-message.ts';
 import type { Domain } from '../hypervisor.ts';
+import { withHypervisor } from '../hypervisor-session.ts';
 import { keepImages, madeImages, removeImages } from '../migrated-storage/images.ts';
 import { resumePostCopy } from '../mover/post-copy.ts';
 import { evidenceOf } from './evidence.ts';
-import { messageOf, withHypervisor } from './stage.ts';
 
 interface Act {
   /** The only states in which the act is right. */

@@ -2,10 +2,11 @@ import type { Evidence } from '../../contract/facts.ts';
 import type { ResultOf } from '../../contract/reports.ts';
 import type { TaskOf } from '../../contract/tasks.ts';
 import type { AgentDeps } from '../deps.ts';
+import { eventually } from '../eventually.ts';
+import { withHypervisor } from '../hypervisor-session.ts';
 import { fenceStorage } from '../migrated-storage/fence.ts';
 import { madeImages } from '../migrated-storage/images.ts';
 import { evidenceOf } from './evidence.ts';
-import { eventually, withHypervisor } from './stage.ts';
 
 /** libvirt ends a dead client's job within 1-2 s; with its network down, only after its own 30 s keepalive. */
 const JOB_GONE = { everyMs: 200, limitMs: 45_000 };

@@ -2,11 +2,12 @@ import type { Observation } from '../../contract/forecast.ts';
 import type { ResultOf } from '../../contract/reports.ts';
 import type { TaskOf } from '../../contract/tasks.ts';
 import type { AgentDeps } from '../deps.ts';
+import { messageOf } from '../error-message.ts';
 import type { Domain } from '../hypervisor.ts';
+import { withHypervisor } from '../hypervisor-session.ts';
 import { findNeighbour } from '../observe/addresses.ts';
 import type { Switch } from '../observe/blackout.ts';
 import { GuestReachabilityProbe, RETURN_MS, SECOND_RETURN_MS } from '../observe/guest-reachability-probe.ts';
-import { messageOf, withHypervisor } from './stage.ts';
 
 /** Half of what SSM gives a command; nearly every switch comes within a few seconds of the cutover's task. */
 const SWITCH = { everyMs: 100, limitMs: 60_000 };

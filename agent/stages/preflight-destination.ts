@@ -1,23 +1,24 @@
 import type { ResultOf } from '../../contract/reports.ts';
 import type { TaskOf } from '../../contract/tasks.ts';
 import { type NamedCheck, pass, runChecks, shared, type Verdict } from '../checks/check.ts';
+import { localDisks, withoutLocal } from '../checks/disks/local-disks.ts';
+import { migratedDiskDestinationChecks } from '../checks/disks/migrated-disks.ts';
+import { sharedDiskChecks } from '../checks/disks/shared-disks.ts';
 import { checkNotHereYet } from '../checks/guest.ts';
 import { checkBridge, checkInterface, checkNetwork, needOf } from '../checks/networks.ts';
 import { checkCpu, checkMemory, checkVersions } from '../checks/platform.ts';
 import { checkReachable, libvirtEndpoint } from '../checks/reachability.ts';
 import type { AgentDeps } from '../deps.ts';
 import { type DomainDescription, hostModelCpu, type Interface, parseDomain } from '../domain-xml.ts';
+import { LINK_TEST_PORT } from '../host/link-test.ts';
 import type { HypervisorConnection } from '../hypervisor.ts';
+import { connectHypervisor, mustFind, withHypervisor } from '../hypervisor-session.ts';
 import { LINK_TEST_PATIENCE_MS } from '../measure/link.ts';
-import { LINK_TEST_PORT } from '../measure/link-test.ts';
-import { destinationDiskChecks, localDisks, without } from '../migrated-storage/disks.ts';
-import { diskChecks } from './disk-checks.ts';
-import { connectOrSay, mustFind, withHypervisor } from './stage.ts';
 
 /** What only the destination can say: whether the guest, as the source describes it, can run here. */
 export function preflightDestination(deps: AgentDeps, task: TaskOf<'preflight'>): Promise<ResultOf<'preflight'>> {
   return withHypervisor(deps, deps.localUri, async (here) => {
-    const source = shared(connectOrSay(deps, task.source.libvirtUri));
+    const source = shared(connectHypervisor(deps, task.source.libvirtUri));
     const linkTested = deps.facts.receiveLinkTest({
       port: LINK_TEST_PORT,
       name: task.migrationId,
@@ -42,7 +43,7 @@ async function look(
   const guest = shared(
     source.then(async (connection) => {
       const domain = await mustFind(connection, task.vm);
-      // As it is sent: the CPU spelt out in full, without what only the running guest has.
+      // As it is sent: the CPU spelt out in full, withoutLocal what only the running guest has.
       return parseDomain(await domain.xml({ migratable: true }));
     }),
   );
@@ -76,8 +77,8 @@ async function look(
     ...(known === undefined ? ([] as NamedCheck[]) : networkChecks(deps, here, known.interfaces)),
     ...(known === undefined
       ? ([] as NamedCheck[])
-      : diskChecks(deps, 'destination', task.migrationId, without(known.disks, local))),
-    ...destinationDiskChecks(deps, local),
+      : sharedDiskChecks(deps, 'destination', task.migrationId, withoutLocal(known.disks, local))),
+    ...migratedDiskDestinationChecks(deps, local),
   ]);
   return { stage: 'preflight', checks, freeMemoryMiB };
 }

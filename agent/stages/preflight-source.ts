@@ -3,6 +3,9 @@ import type { Measurements } from '../../contract/forecast.ts';
 import type { GuestFacts, ResultOf } from '../../contract/reports.ts';
 import type { TaskOf } from '../../contract/tasks.ts';
 import { type NamedCheck, pass, runChecks, shared } from '../checks/check.ts';
+import { localDisks, migratedDisksOf, withoutLocal } from '../checks/disks/local-disks.ts';
+import { migratedDiskSourceChecks } from '../checks/disks/migrated-disks.ts';
+import { sharedDiskChecks } from '../checks/disks/shared-disks.ts';
 import { checkDevices, checkHostsDiffer, checkNoOtherJob, checkRunning } from '../checks/guest.ts';
 import { supportsAvailSwitchoverBandwidth } from '../checks/platform.ts';
 import { checkReachable, FIRST_MIGRATION_PORT, libvirtEndpoint } from '../checks/reachability.ts';
@@ -10,13 +13,12 @@ import { forecast } from '../convergence/forecast.ts';
 import { judgePolicy } from '../convergence/policy-check.ts';
 import type { AgentDeps } from '../deps.ts';
 import { type DomainDescription, parseDomain } from '../domain-xml.ts';
+import { LINK_TEST_PORT } from '../host/link-test.ts';
 import type { Domain, HypervisorConnection } from '../hypervisor.ts';
+import { mustFind, withHypervisor } from '../hypervisor-session.ts';
+import { measureDiskWrites } from '../measure/disk-writes.ts';
 import { checkLink, LINK_TEST_PATIENCE_MS, type Link, linkOf } from '../measure/link.ts';
-import { LINK_TEST_PORT } from '../measure/link-test.ts';
 import { checkDirtyRate, measureGuest } from '../measure/measure.ts';
-import { copiesOf, localDisks, measureDiskWrites, sourceDiskChecks, without } from '../migrated-storage/disks.ts';
-import { diskChecks } from './disk-checks.ts';
-import { mustFind, withHypervisor } from './stage.ts';
 
 /** An odd number, so that the median is a measured value; few, so that a far host costs well under a second. */
 const ROUND_TRIPS = 7;
@@ -31,7 +33,7 @@ export function preflightSource(deps: AgentDeps, task: TaskOf<'preflight'>): Pro
     const job = shared(domain.then((d) => d.job()));
 
     const local = guest && task.policy.migrateStorage ? await localDisks(deps, guest[0], guest[1].disks) : [];
-    const copies = copiesOf(local);
+    const copies = migratedDisksOf(local);
 
     const looking = lookAtTheWay(deps, task);
     // After the round trips, which it would stretch.
@@ -63,8 +65,8 @@ export function preflightSource(deps: AgentDeps, task: TaskOf<'preflight'>): Pro
       ...(measuring === undefined ? [] : [['dirty-rate', async () => checkDirtyRate(await measuring)] as const]),
       ...(guest === undefined
         ? ([] as NamedCheck[])
-        : diskChecks(deps, 'source', task.migrationId, without(guest[1].disks, local))),
-      ...sourceDiskChecks(local),
+        : sharedDiskChecks(deps, 'source', task.migrationId, withoutLocal(guest[1].disks, local))),
+      ...migratedDiskSourceChecks(local),
     ]);
     const takes = shared(
       Promise.all([here.versions(), description]).then(([versions, { platform }]) =>

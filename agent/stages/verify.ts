@@ -5,9 +5,10 @@ import { fail, type NamedCheck, pass, runChecks, shared, type Verdict } from '..
 import { checkEnslaved } from '../checks/networks.ts';
 import type { AgentDeps } from '../deps.ts';
 import { type DomainDescription, parseDomain } from '../domain-xml.ts';
+import { eventually } from '../eventually.ts';
 import type { Domain } from '../hypervisor.ts';
+import { mustFind, withHypervisor } from '../hypervisor-session.ts';
 import { keepImages } from '../migrated-storage/images.ts';
-import { eventually, mustFind, withHypervisor } from './stage.ts';
 
 /** An idle guest's vCPUs may use less CPU time in a moment than the kernel's 10 ms ticks can show. */
 const ADVANCE = { everyMs: 200, limitMs: 5_000 };

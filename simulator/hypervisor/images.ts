@@ -45,7 +45,7 @@ export class SimulatedImages implements ImageFiles {
     this.#changed(path);
   }
 
-  async room() {
+  async space() {
     return { fileSystem: 'images', availableBytes: this.availableBytes };
   }
 

@@ -1,4 +1,4 @@
-import { PROBE_INTERVAL_MS, type Probe } from '../../agent/observe/probe.ts';
+import { PROBE_INTERVAL_MS, type Probe } from '../../agent/host/probe.ts';
 import type { SimulatedFleet } from './fleet.ts';
 
 /**

@@ -1,8 +1,8 @@
 import type { HostFacts } from '../../agent/host/facts.ts';
+import type { Probe } from '../../agent/host/probe.ts';
 import type { Hypervisor } from '../../agent/hypervisor.ts';
 import type { Mailbox } from '../../agent/mailbox.ts';
 import type { ImageFiles } from '../../agent/migrated-storage/images.ts';
-import type { Probe } from '../../agent/observe/probe.ts';
 import type { Clock } from '../../common/clock.ts';
 
 /**
@@ -150,7 +150,7 @@ export class SimulatedProcess {
       link: (...to) => this.call('image', () => images.link(...to)),
       identity: (...to) => this.call('image', () => images.identity(...to)),
       remove: (...to) => this.call('image', () => images.remove(...to)),
-      room: (...to) => this.call('image', () => images.room(...to)),
+      space: (...to) => this.call('image', () => images.space(...to)),
       mustMakeImages: () => this.call('image', () => images.mustMakeImages()),
     };
   }

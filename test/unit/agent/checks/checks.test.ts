@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { fail, pass, runChecks } from '../../../../agent/checks/check.ts';
-import { isNetworkFileSystem, proofFor, refuseLocalFileSystem } from '../../../../agent/checks/disks.ts';
+import { isNetworkFileSystem, refuseLocalFileSystem } from '../../../../agent/checks/disks/file-systems.ts';
+import { proofFor } from '../../../../agent/checks/disks/proof.ts';
 import {
   checkDevices,
   checkHostsDiffer,

@@ -1,9 +1,9 @@
 import { describe, expect, it } from 'vitest';
+import { checkDiskSpace } from '../../../../agent/checks/disks/disk-space.ts';
+import { migratedDisk } from '../../../../agent/checks/disks/migratable-disk.ts';
 import { forecast } from '../../../../agent/convergence/forecast.ts';
 import { judgePolicy } from '../../../../agent/convergence/policy-check.ts';
 import type { Disk } from '../../../../agent/domain-xml.ts';
-import { checkRoom } from '../../../../agent/migrated-storage/disk-space.ts';
-import { migratedDisk } from '../../../../agent/migrated-storage/migratable-disk.ts';
 import { forecastStorage } from '../../../../agent/migrated-storage/storage-forecast.ts';
 import { MIB } from '../../../../common/units.ts';
 import type { Measurements } from '../../../../contract/forecast.ts';
@@ -41,7 +41,7 @@ describe('a disk of one host alone', () => {
       'has a backing image',
     ],
     ['another format', { format: 'vmdk' }, 'vmdk'],
-    ['a format not said', { format: undefined }, 'not said'],
+    ['an unnamed format', { format: undefined }, 'not given'],
     ['an encrypted image', { encrypted: true }, 'encrypted'],
     ['a read-only disk', { readonly: true }, 'read-only'],
   ] satisfies [string, Partial<Disk>, string][])('is refused with words where it is %s', (_, change, words) => {
@@ -63,29 +63,29 @@ const qcow2: MigratedDisk = {
   allocatedBytes: 2 * GIB,
 };
 const raw: MigratedDisk = { ...qcow2, target: 'vdb', path: '/a/vdb', format: 'raw' };
-const room = (gib: number, fileSystem = 'a') => ({ fileSystem, availableBytes: gib * GIB });
+const space = (gib: number, fileSystem = 'a') => ({ fileSystem, availableBytes: gib * GIB });
 
 it.each([
-  ['enough for what a qcow2 image holds', [{ disk: qcow2, room: room(2) }], true],
-  ['too little for it', [{ disk: qcow2, room: room(1) }], false],
-  ['enough for a raw image with its holes', [{ disk: raw, room: room(10) }], true],
-  ['enough for a raw image without its holes only', [{ disk: raw, room: room(9) }], false],
-  ['enough for one of two on a file system', [qcow2, raw].map((disk) => ({ disk, room: room(11) })), false],
-  ['enough for both', [qcow2, raw].map((disk) => ({ disk, room: room(12) })), true],
+  ['enough for what a qcow2 image holds', [{ disk: qcow2, space: space(2) }], true],
+  ['too little for it', [{ disk: qcow2, space: space(1) }], false],
+  ['enough for a raw image with its holes', [{ disk: raw, space: space(10) }], true],
+  ['enough for a raw image without its holes only', [{ disk: raw, space: space(9) }], false],
+  ['enough for one of two on a file system', [qcow2, raw].map((disk) => ({ disk, space: space(11) })), false],
+  ['enough for both', [qcow2, raw].map((disk) => ({ disk, space: space(12) })), true],
   [
     'enough on each of two file systems',
     [
-      { disk: qcow2, room: room(2, 'a') },
-      { disk: raw, room: room(10, 'b') },
+      { disk: qcow2, space: space(2, 'a') },
+      { disk: raw, space: space(10, 'b') },
     ],
     true,
   ],
 ])('the room is %s', (_, disks, passed) => {
-  expect(checkRoom(disks).passed).toBe(passed);
+  expect(checkDiskSpace(disks).passed).toBe(passed);
 });
 
 it('says how much room is missing', () => {
-  expect(checkRoom([{ disk: raw, room: room(9) }])).toMatchObject({
+  expect(checkDiskSpace([{ disk: raw, space: space(9) }])).toMatchObject({
     found: 'vdb: 10240 MiB needed, 9216 MiB free',
     remedy: 'free 1024 MiB there, or choose another destination',
   });

@@ -44,7 +44,7 @@ async function untilDead(
     create: (...args) => act(() => files.create(...args)),
     link: (...args) => act(() => files.link(...args)),
     remove: (...args) => act(() => files.remove(...args)),
-    room: (directory) => files.room(directory),
+    space: (directory) => files.space(directory),
     mustMakeImages: () => files.mustMakeImages(),
   };
   return Promise.race([run(dying).then(() => false), died.promise]);

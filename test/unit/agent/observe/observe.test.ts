@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
+import { PingOutput } from '../../../../agent/host/ping.ts';
 import { chooseAddress, findAddress } from '../../../../agent/observe/addresses.ts';
 import { evaluate } from '../../../../agent/observe/blackout.ts';
 import { GuestReachabilityProbe } from '../../../../agent/observe/guest-reachability-probe.ts';
-import { PingOutput } from '../../../../agent/observe/ping.ts';
 import { VM, World } from '../world.ts';
 
 /** Answers every 10 ms from `from` to `to`, both included. */

@@ -1,25 +1,31 @@
-import type { Role } from '../../contract/names.ts';
-import { fail, type NamedCheck, pass, type Verdict } from '../checks/check.ts';
-import { isNetworkFileSystem, proofFor, refuseLocalFileSystem } from '../checks/disks.ts';
-import type { AgentDeps } from '../deps.ts';
-import type { Disk, DiskSource } from '../domain-xml.ts';
-import { eventually } from './stage.ts';
+import type { Role } from '../../../contract/names.ts';
+import type { AgentDeps } from '../../deps.ts';
+import type { Disk, DiskSource } from '../../domain-xml.ts';
+import { eventually } from '../../eventually.ts';
+import { fail, type NamedCheck, pass, type Verdict } from '../check.ts';
+import { isNetworkFileSystem, refuseLocalFileSystem } from './file-systems.ts';
+import { proofFor } from './proof.ts';
 
-/** Both preflights run at the same time; SSM needs a few seconds at most to start the later one. */
+/** Both preflights run at the same time; SSM starts the later one within a few seconds. */
 const RENDEZVOUS = { everyMs: 200, limitMs: 30_000 };
 
 /**
- * One check for each disk. The two preflights prove a shared directory to each other: the source puts a file beside the
- * image, the destination takes it away, and each waits for the other's act. Nothing is left behind either way.
+ * One check for each disk that both hosts must have. The two preflights prove a shared directory to each other: the source creates a
+ * file beside the image, the destination removes it, and each waits for the other's act. No file is left behind in either case.
  *
- * Both look by listing the directory, never by name: NFS remembers for up to a minute that a name was missing, while
- * opening a directory fetches its contents anew.
+ * Both list the directory instead of opening the file by name: an NFS client caches for up to a minute that a name was missing, but
+ * fetches the contents of a directory anew when the directory is opened.
  */
-export function diskChecks(deps: AgentDeps, role: Role, migrationId: string, disks: readonly Disk[]): NamedCheck[] {
+export function sharedDiskChecks(
+  deps: Pick<AgentDeps, 'clock' | 'facts'>,
+  role: Role,
+  migrationId: string,
+  disks: readonly Disk[],
+): NamedCheck[] {
   const probe = `.handoff-${migrationId}`;
   const rendezvous = new Map<string, Promise<boolean>>();
 
-  const offer = async (directory: string): Promise<boolean> => {
+  const createAndAwaitRemoval = async (directory: string): Promise<boolean> => {
     const file = `${directory}/${probe}`;
     await deps.facts.touch(file);
     try {
@@ -28,19 +34,20 @@ export function diskChecks(deps: AgentDeps, role: Role, migrationId: string, dis
       await deps.facts.remove(file);
     }
   };
-  const take = async (directory: string): Promise<boolean> => {
+  const awaitAndRemove = async (directory: string): Promise<boolean> => {
     const seen = await eventually(deps, RENDEZVOUS, async () => (await deps.facts.list(directory)).includes(probe));
     if (seen) await deps.facts.remove(`${directory}/${probe}`);
     return seen;
   };
   /** Several images may lie in one directory; it is proven once. */
-  const meet = (directory: string): Promise<boolean> => {
-    const met = rendezvous.get(directory) ?? (role === 'source' ? offer(directory) : take(directory));
-    rendezvous.set(directory, met);
-    return met;
+  const proveShared = (directory: string): Promise<boolean> => {
+    const proven =
+      rendezvous.get(directory) ?? (role === 'source' ? createAndAwaitRemoval(directory) : awaitAndRemove(directory));
+    rendezvous.set(directory, proven);
+    return proven;
   };
 
-  const look = async (source: DiskSource): Promise<Verdict> => {
+  const checkSource = async (source: DiskSource): Promise<Verdict> => {
     const proof = proofFor(source);
     switch (proof.kind) {
       case 'refused':
@@ -54,7 +61,7 @@ export function diskChecks(deps: AgentDeps, role: Role, migrationId: string, dis
       case 'shared-directory': {
         const type = await deps.facts.fileSystemType(proof.directory);
         if (type === undefined || !isNetworkFileSystem(type)) return refuseLocalFileSystem(proof.directory, type);
-        return (await meet(proof.directory))
+        return (await proveShared(proof.directory))
           ? pass(`${proof.directory} (${type}) is the same directory on both hosts`)
           : fail(
               `${proof.directory} (${type}) did not show the other host's probe file within ${RENDEZVOUS.limitMs / 1000} s`,
@@ -65,11 +72,14 @@ export function diskChecks(deps: AgentDeps, role: Role, migrationId: string, dis
   };
 
   return disks.map(
-    (disk): NamedCheck => [`disk:${disk.target}`, async () => combine(await Promise.all(disk.sources.map(look)))],
+    (disk): NamedCheck => [
+      `disk:${disk.target}`,
+      async () => combine(await Promise.all(disk.sources.map(checkSource))),
+    ],
   );
 }
 
-/** A disk is as good as the worst of its images. */
+/** A disk passes when its image and all backing images pass. */
 function combine(verdicts: readonly Verdict[]): Verdict {
   const failed = verdicts.find((verdict) => !verdict.passed);
   return failed ?? pass(verdicts.map(({ found }) => found).join('; ') || 'no media');
@@ -77,14 +87,14 @@ function combine(verdicts: readonly Verdict[]): Verdict {
 
 /** One server that answers is enough: the others of a cluster are found through it. */
 async function serverAnswers(
-  deps: AgentDeps,
+  { facts }: Pick<AgentDeps, 'facts'>,
   protocol: string,
   servers: readonly { host: string; port: number }[],
 ): Promise<Verdict> {
   const answers = await Promise.all(
     servers.map(async ({ host, port }) => ({
       server: `${host}:${port}`,
-      ...(await deps.facts.connectTcp(host, port)),
+      ...(await facts.connectTcp(host, port)),
     })),
   );
   const good = answers.find(({ answer }) => answer === 'accepted');

@@ -1,9 +1,9 @@
-import type { MigratedDisk } from '../../contract/migrated-storage.ts';
-import { fail, type Verdict } from '../checks/check.ts';
-import type { Disk } from '../domain-xml.ts';
-import type { DiskSize } from '../hypervisor.ts';
+import type { MigratedDisk } from '../../../contract/migrated-storage.ts';
+import type { Disk } from '../../domain-xml.ts';
+import type { DiskSize } from '../../hypervisor.ts';
+import { fail, type Verdict } from '../check.ts';
 
-/** A disk of one host alone as it will be copied: one whole image in a file. Anything else is refused, saying why. */
+/** A local disk as it is to be copied: one whole image in a file. Any other disk is refused, with the reason. */
 export function migratedDisk(
   { target, format, sources, encrypted, readonly }: Disk,
   size: DiskSize | undefined,
@@ -11,7 +11,8 @@ export function migratedDisk(
   const [source, ...backing] = sources;
   if (source?.kind !== 'file') return refused('it is not an image in a file');
   if (backing.length > 0) return refused(`${source.path} has a backing image, and only whole images are copied`);
-  if (format !== 'raw' && format !== 'qcow2') return refused(`its format is ${format ?? 'not said'}, not raw or qcow2`);
+  if (format !== 'raw' && format !== 'qcow2')
+    return refused(`its format is ${format ?? 'not given'}, not raw or qcow2`);
   if (encrypted) return refused('it is encrypted');
   if (readonly) return refused('it is read-only, which libvirt does not copy');
   if (size === undefined) return refused('libvirt does not say how large it is');

@@ -1,9 +1,9 @@
-import type { DiskSource } from '../domain-xml.ts';
-import { fail, type Verdict } from './check.ts';
+import type { DiskSource } from '../../domain-xml.ts';
+import { fail, type Verdict } from '../check.ts';
 
 /**
- * What proves that a disk is the same disk on both hosts. Nothing else is taken on trust: two images of the same name on two
- * local disks look alike until the guest's file system falls apart.
+ * What proves that a disk is the same disk on both hosts. Nothing else is accepted: two images of the same name on two local disks
+ * cannot be told apart until the guest's file system is damaged.
  */
 export type DiskProof =
   /** The server answers from the destination too. */
@@ -65,20 +65,4 @@ export function proofFor(source: DiskSource): DiskProof {
 
 function refused(found: string, remedy: string): DiskProof {
   return { kind: 'refused', verdict: fail(found, remedy) };
-}
-
-/** File systems, as the kernel names them, that several hosts can have mounted at once. FUSE ones go by their subtype. */
-const NETWORK_FILE_SYSTEMS = ['nfs', 'nfs4', 'cifs', 'smb3', 'ceph', 'gfs2', 'ocfs2', 'glusterfs', 'lustre'];
-
-export function isNetworkFileSystem(type: string): boolean {
-  return NETWORK_FILE_SYSTEMS.includes(type.replace(/^fuse\./, ''));
-}
-
-export function refuseLocalFileSystem(path: string, type: string | undefined): Verdict {
-  return type === undefined
-    ? fail(`${path} does not exist on this host`, 'mount the storage of the image at the same path here')
-    : fail(
-        `${path} lies on ${type}, a file system of this host alone`,
-        'put the image on storage that both hosts mount, or allow the policy to copy it along (migrateStorage)',
-      );
 }
