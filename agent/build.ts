@@ -1,5 +1,6 @@
-import { chmod, readFile } from 'node:fs/promises';
+import { chmod } from 'node:fs/promises';
 import { build } from 'esbuild';
+import manifest from '../package.json' with { type: 'json' };
 
 const root = new URL('..', import.meta.url);
 const outfile = new URL('dist/handoff-agent.mjs', root).pathname;
@@ -15,7 +16,6 @@ const REQUIRE =
 
 /** Bundles the agent into one file that a host with Node 24 can run; returns its path. */
 export async function buildAgent(): Promise<string> {
-  const { version } = JSON.parse(await readFile(new URL('package.json', root), 'utf8')) as { version: string };
   await build({
     entryPoints: [new URL('agent/main.ts', root).pathname],
     outfile,
@@ -27,7 +27,7 @@ export async function buildAgent(): Promise<string> {
     minifySyntax: true,
     minifyWhitespace: true,
     legalComments: 'none',
-    define: { HANDOFF_VERSION: JSON.stringify(version) },
+    define: { HANDOFF_VERSION: JSON.stringify(manifest.version) },
     banner: { js: `${SHEBANG}\n${REQUIRE}` },
   });
   await chmod(outfile, 0o755);

@@ -1,5 +1,6 @@
 import { Command, InvalidArgumentError } from 'commander';
 import { installLab } from '../lab/hosts/install.ts';
+import manifest from '../package.json' with { type: 'json' };
 import { convergenceBench, convergenceTable, RATES, WAYS } from './convergence.ts';
 import { forecastBench, forecastTable } from './forecast.ts';
 import { handoverBench, handoverTable } from './handover.ts';
@@ -33,9 +34,9 @@ const ways = (text: string): Way[] =>
 const JSON_OPTION = ['--json', 'end with the result as one JSON object on the last line'] as const;
 const say = (line: string): void => console.error(`- ${line}`);
 
-const program = new Command('bench').description(
-  'Measures Handoff against others, side by side in one run, in the lab.',
-);
+const program = new Command('bench')
+  .version(manifest.version)
+  .description('Measures Handoff against others, side by side in one run, in the lab.');
 
 program
   .command('handover')

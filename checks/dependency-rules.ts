@@ -18,6 +18,9 @@ const ALLOWED: Record<string, readonly string[]> = {
   checks: [],
 };
 
+/** Commands read their version from it. */
+const MANIFEST = '^package\\.json$';
+
 const inside = (folder: string): string => `^${folder}/`;
 
 export const dependencyRules: IForbiddenRuleType[] = [
@@ -40,7 +43,7 @@ export const dependencyRules: IForbiddenRuleType[] = [
     from: { path: inside(folder) },
     to: {
       dependencyTypes: ['local'] as DependencyType[],
-      pathNot: [inside(folder), inside('test'), ...allowed.map((path) => `^${path}`)],
+      pathNot: [inside(folder), inside('test'), MANIFEST, ...allowed.map((path) => `^${path}`)],
     },
   })),
   {

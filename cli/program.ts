@@ -1,5 +1,5 @@
-import { readFileSync } from 'node:fs';
 import { Command } from 'commander';
+import manifest from '../package.json' with { type: 'json' };
 import { CommandContext } from './command-context.ts';
 import { addAuditCommand } from './commands/audit.ts';
 import { addEvacuationCommands } from './commands/evacuations.ts';
@@ -12,7 +12,7 @@ import { EXIT_CODES_HELP } from './exit-codes.ts';
 export function buildProgram(): Command {
   const program = new Command('handoff')
     .description('Live-migrates KVM virtual machines between hosts, and shows the progress and the outcome.')
-    .version(version())
+    .version(manifest.version)
     .option(
       '--api <url>',
       'URL of the API (the stack’s output ApiUrl); default: HANDOFF_API, then an embedded AWS that runs from this folder',
@@ -33,11 +33,4 @@ Example: handoff --api https://abc123.execute-api.eu-central-1.amazonaws.com hos
   addEvacuationCommands(program, context);
   addAuditCommand(program, context);
   return program;
-}
-
-function version(): string {
-  const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as {
-    version: string;
-  };
-  return version;
 }

@@ -2,10 +2,12 @@ import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { Command } from 'commander';
 import { LOCAL_FILE } from '../cli/api-client.ts';
+import manifest from '../package.json' with { type: 'json' };
 import { openLab } from './hosts/lab.ts';
 import { startWorld } from './managed-lab.ts';
 
 const options = new Command('local')
+  .version(manifest.version)
   .description('Runs the synthesized control plane on this machine, with the hosts of a lab that is up, until Ctrl-C.')
   .option('--lab <name>', 'which lab ("npm run lab -- up" brings one up)', 'lab')
   .parse()

@@ -1,4 +1,5 @@
 import { Command } from 'commander';
+import manifest from '../package.json' with { type: 'json' };
 import { destroyGuest, guestStatus, startGuest } from './guest/guests.ts';
 import { installLab } from './hosts/install.ts';
 import { downLab, labStatus, openLab, upLab } from './hosts/lab.ts';
@@ -17,6 +18,7 @@ interface GuestFlags {
 }
 
 const program = new Command('lab')
+  .version(manifest.version)
   .description('Two KVM hosts on this machine, with libvirt and QEMU as they are: for tests, demos and benchmarks.')
   .option('--name <name>', 'tells labs of one machine apart', 'lab')
   .option('--json', 'answer in JSON')

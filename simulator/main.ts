@@ -2,6 +2,7 @@ import { randomInt } from 'node:crypto';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { synthesize } from '../cdk/synthesize.ts';
 import { table } from '../cli/text.ts';
+import manifest from '../package.json' with { type: 'json' };
 import { fewestFaults, simulate, type Totals } from './harness/batch.ts';
 import { ALL_KINDS, FAULT_KINDS, type Fault, type FaultKind, menuOf } from './harness/fault-plan.ts';
 import { checkMutations, type Verdict } from './harness/mutation-check.ts';
@@ -44,6 +45,7 @@ function kindsIn(text: string): readonly FaultKind[] {
 const kindHelp = Object.entries(FAULT_KINDS).map(([kind, what]) => `  ${kind.padEnd(20)}${what}`);
 
 const program = new Command('simulate')
+  .version(manifest.version)
   .description(
     'Migrates VMs in simulated worlds, under faults drawn from a seed: the synthesized state machines, the real functions,\n' +
       "the agents' own code, simulated hypervisors, virtual time. Says when a promise is broken, and by which faults.",

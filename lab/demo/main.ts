@@ -5,12 +5,14 @@ import { LOCAL_FILE } from '../../cli/api-client.ts';
 import { followMigration, progressPrinter } from '../../cli/follow-migration.ts';
 import { duration, table } from '../../cli/text.ts';
 import type { MigrationView } from '../../contract/api.ts';
+import manifest from '../../package.json' with { type: 'json' };
 import { machineSupport } from '../hosts/support.ts';
 import type { DemoEnvironment, Observation } from './demo-environment.ts';
 import { openLabEnvironment } from './lab-environment.ts';
 import { openSimulatedEnvironment } from './simulated-environment.ts';
 
 const program = new Command('demo')
+  .version(manifest.version)
   .description('Migrates a running VM between two hosts of this machine, through the API, and shows what it cost.')
   .option('--json', 'end with the result as one JSON object on the last line')
   .option('--keep', 'leave all running afterwards, and say how to look around')

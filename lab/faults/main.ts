@@ -2,6 +2,7 @@ import { appendFileSync, existsSync, readFileSync } from 'node:fs';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { Command, InvalidArgumentError } from 'commander';
 import { connectLibvirt } from '../../agent/libvirt/connect.ts';
+import manifest from '../../package.json' with { type: 'json' };
 import { installLab } from '../hosts/install.ts';
 import { downLab, upLab } from '../hosts/lab.ts';
 import { libvirtSocketOf } from '../hosts/plan.ts';
@@ -44,6 +45,7 @@ interface Options {
 }
 
 const options = new Command('lab-faults')
+  .version(manifest.version)
   .description(
     'Strikes migrations in the lab with faults, each at each phase of the handover, and says what became of the VM.',
   )
