@@ -1,9 +1,10 @@
 import { type Clock, within } from '../../common/clock.ts';
+import { decideAfterFailedFinish } from '../../common/ownership/after-finish.ts';
 import { HandoffError } from '../../contract/errors.ts';
 import type { Plan } from '../../contract/forecast.ts';
 import { type Domain, type HypervisorConnection, HypervisorError, type MigrationOptions } from '../hypervisor.ts';
 import type { CommitOutcome } from '../mailbox.ts';
-import { followPostCopy, hasBegun, type PostCopyParties } from './post-copy.ts';
+import { followPostCopy, hasBegun, inspectState, type PostCopyParties } from './post-copy.ts';
 
 /**
  * The handover: libvirt's migration protocol, version 3, driven by us as the client of both daemons, with the ownership commit
@@ -232,44 +233,39 @@ export class Handover {
       const followed = await followPostCopy(this.#halves(), error);
       if (followed.kind === 'broken') return { kind: 'postcopy-broken', error: followed.error };
       this.#cookie = NO_COOKIE;
-      if (followed.kind === 'whole') return { kind: 'switched' };
+      if (followed.kind === 'complete') return { kind: 'switched' };
     }
-    const answered = error instanceof HypervisorError && error.answered;
-    const seen = await this.#findOnDestination(answered);
-    if (seen === 'unknown') return { kind: 'finish-unknown', error };
+    const decision = await this.#decideByDestination({ refused: error instanceof HypervisorError && error.answered });
+    if (decision === 'unknown') return { kind: 'finish-unknown', error };
     this.#cookie = NO_COOKIE;
-    if (seen === 'running') return { kind: 'switched' };
+    if (decision === 'confirm') return { kind: 'switched' };
     return (await this.#resumeSource()) ?? { kind: 'refused', error };
   }
 
   /**
-   * Whether the copy on the destination runs. While libvirt still shows it as something in between, Finish may be under way or
-   * the loss of our connection unnoticed there, so it is looked at again.
+   * Inspects the destination until what it shows decides. While libvirt still shows the copy as something in between, Finish may be
+   * under way, or the loss of our connection unnoticed there. After a refusal the connection is known to be good.
    */
-  async #findOnDestination(connectionIsGood: boolean): Promise<'running' | 'gone' | 'unknown'> {
+  async #decideByDestination({ refused }: { refused: boolean }): Promise<'confirm' | 'resume-source' | 'unknown'> {
     const { clock, reconnect } = this.#context;
-    let destination = connectionIsGood ? this.#context.destination : undefined;
+    let destination = refused ? this.#context.destination : undefined;
     const deadline = clock.now() + SEARCH_MS;
+    const letGo = async () => {
+      if (destination !== this.#context.destination) await destination?.close().catch(() => {});
+      destination = undefined;
+    };
     try {
       while (clock.now() < deadline) {
-        try {
-          destination ??= await reconnect();
-          const copy = await destination.find(this.#options.name);
-          if (copy === undefined) return 'gone';
-          const { state } = await copy.state();
-          if (state === 'running') return 'running';
-          if (state === 'absent') return 'gone';
-          // Unless Finish was answered with a failure, it may have run and ended: Finish leaves it defined there.
-          if (state === 'shutoff') return connectionIsGood ? 'gone' : 'unknown';
-        } catch {
-          if (destination !== this.#context.destination) await destination?.close().catch(() => {});
-          destination = undefined;
-        }
+        destination ??= await reconnect().catch(() => undefined);
+        const state = await inspectState(destination, this.#options.name);
+        const decision = decideAfterFailedFinish(state, { refused });
+        if (decision !== 'inspect-again') return decision;
+        if (state === 'unreachable') await letGo();
         await clock.sleep(SEARCH_EVERY_MS);
       }
       return 'unknown';
     } finally {
-      if (destination !== this.#context.destination) await destination?.close().catch(() => {});
+      await letGo();
     }
   }
 

@@ -1,6 +1,7 @@
 import { type Clock, within } from '../../common/clock.ts';
+import type { HostState } from '../../common/ownership/evidence.ts';
+import { assessPostCopy, hasPostCopyBegun, type PostCopyStatus } from '../../common/ownership/post-copy.ts';
 import { HandoffError } from '../../contract/errors.ts';
-import type { CopyState } from '../../contract/facts.ts';
 import { messageOf } from '../error-message.ts';
 import { type HypervisorConnection, HypervisorError } from '../hypervisor.ts';
 import { mustFind } from '../hypervisor-session.ts';
@@ -33,85 +34,63 @@ export interface ResumeOptions {
 
 export type PostCopyEnd =
   /** All of the VM is on the destination, where it runs. */
-  | { kind: 'whole' }
+  | { kind: 'complete' }
   /** Post-copy had not begun after all. */
   | { kind: 'not-begun' }
   | { kind: 'broken'; error: unknown };
 
-type Half = CopyState | 'unreachable';
-export type Next = 'whole' | 'not-begun' | 'lost' | 'finish' | 'resume' | 'wait';
-
 /** The guest stands still while it is broken; a network that is away for longer is for recovery, which looks less often. */
 const PATIENCE_MS = 10 * 60_000;
-const LOOK_EVERY_MS = 1_000;
-
-const HALVES: readonly Half[] = ['postcopy-paused', 'postcopy-failed'];
-
-/** What is to be done about a post-copy, from what both hosts show. */
-export function judgeHalves(source: Half, target: Half): Next {
-  if (target === 'running') return 'whole';
-  const here = HALVES.includes(source);
-  switch (target) {
-    case 'postcopy-failed':
-      if (source === 'postcopy-failed') return 'resume';
-      return source === 'absent' || source === 'shutoff' ? 'lost' : 'wait';
-    case 'postcopy-running':
-      // The source's half may only be left alone, which is no harm, or have seen the stream break before the destination has.
-      return source === 'postcopy-failed' ? 'resume' : 'wait';
-    case 'incoming':
-      return here ? 'finish' : 'wait';
-    case 'absent':
-    case 'shutoff':
-      if (here) return 'lost';
-      return source === 'running' || source === 'migrating-paused' || source === 'paused' ? 'not-begun' : 'wait';
-    default:
-      return 'wait';
-  }
-}
+const INSPECT_EVERY_MS = 1_000;
 
 /** The daemon may have been restarted once. One that ends again may end from it (CRASHES may not know its version). */
 const MOST_LOST_PREPARES = 2;
 
 class PrepareLost extends Error {}
 
-/** Looks, and does what is due, until the VM is whole on the destination or nothing more can be done. Never rejects. */
+/**
+ * Inspects both hosts and does what is due, until the VM is complete on the destination or nothing more can be done. Never rejects.
+ *
+ * The status is assessed as recovery does it. The mover does more about one of them: it has the handshake of its Prepare, and so can
+ * send the Finish that has not reached the destination (`finish-missing`), for which recovery could only wait.
+ */
 export async function followPostCopy(parties: PostCopyParties, cause: unknown): Promise<PostCopyEnd> {
   const { resume, onDecision } = parties;
   const { clock } = resume;
   const deadline = clock.now() + PATIENCE_MS;
   let error = cause;
   let attempt = 0;
-  let lost = 0;
+  let lostPrepares = 0;
   for (;;) {
-    const next = await withBoth(parties, async (source, target) => {
-      const halves = { source: await stateOf(source, resume.name), target: await stateOf(target, resume.name) };
-      const due = judgeHalves(halves.source, halves.target);
+    const status = await withBoth(parties, async (source, target): Promise<PostCopyStatus> => {
+      const states = {
+        source: await inspectState(source, resume.name),
+        target: await inspectState(target, resume.name),
+      };
+      const found = assessPostCopy(states.source, states.target);
       try {
-        if (due === 'finish' && target !== undefined) await parties.finish(target);
-        if (due === 'resume' && source !== undefined && target !== undefined) {
+        if (found === 'finish-missing' && target !== undefined) await parties.finish(target);
+        if (found === 'broken' && source !== undefined && target !== undefined) {
           attempt += 1;
-          onDecision('post-copy broken, to be resumed', { because: messageOf(error), attempt, ...halves });
+          onDecision('post-copy broken, to be resumed', { because: messageOf(error), attempt, ...states });
           await resumePostCopy(resume, source, target);
         }
       } catch (failed) {
-        if (failed instanceof PrepareLost) lost += 1;
-        error = lost < MOST_LOST_PREPARES ? failed : new HandoffError('PostCopyBroken', messageOf(failed));
+        if (failed instanceof PrepareLost) lostPrepares += 1;
+        error = lostPrepares < MOST_LOST_PREPARES ? failed : new HandoffError('PostCopyBroken', messageOf(failed));
       }
-      return due;
+      return found;
     });
-    if (next === 'whole' || next === 'not-begun') return { kind: next };
+    if (status === 'complete' || status === 'not-begun') return { kind: status };
     const hopeless = error instanceof HandoffError && error.code === 'PostCopyBroken';
-    if (next === 'lost' || hopeless || clock.now() >= deadline) return { kind: 'broken', error };
-    await clock.sleep(LOOK_EVERY_MS);
+    if (status === 'half-lost' || hopeless || clock.now() >= deadline) return { kind: 'broken', error };
+    await clock.sleep(INSPECT_EVERY_MS);
   }
 }
 
 /** Whether the source has gone over to post-copy. */
 export function hasBegun(parties: PostCopyParties): Promise<boolean | 'unknown'> {
-  return withBoth(parties, async (source) => {
-    const state = await stateOf(source, parties.resume.name);
-    return state === 'unreachable' ? 'unknown' : HALVES.includes(state);
-  });
+  return withBoth(parties, async (source) => hasPostCopyBegun(await inspectState(source, parties.resume.name)));
 }
 
 /**
@@ -195,7 +174,7 @@ async function withBoth<T>(
   }
 }
 
-async function stateOf(host: HypervisorConnection | undefined, name: string): Promise<Half> {
+export async function inspectState(host: HypervisorConnection | undefined, name: string): Promise<HostState> {
   try {
     if (host === undefined) return 'unreachable';
     return (await (await host.find(name))?.state())?.state ?? 'absent';

@@ -1,4 +1,7 @@
 import { within } from '../../common/clock.ts';
+import { ACTION_STATES, type VmAction } from '../../common/ownership/actions.ts';
+import { INACTIVE, isOneOf, SOURCE_HALF } from '../../common/ownership/evidence.ts';
+import { assessPostCopy } from '../../common/ownership/post-copy.ts';
 import { HandoffError } from '../../contract/errors.ts';
 import type { CopyState } from '../../contract/facts.ts';
 import type { ResultOf } from '../../contract/reports.ts';
@@ -11,106 +14,77 @@ import { keepImages, madeImages, removeImages } from '../migrated-storage/images
 import { resumePostCopy } from '../mover/post-copy.ts';
 import { evidenceOf } from './evidence.ts';
 
-interface Act {
-  /** The only states in which the act is right. */
-  from: readonly CopyState[];
-  /** States that show that it has been done before. */
-  done: readonly CopyState[];
-  does: string;
-  /** States in which libvirt's job does not stand in the way: it is there for as long as they last. */
-  despiteJob?: readonly CopyState[];
-  carryOut(domain: Domain, deps: AgentDeps, task: TaskOf<'abort'>): Promise<void>;
-}
-
 /**
- * The rest of a post-copy's memory may take long. Once the stream is there again libvirt goes on by itself; its end is for
- * recovery's next look.
+ * The rest of a post-copy's memory may take long. Once the stream is there again libvirt completes the post-copy by itself, and
+ * recovery's next round sees the end.
  */
 const RESUME_WAIT_MS = 45_000;
 
-/** Recovery's hands. What each may touch is told by the state it must find; anything else is left alone. */
-const ACTS: Record<Exclude<AbortTaskAction, ImageAction>, Act> = {
-  resume: {
-    from: ['migrating-paused'],
-    done: ['running'],
-    does: 'resumed',
-    carryOut: (domain) => domain.resume(),
-  },
-  'remove-paused-copy': {
-    // `shutoff`: an earlier attempt got as far as ending the copy.
-    from: ['migrating-paused', 'postcopy-paused', 'postcopy-failed', 'shutoff'],
-    done: ['absent'],
-    does: 'removed',
-    despiteJob: ['postcopy-failed'],
-    async carryOut(domain, deps, task) {
-      const { state } = await domain.state();
-      if (state === 'postcopy-paused' || state === 'postcopy-failed') await mustBeWhole(deps, task);
-      const persistent = await domain.persistent();
-      if ((await domain.state()).state !== 'shutoff') await domain.destroy();
-      if (persistent) await domain.undefine();
-    },
-  },
-  'destroy-incoming': {
-    from: ['incoming'],
-    // A definition the host had before stays when the copy that came over it is gone.
-    done: ['absent', 'shutoff'],
-    does: 'destroyed',
-    despiteJob: ['incoming'],
-    carryOut: (domain) => domain.destroy(),
-  },
-  'resume-postcopy': {
-    from: ['postcopy-failed'],
-    done: ['absent', 'shutoff'],
-    does: 'resumed',
-    despiteJob: ['postcopy-failed'],
-    carryOut: resumeFromHere,
-  },
+interface VmActionHandler {
+  /** For people. */
+  past: string;
+  carryOut(domain: Domain, deps: AgentDeps, task: TaskOf<'abort'>): Promise<void>;
+}
+
+/** What each may touch is decided by the state it must find (ACTION_STATES); anything else is left alone. */
+const HANDLERS: Record<VmAction, VmActionHandler> = {
+  resume: { past: 'resumed', carryOut: (domain) => domain.resume() },
+  'remove-paused-copy': { past: 'removed', carryOut: removePausedCopy },
+  'destroy-incoming': { past: 'destroyed', carryOut: (domain) => domain.destroy() },
+  'resume-postcopy': { past: 'resumed', carryOut: resumeFromHere },
 };
-type AbortTaskAction = TaskOf<'abort'>['action'];
-type ImageAction = 'keep-images' | 'remove-images';
 
 export function abort(deps: AgentDeps, task: TaskOf<'abort'>): Promise<ResultOf<'abort'>> {
   const { action } = task;
   if (action === 'keep-images' || action === 'remove-images') return settleImages(deps, task, action);
-  const act = ACTS[action];
+  const { past, carryOut } = HANDLERS[action];
+  const { needs, achieves, continues = [], despiteJob } = ACTION_STATES[action];
   return withHypervisor(deps, deps.localUri, async (here) => {
     const before = await evidenceOf(here, task.vm, 'not-asked');
-    if (act.done.includes(before.state)) {
+    if (achieves.includes(before.state)) {
       return { stage: 'abort', done: `nothing to do: the VM is ${before.detail}`, evidence: before };
     }
     const domain = await here.find(task.vm);
-    const jobInTheWay = before.jobActive && act.despiteJob?.includes(before.state) !== true;
-    if (!act.from.includes(before.state) || jobInTheWay || domain === undefined) {
+    const jobInTheWay = before.jobActive && !despiteJob.includes(before.state);
+    if (!needs.includes(before.state) || jobInTheWay || domain === undefined) {
       const job = jobInTheWay ? ' and libvirt has a job on it' : '';
       throw new HandoffError(
         'NeedsOperator',
-        `"${task.action}" needs the VM to be ${act.from.join(' or ')} on ${task.hostId}, but it is ${before.detail}${job}; nothing was touched`,
+        `"${action}" needs the VM to be ${needs.join(' or ')} on ${task.hostId}, but it is ${before.detail}${job}; nothing was touched`,
         { detail: { evidence: before } },
       );
     }
-    await act.carryOut(domain, deps, task);
+    await carryOut(domain, deps, task);
     const evidence = await evidenceOf(here, task.vm, 'not-asked');
-    if (task.action === 'resume-postcopy' && evidence.state === 'postcopy-paused') {
+    if (continues.includes(evidence.state)) {
       return {
         stage: 'abort',
-        done: `resumed (it was ${before.detail}); the rest of the memory is on its way`,
+        done: `${past} (it was ${before.detail}); the rest of the memory is on its way`,
         evidence,
       };
     }
-    if (!act.done.includes(evidence.state)) {
-      throw new HandoffError('NeedsOperator', `the VM was to be ${act.does}, but it is ${evidence.detail} now`, {
+    if (!achieves.includes(evidence.state)) {
+      throw new HandoffError('NeedsOperator', `the VM was to be ${past}, but it is ${evidence.detail} now`, {
         detail: { evidence },
       });
     }
-    return { stage: 'abort', done: `${act.does} (it was ${before.detail})`, evidence };
+    return { stage: 'abort', done: `${past} (it was ${before.detail})`, evidence };
   });
+}
+
+async function removePausedCopy(domain: Domain, deps: AgentDeps, task: TaskOf<'abort'>): Promise<void> {
+  const { state } = await domain.state();
+  if (isOneOf(SOURCE_HALF, state)) await mustBeComplete(deps, task, state);
+  const persistent = await domain.persistent();
+  if ((await domain.state()).state !== 'shutoff') await domain.destroy();
+  if (persistent) await domain.undefine();
 }
 
 /** Of the images this migration made here. None is removed while there is a VM of that name here that could have it open. */
 async function settleImages(
   deps: AgentDeps,
   { vm, hostId, migrationId, disks = [] }: TaskOf<'abort'>,
-  action: ImageAction,
+  action: 'keep-images' | 'remove-images',
 ): Promise<ResultOf<'abort'>> {
   const evidence = await withHypervisor(deps, deps.localUri, (here) => evidenceOf(here, vm, 'not-asked'));
   const paths = (await madeImages(deps.images, migrationId, disks)).join(', ') || 'none';
@@ -118,7 +92,7 @@ async function settleImages(
     await keepImages(deps.images, migrationId, disks);
     return { stage: 'abort', done: `images left to the VM: ${paths}`, evidence };
   }
-  if (evidence.state !== 'absent' && evidence.state !== 'shutoff') {
+  if (!isOneOf(INACTIVE, evidence.state)) {
     throw new HandoffError(
       'NeedsOperator',
       `the images made for the VM on ${hostId} are not removed, because it is ${evidence.detail} there`,
@@ -130,9 +104,9 @@ async function settleImages(
 }
 
 /** A source's half of a post-copy may go only when the destination is seen to have all of the VM. */
-async function mustBeWhole(deps: AgentDeps, { vm, destination }: TaskOf<'abort'>): Promise<void> {
+async function mustBeComplete(deps: AgentDeps, { vm, destination }: TaskOf<'abort'>, half: CopyState): Promise<void> {
   const there = await withHypervisor(deps, destination.libvirtUri, (host) => evidenceOf(host, vm, 'not-asked'));
-  if (there.state === 'running') return;
+  if (assessPostCopy(half, there.state) === 'complete') return;
   throw new HandoffError(
     'NeedsOperator',
     `the destination shows the VM ${there.detail}, so it may still need the source's half; nothing was touched`,
@@ -140,7 +114,7 @@ async function mustBeWhole(deps: AgentDeps, { vm, destination }: TaskOf<'abort'>
   );
 }
 
-/** Rejects when it could not be resumed, also because QEMU is still at it: then recovery looks again. */
+/** Rejects when it could not be resumed, also because QEMU is still at it: then recovery inspects again. */
 async function resumeFromHere(_: Domain, deps: AgentDeps, { vm, destination }: TaskOf<'abort'>): Promise<void> {
   const options = { name: vm, address: destination.address, clock: deps.clock, always: deps.resumeAlways === true };
   try {

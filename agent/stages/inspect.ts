@@ -1,3 +1,4 @@
+import { jobLastsAsLongAs } from '../../common/ownership/evidence.ts';
 import type { Evidence } from '../../contract/facts.ts';
 import type { ResultOf } from '../../contract/reports.ts';
 import type { TaskOf } from '../../contract/tasks.ts';
@@ -24,8 +25,7 @@ export async function inspect(deps: AgentDeps, task: TaskOf<'inspect'>): Promise
     if (task.fence) {
       await eventually(deps, JOB_GONE, async () => {
         evidence = await evidenceOf(here, vm, mover);
-        // The job of a post-copy's half stays for as long as that is there.
-        return !evidence.jobActive || evidence.state === 'postcopy-failed';
+        return !evidence.jobActive || jobLastsAsLongAs(evidence.state);
       });
     }
     if (task.disks === undefined) return { stage: 'inspect', evidence };

@@ -112,7 +112,9 @@ export function recoveryStates(
           decision: js('$states.result.Payload'),
           round: js('$round + 1'),
           // While libvirt is seen to bring the VM together by itself, patience is not spent.
-          recoverySince: js('$states.result.Payload.goesOn ? $states.context.State.EnteredTime : $recoverySince'),
+          recoverySince: js(
+            '$states.result.Payload.waitsForPostCopy ? $states.context.State.EnteredTime : $recoverySince',
+          ),
         },
         Retry: retry({ errors: ['States.ALL'], attempts: 100 }),
         Next: 'Route decision',

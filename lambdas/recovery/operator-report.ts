@@ -1,33 +1,35 @@
+import type { HostEvidence, OwnershipEvidence } from '../../common/ownership/evidence.ts';
 import type { Role } from '../../contract/names.ts';
-import type { RecoveryInput, Seen } from './recovery.ts';
 
-/** What an operator is told of a migration that only he can settle: what was seen, proven and not known, and what to do. */
+/** What an operator reads of a migration that only a person can settle: what was seen, proven and not known, and what to do. */
 export function operatorReport(
   migrationId: string,
   why: string,
-  { commitRecord, source, destination }: RecoveryInput,
+  { commitRecord, source, destination }: OwnershipEvidence,
 ): string {
-  const unknown = (['source', 'destination'] as const).filter(
-    (role) => ({ source, destination })[role] === 'unreachable',
+  const silent = Object.entries({ source, destination }).flatMap(([role, host]) =>
+    host === 'unreachable' ? [role] : [],
   );
   return [
-    `${why[0]?.toUpperCase()}${why.slice(1)}.`,
-    `Seen: ${sight('source', source)}; ${sight('destination', destination)}.`,
+    sentence(why),
+    `Seen: ${shown('source', source)}; ${shown('destination', destination)}.`,
     `Proven: the handover was ${commitRecord === 'COMMITTED' ? 'committed, so either host may own the VM' : 'never committed'}.`,
-    unknown.length === 0
+    silent.length === 0
       ? 'Unknown: nothing more can be asked.'
-      : `Unknown: what ${unknown.join(' and ')} would show; make sure by other means where the VM runs, and that it runs nowhere else.`,
+      : `Unknown: what ${silent.join(' and ')} would show; make sure by other means where the VM runs, and that it runs nowhere else.`,
     `Then: handoff resolve ${migrationId} --owner source|destination --reason TEXT.`,
   ].join(' ');
 }
 
-/** What a person is told of a flagged host on which more is left than can be put right by itself. */
+/** What an operator reads of a pending cleanup that only a person can complete. */
 export function cleanupReport(migrationId: string, why: string): string {
   return (
-    `${why[0]?.toUpperCase()}${why.slice(1)}. Apply recovery action by hand; the host is looked at again by itself, and ` +
-    `handoff audit lists it until nothing is left there (migration ${migrationId}).`
+    `${sentence(why)} Put it right by hand. The host is inspected again automatically, and handoff audit lists it until nothing ` +
+    `is left there (migration ${migrationId}).`
   );
 }
 
-const sight = (role: Role, seen: Seen): string =>
-  `${role} ${seen === 'unreachable' ? 'does not answer' : `shows it ${seen.detail}`}`;
+const sentence = (text: string): string => `${text[0]?.toUpperCase()}${text.slice(1)}.`;
+
+const shown = (role: Role, host: HostEvidence): string =>
+  `${role} ${host === 'unreachable' ? 'does not answer' : `shows it ${host.detail}`}`;

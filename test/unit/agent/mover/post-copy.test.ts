@@ -1,7 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { judgeHalves } from '../../../../agent/mover/post-copy.ts';
 import { runRequest } from '../../../../agent/run.ts';
-import { CopyState } from '../../../../contract/facts.ts';
 import { Policy } from '../../../../contract/policy.ts';
 import { refusal, silence } from '../../../../simulator/hypervisor/host.ts';
 import { MIGRATION, VM, World } from '../world.ts';
@@ -245,43 +243,5 @@ describe('without its mover, a post-copy', () => {
     expect(states(world)).toEqual(['paused (post-copy)', 'running (migrated)']);
     expect(await abort(world, 'remove-paused-copy')).toMatchObject({ kind: 'succeeded' });
     expect(states(world)).toEqual(['absent', 'running (migrated)']);
-  });
-});
-
-describe('what is due', () => {
-  const all = [...CopyState.options, 'unreachable'] as const;
-  const pairs = all.flatMap((source) => all.map((target) => [source, target] as const));
-
-  it.each([
-    ['postcopy-paused', 'running', 'whole'],
-    ['postcopy-failed', 'running', 'whole'],
-    ['absent', 'running', 'whole'],
-    ['postcopy-paused', 'postcopy-running', 'wait'],
-    ['postcopy-failed', 'postcopy-failed', 'resume'],
-    ['postcopy-failed', 'postcopy-running', 'resume'],
-    ['postcopy-paused', 'postcopy-failed', 'wait'],
-    ['postcopy-paused', 'incoming', 'finish'],
-    ['postcopy-failed', 'absent', 'lost'],
-    ['absent', 'postcopy-failed', 'lost'],
-    ['running', 'absent', 'not-begun'],
-    ['migrating-paused', 'absent', 'not-begun'],
-    ['unreachable', 'postcopy-failed', 'wait'],
-    ['postcopy-failed', 'unreachable', 'wait'],
-  ] as const)('source %s, destination %s: %s', (source, target, expected) => {
-    expect(judgeHalves(source, target)).toBe(expected);
-  });
-
-  it('is never to take the VM for whole, or for not begun, while a half may be needed', () => {
-    for (const [source, target] of pairs) {
-      const next = judgeHalves(source, target);
-      if (next === 'whole') expect(target).toBe('running');
-      if (next === 'not-begun') {
-        expect(['absent', 'shutoff']).toContain(target);
-        expect(source).not.toMatch(/^postcopy|unreachable/);
-      }
-      if (next === 'resume') expect(source).toBe('postcopy-failed');
-      if ((source as string) === 'unreachable' && target !== 'running') expect(next).toBe('wait');
-      if ((target as string) === 'unreachable') expect(next).toBe('wait');
-    }
   });
 });

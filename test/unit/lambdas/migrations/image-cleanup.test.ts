@@ -1,14 +1,15 @@
 import { expect, it } from 'vitest';
+import type { OwnershipDecision } from '../../../../common/ownership/decide-ownership.ts';
+import type { OwnershipEvidence } from '../../../../common/ownership/evidence.ts';
 import { withImages } from '../../../../lambdas/migrations/image-cleanup.ts';
-import type { Decision, RecoveryInput } from '../../../../lambdas/recovery/recovery.ts';
 
-const settle = (owner: 'source' | 'destination' | 'none'): Decision => ({
+const settle = (owner: 'source' | 'destination' | 'none'): OwnershipDecision => ({
   kind: 'settle',
   owner,
   why: 'proof',
   pendingCleanup: [],
 });
-const evidence = (images?: string[]): RecoveryInput => {
+const evidence = (images?: string[]): OwnershipEvidence => {
   const seen = { state: 'absent', detail: 'no such domain', jobActive: false, mover: 'not-asked' } as const;
   return {
     commitRecord: 'REVOKED',
@@ -23,14 +24,14 @@ it.each([
   ['the VM is on the source', settle('source'), made, 'remove-images'],
   ['the VM is nowhere, and was never started there', settle('none'), made, 'remove-images'],
   // What a guest may have written to is not for us to remove.
-  ['the destination ran the VM once', settle('source'), { ...made, started: true }, 'keep-images'],
+  ['the destination ran the VM once', settle('source'), { ...made, startReported: true }, 'keep-images'],
   [
     'an operator says that the source has the VM',
     settle('source'),
-    { ...made, word: 'source' as const },
+    { ...made, operatorDecision: 'source' as const },
     'keep-images',
   ],
-] satisfies [string, Decision, RecoveryInput, string][])('%s: %s', (_, decision, input, action) => {
+] satisfies [string, OwnershipDecision, OwnershipEvidence, string][])('%s: %s', (_, decision, input, action) => {
   expect(withImages(decision, input)).toMatchObject({ kind: 'act', role: 'destination', action });
 });
 
@@ -44,11 +45,16 @@ it.each([
     { kind: 'act', role: 'destination', action: 'destroy-incoming', why: 'a copy', pendingCleanup: [] },
     made,
   ],
-] satisfies [string, Decision, RecoveryInput][])('the decision stays where %s', (_, decision, input) => {
+] satisfies [string, OwnershipDecision, OwnershipEvidence][])('the decision stays where %s', (_, decision, input) => {
   expect(withImages(decision, input)).toBe(decision);
 });
 
 it('a silent host is still flagged afterwards', () => {
-  const pendingCleanup: Decision = { kind: 'settle', owner: 'destination', why: 'proof', pendingCleanup: ['source'] };
+  const pendingCleanup: OwnershipDecision = {
+    kind: 'settle',
+    owner: 'destination',
+    why: 'proof',
+    pendingCleanup: ['source'],
+  };
   expect(withImages(pendingCleanup, { ...made, source: 'unreachable' })).toMatchObject({ pendingCleanup: ['source'] });
 });

@@ -1,16 +1,9 @@
 import { describe, expect, it } from 'vitest';
-import { CopyState, type Evidence } from '../../../../contract/facts.ts';
-import { type Decision, decideRecovery, type Seen } from '../../../../lambdas/recovery/recovery.ts';
+import { decideOwnership, type OwnershipDecision } from '../../../../common/ownership/decide-ownership.ts';
+import { stateOf } from '../../../../common/ownership/evidence.ts';
+import { evidenceOf, HOST_STATES } from './host-states.ts';
 
-const see = (state: Evidence['state'], jobActive = false): Evidence => ({
-  state,
-  detail: state,
-  jobActive,
-  mover: 'none',
-});
-const sight = (name: string): Seen => (name === 'unreachable' ? 'unreachable' : see(name as Evidence['state']));
-
-function inWords(decision: Decision): string {
+function summary(decision: OwnershipDecision): string {
   switch (decision.kind) {
     case 'settle':
       return `settle ${decision.owner}`;
@@ -63,25 +56,35 @@ describe('who owns the VM', () => {
     ['COMMITTED', 'postcopy-paused', 'running', 'act source remove-paused-copy'],
     ['REVOKED', 'postcopy-failed', 'postcopy-failed', 'operator'],
   ] as const)('%s, source %s, destination %s: %s', (commitRecord, source, destination, expected) => {
-    const decision = decideRecovery({ commitRecord, source: sight(source), destination: sight(destination) });
-    expect(inWords(decision)).toBe(expected);
+    const decision = decideOwnership({
+      commitRecord,
+      source: evidenceOf(source),
+      destination: evidenceOf(destination),
+    });
+    expect(summary(decision)).toBe(expected);
   });
 
   it('waits while libvirt winds up a post-copy on the source', () => {
-    const source = see('postcopy-paused', true);
-    expect(decideRecovery({ commitRecord: 'COMMITTED', source, destination: see('running') }).kind).toBe('wait');
+    const source = evidenceOf('postcopy-paused', true);
+    expect(decideOwnership({ commitRecord: 'COMMITTED', source, destination: evidenceOf('running') }).kind).toBe(
+      'wait',
+    );
   });
 
   it('waits while libvirt is still at work on the source', () => {
     expect(
-      decideRecovery({ commitRecord: 'REVOKED', source: see('running', true), destination: see('absent') }).kind,
+      decideOwnership({
+        commitRecord: 'REVOKED',
+        source: evidenceOf('running', true),
+        destination: evidenceOf('absent'),
+      }).kind,
     ).toBe('wait');
   });
 });
 
 describe('when the mover reported that the destination runs the VM', () => {
   it.each([
-    // It is not asked again where nobody answers.
+    // An answer is not needed.
     ['COMMITTED', 'absent', 'unreachable', 'settle destination'],
     ['COMMITTED', 'unreachable', 'unreachable', 'settle destination'],
     ['COMMITTED', 'migrating-paused', 'unreachable', 'act source remove-paused-copy'],
@@ -95,28 +98,33 @@ describe('when the mover reported that the destination runs the VM', () => {
     ['COMMITTED', 'running', 'unreachable', 'operator'],
     // It has ended there, and there is no older copy that anybody could start instead.
     ['COMMITTED', 'absent', 'shutoff', 'settle none'],
-    // It stands against nothing that is seen.
+    // The report does not outweigh what is seen.
     ['COMMITTED', 'migrating-paused', 'running', 'act source remove-paused-copy'],
     ['COMMITTED', 'migrating-paused', 'incoming', 'wait'],
     // Without a commit there was nothing to report on.
     ['REVOKED', 'migrating-paused', 'unreachable', 'act source resume'],
   ] as const)('%s, source %s, destination %s: %s', (commitRecord, source, destination, expected) => {
-    const input = { commitRecord, source: sight(source), destination: sight(destination), started: true };
-    expect(inWords(decideRecovery(input))).toBe(expected);
+    const input = {
+      commitRecord,
+      source: evidenceOf(source),
+      destination: evidenceOf(destination),
+      startReported: true,
+    };
+    expect(summary(decideOwnership(input))).toBe(expected);
   });
 
-  it("an operator's word does not resume what the source kept", () => {
+  it("an operator's decision does not resume what the source kept", () => {
     const input = {
       commitRecord: 'COMMITTED' as const,
-      destination: sight('unreachable'),
-      started: true,
-      word: 'source' as const,
+      destination: evidenceOf('unreachable'),
+      startReported: true,
+      operatorDecision: 'source' as const,
     };
-    expect(decideRecovery({ ...input, source: sight('migrating-paused') })).toMatchObject({
+    expect(decideOwnership({ ...input, source: evidenceOf('migrating-paused') })).toMatchObject({
       kind: 'operator',
       why: expect.stringContaining('older than the disks'),
     });
-    expect(inWords(decideRecovery({ ...input, source: sight('running') }))).toBe('settle source');
+    expect(summary(decideOwnership({ ...input, source: evidenceOf('running') }))).toBe('settle source');
   });
 });
 
@@ -127,16 +135,18 @@ it.each([
   ['REVOKED', 'unreachable', 'unreachable', ['source', 'destination']],
   ['COMMITTED', 'unreachable', 'running', ['source']],
 ] as const)(
-  'settling %s with source %s and destination %s flags %j',
+  'settling %s with source %s and destination %s leaves cleanups of %j pending',
   (commitRecord, source, destination, pendingCleanup) => {
-    expect(decideRecovery({ commitRecord, source: sight(source), destination: sight(destination) })).toMatchObject({
+    expect(
+      decideOwnership({ commitRecord, source: evidenceOf(source), destination: evidenceOf(destination) }),
+    ).toMatchObject({
       kind: 'settle',
       pendingCleanup,
     });
   },
 );
 
-describe("an operator's word", () => {
+describe("an operator's decision", () => {
   it.each([
     // It stands in for a host that could not be asked.
     ['source', 'COMMITTED', 'migrating-paused', 'unreachable', 'act source resume'],
@@ -167,61 +177,64 @@ describe("an operator's word", () => {
     // It does not make a copy a VM, nor half of one.
     ['destination', 'COMMITTED', 'unreachable', 'incoming', 'operator'],
     ['source', 'COMMITTED', 'migrating-paused', 'incoming', 'wait'],
-    // His word cannot put memory together.
+    // No decision of a person puts memory together.
     ['source', 'COMMITTED', 'postcopy-failed', 'unreachable', 'wait'],
   ] as const)(
-    'that it is the %s: %s, source %s, destination %s: %s',
-    (word, commitRecord, source, destination, expected) => {
-      const decision = decideRecovery({ commitRecord, source: sight(source), destination: sight(destination), word });
-      expect(inWords(decision)).toBe(expected);
+    'for the %s: %s, source %s, destination %s: %s',
+    (operatorDecision, commitRecord, source, destination, expected) => {
+      const decision = decideOwnership({
+        commitRecord,
+        source: evidenceOf(source),
+        destination: evidenceOf(destination),
+        operatorDecision,
+      });
+      expect(summary(decision)).toBe(expected);
     },
   );
 
   it('is refused with the proof against it', () => {
-    const { why } = decideRecovery({
+    const { why } = decideOwnership({
       commitRecord: 'COMMITTED',
-      source: sight('migrating-paused'),
-      destination: sight('running'),
-      word: 'source',
+      source: evidenceOf('migrating-paused'),
+      destination: evidenceOf('running'),
+      operatorDecision: 'source',
     });
     expect(why).toContain('refused, because it runs on the destination');
   });
 });
 
 describe('over every combination', () => {
-  const states = [...CopyState.options, 'unreachable'];
   const all = (['REVOKED', 'COMMITTED'] as const).flatMap((commitRecord) =>
-    states.flatMap((source) =>
-      states.flatMap((destination) =>
-        ([undefined, 'source', 'destination'] as const).flatMap((word) =>
-          [false, true].map((started) => ({
+    HOST_STATES.flatMap((source) =>
+      HOST_STATES.flatMap((destination) =>
+        ([undefined, 'source', 'destination'] as const).flatMap((operatorDecision) =>
+          [false, true].map((startReported) => ({
             commitRecord,
-            source: sight(source),
-            destination: sight(destination),
-            started,
-            word,
+            source: evidenceOf(source),
+            destination: evidenceOf(destination),
+            startReported,
+            operatorDecision,
           })),
         ),
       ),
     ),
   );
-  const stateOf = (seen: Seen) => (seen === 'unreachable' ? seen : seen.state);
 
   it('never resumes the source unless the destination cannot run the VM', () => {
     for (const input of all) {
-      const decision = decideRecovery(input);
+      const decision = decideOwnership(input);
       if (decision.kind !== 'act' || decision.action !== 'resume') continue;
       const to = stateOf(input.destination);
       // Never handed over, or proven never to have been there; or nobody can tell, and an operator says so.
-      const gone = to === 'absent' || (['unreachable', 'shutoff'].includes(to) && input.word === 'source');
+      const gone = to === 'absent' || (['unreachable', 'shutoff'].includes(to) && input.operatorDecision === 'source');
       expect(input.commitRecord === 'REVOKED' ? to !== 'running' : gone, JSON.stringify(input)).toBe(true);
     }
   });
 
-  it('never resumes the source once the destination was started, whatever an operator says', () => {
+  it('never resumes the source once the destination was startReported, whatever an operator says', () => {
     for (const input of all) {
-      const decision = decideRecovery(input);
-      if (input.commitRecord === 'COMMITTED' && input.started && decision.kind === 'act') {
+      const decision = decideOwnership(input);
+      if (input.commitRecord === 'COMMITTED' && input.startReported && decision.kind === 'act') {
         // Resuming a post-copy runs nothing on the source: it sends the rest.
         expect(['remove-paused-copy', 'resume-postcopy'], JSON.stringify(input)).toContain(decision.action);
       }
@@ -230,11 +243,11 @@ describe('over every combination', () => {
 
   it('never removes a copy from the source unless the VM runs on the destination', () => {
     for (const input of all) {
-      const decision = decideRecovery(input);
+      const decision = decideOwnership(input);
       if (decision.kind === 'act' && decision.action === 'remove-paused-copy') {
         const to = stateOf(input.destination);
         expect(input.commitRecord).toBe('COMMITTED');
-        const taken = input.started || input.word === 'destination';
+        const taken = input.startReported || input.operatorDecision === 'destination';
         expect(to === 'running' || (to === 'unreachable' && taken), JSON.stringify(input)).toBe(true);
       }
     }
@@ -242,7 +255,7 @@ describe('over every combination', () => {
 
   it('never destroys a destination copy that may own the VM', () => {
     for (const input of all) {
-      const decision = decideRecovery(input);
+      const decision = decideOwnership(input);
       if (decision.kind === 'act' && decision.action === 'destroy-incoming') {
         expect([input.commitRecord, stateOf(input.destination)]).toEqual(['REVOKED', 'incoming']);
       }
@@ -251,33 +264,33 @@ describe('over every combination', () => {
 
   it('acts only on a host that answered', () => {
     for (const input of all) {
-      const decision = decideRecovery(input);
+      const decision = decideOwnership(input);
       if (decision.kind === 'act') expect(input[decision.role]).not.toBe('unreachable');
     }
   });
 
-  it('says that the VM is somewhere only where it was seen, or where the commit record proves it', () => {
+  it('settles the VM on a host only where it was seen, or where the commit record proves it', () => {
     for (const input of all) {
-      const decision = decideRecovery(input);
+      const decision = decideOwnership(input);
       if (decision.kind !== 'settle' || decision.owner === 'none') continue;
       const there = stateOf(input[decision.owner]);
       const proven =
         ['running', 'paused'].includes(there) || (there === 'unreachable' && input.commitRecord === 'REVOKED');
       // An operator may say so of a host that does not answer, or of a VM that is shut off there.
-      const said = input.word === decision.owner && ['unreachable', 'shutoff'].includes(there);
+      const named = input.operatorDecision === decision.owner && ['unreachable', 'shutoff'].includes(there);
       // Or the mover did, before it stopped answering.
-      const reported = input.started && decision.owner === 'destination' && there === 'unreachable';
-      expect(proven || said || reported, JSON.stringify(input)).toBe(true);
+      const reported = input.startReported && decision.owner === 'destination' && there === 'unreachable';
+      expect(proven || named || reported, JSON.stringify(input)).toBe(true);
     }
   });
 
-  it('does with a word what it does without, unless it has to ask or the word is against it', () => {
+  it('decides the same without the decision of an operator, unless it has to ask or that decision is refused', () => {
     for (const input of all) {
-      const without = decideRecovery({ ...input, word: undefined });
-      const decision = decideRecovery(input);
+      const without = decideOwnership({ ...input, operatorDecision: undefined });
+      const decision = decideOwnership(input);
       if (without.kind !== 'settle' && without.kind !== 'act') continue;
       if (decision.kind === 'operator') expect(decision.why).toContain('refused');
-      else expect(inWords(decision)).toBe(inWords(without));
+      else expect(summary(decision)).toBe(summary(without));
     }
   });
 });

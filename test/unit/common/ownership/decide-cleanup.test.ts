@@ -1,22 +1,16 @@
 import { describe, expect, it } from 'vitest';
-import { CopyState, type Evidence } from '../../../../contract/facts.ts';
+import { type CleanupEvidence, decideCleanup } from '../../../../common/ownership/decide-cleanup.ts';
+import { decideOwnership, type OwnershipDecision } from '../../../../common/ownership/decide-ownership.ts';
+import type { HostState } from '../../../../common/ownership/evidence.ts';
 import type { Role } from '../../../../contract/names.ts';
-import { type CleanupInput, decideCleanup } from '../../../../lambdas/recovery/cleanup-decision.ts';
-import { type Decision, decideRecovery, type Seen } from '../../../../lambdas/recovery/recovery.ts';
+import { evidenceOf, HOST_STATES } from './host-states.ts';
 
-const see = (state: Evidence['state'], jobActive = false): Evidence => ({
-  state,
-  detail: state,
-  jobActive,
-  mover: 'none',
-});
-const sight = (name: string): Seen => (name === 'unreachable' ? 'unreachable' : see(name as Evidence['state']));
-const inWords = (decision: Decision): string => {
+const summary = (decision: OwnershipDecision): string => {
   if (decision.kind === 'act') return `${decision.role} ${decision.action}`;
-  return decision.kind === 'settle' ? (decision.pendingCleanup.length > 0 ? 'still flagged' : 'clear') : decision.kind;
+  return decision.kind === 'settle' ? (decision.pendingCleanup.length > 0 ? 'still pending' : 'clear') : decision.kind;
 };
 
-describe('a flagged source that is back', () => {
+describe('a pending cleanup of a source that is back', () => {
   it.each([
     // Who owns it, and by which commit record; source, destination -> what is done.
     ['source', 'REVOKED', 'migrating-paused', 'absent', 'source resume'],
@@ -26,7 +20,7 @@ describe('a flagged source that is back', () => {
     ['source', 'REVOKED', 'shutoff', 'absent', 'clear'],
     ['source', 'REVOKED', 'absent', 'absent', 'clear'],
     ['source', 'REVOKED', 'incoming', 'absent', 'operator'],
-    ['source', 'REVOKED', 'unreachable', 'absent', 'still flagged'],
+    ['source', 'REVOKED', 'unreachable', 'absent', 'still pending'],
     ['destination', 'COMMITTED', 'migrating-paused', 'running', 'source remove-paused-copy'],
     // The VM may have gone on, or have been shut down: that does not make the source's copy any fresher.
     ['destination', 'COMMITTED', 'migrating-paused', 'absent', 'source remove-paused-copy'],
@@ -35,16 +29,16 @@ describe('a flagged source that is back', () => {
     ['destination', 'COMMITTED', 'shutoff', 'absent', 'operator'],
     ['destination', 'COMMITTED', 'absent', 'running', 'clear'],
     ['destination', 'COMMITTED', 'running', 'running', 'operator'],
-    ['destination', 'COMMITTED', 'unreachable', 'running', 'still flagged'],
+    ['destination', 'COMMITTED', 'unreachable', 'running', 'still pending'],
   ] as const)('owner %s, %s, source %s, destination %s: %s', (owner, commitRecord, source, destination, expected) => {
-    const seen = { source: sight(source), destination: sight(destination) };
-    expect(inWords(decideCleanup({ commitRecord, ...seen, owner, pendingCleanup: ['source'], movedOn: false }))).toBe(
+    const seen = { source: evidenceOf(source), destination: evidenceOf(destination) };
+    expect(summary(decideCleanup({ commitRecord, ...seen, owner, pendingCleanup: ['source'], movedOn: false }))).toBe(
       expected,
     );
   });
 
   it('is not resumed when a newer migration says that the VM is elsewhere', () => {
-    const seen = { source: sight('migrating-paused'), destination: sight('absent') };
+    const seen = { source: evidenceOf('migrating-paused'), destination: evidenceOf('absent') };
     const input = {
       commitRecord: 'REVOKED',
       ...seen,
@@ -55,61 +49,60 @@ describe('a flagged source that is back', () => {
     expect(decideCleanup(input).kind).toBe('operator');
   });
 
-  it("is resumed on an operator's word only while nothing proves otherwise", () => {
-    const word = {
+  it('is resumed by decision of an operator only while nothing proves otherwise', () => {
+    const named = {
       commitRecord: 'COMMITTED',
       owner: 'source',
-      word: 'source',
+      operatorDecision: 'source',
       pendingCleanup: ['source', 'destination'],
     } as const;
-    const follow = (destination: string) =>
+    const follow = (destination: HostState) =>
       decideCleanup({
-        ...word,
-        source: sight('migrating-paused'),
-        destination: sight(destination),
+        ...named,
+        source: evidenceOf('migrating-paused'),
+        destination: evidenceOf(destination),
         movedOn: false,
       });
-    expect(inWords(follow('unreachable'))).toBe('source resume');
-    expect(inWords(follow('absent'))).toBe('source resume');
-    expect(inWords(follow('running'))).toBe('operator');
+    expect(summary(follow('unreachable'))).toBe('source resume');
+    expect(summary(follow('absent'))).toBe('source resume');
+    expect(summary(follow('running'))).toBe('operator');
   });
 });
 
-describe('a flagged destination that is back', () => {
+describe('a pending cleanup of a destination that is back', () => {
   it.each([
     ['source', 'REVOKED', 'incoming', 'destination destroy-incoming'],
     ['source', 'REVOKED', 'absent', 'clear'],
     ['source', 'REVOKED', 'running', 'operator'],
-    ['source', 'REVOKED', 'unreachable', 'still flagged'],
+    ['source', 'REVOKED', 'unreachable', 'still pending'],
     ['source', 'COMMITTED', 'incoming', 'wait'],
     ['destination', 'COMMITTED', 'running', 'clear'],
     ['destination', 'COMMITTED', 'shutoff', 'clear'],
     ['destination', 'COMMITTED', 'absent', 'operator'],
   ] as const)('owner %s, %s, destination %s: %s', (owner, commitRecord, destination, expected) => {
-    const seen = { source: sight('running'), destination: sight(destination) };
+    const seen = { source: evidenceOf('running'), destination: evidenceOf(destination) };
     expect(
-      inWords(decideCleanup({ commitRecord, ...seen, owner, pendingCleanup: ['destination'], movedOn: false })),
+      summary(decideCleanup({ commitRecord, ...seen, owner, pendingCleanup: ['destination'], movedOn: false })),
     ).toBe(expected);
   });
 });
 
 describe('over every combination', () => {
-  const states = [...CopyState.options, 'unreachable'];
   const roles: Role[] = ['source', 'destination'];
-  const all: CleanupInput[] = (['REVOKED', 'COMMITTED'] as const).flatMap((commitRecord) =>
-    states.flatMap((source) =>
-      states.flatMap((destination) =>
+  const all: CleanupEvidence[] = (['REVOKED', 'COMMITTED'] as const).flatMap((commitRecord) =>
+    HOST_STATES.flatMap((source) =>
+      HOST_STATES.flatMap((destination) =>
         roles.flatMap((owner) =>
           [['source'], ['destination'], ['source', 'destination']].flatMap((pendingCleanup) =>
             [true, false].flatMap((movedOn) =>
-              [true, false].map((started) => ({
+              [true, false].map((startReported) => ({
                 commitRecord,
-                source: sight(source),
-                destination: sight(destination),
+                source: evidenceOf(source),
+                destination: evidenceOf(destination),
                 owner,
                 pendingCleanup: pendingCleanup as Role[],
                 movedOn,
-                started,
+                startReported,
               })),
             ),
           ),
@@ -118,7 +111,7 @@ describe('over every combination', () => {
     ),
   );
 
-  it('acts on flagged hosts that answer, and on no others', () => {
+  it('acts on hosts whose cleanup is pending and that answer, and on no others', () => {
     for (const input of all) {
       const decision = decideCleanup(input);
       if (decision.kind !== 'act') continue;
@@ -132,7 +125,7 @@ describe('over every combination', () => {
       const decision = decideCleanup(input);
       if (decision.kind !== 'act' || decision.action !== 'resume') continue;
       expect(input).toMatchObject({ owner: 'source', movedOn: false });
-      expect(decideRecovery(input)).toMatchObject({ kind: 'act', action: 'resume' });
+      expect(decideOwnership(input)).toMatchObject({ kind: 'act', action: 'resume' });
     }
   });
 
@@ -143,7 +136,7 @@ describe('over every combination', () => {
     }
   });
 
-  it('clears no flag of a host that was not heard of', () => {
+  it('ends no cleanup of a host that did not answer', () => {
     for (const input of all) {
       const decision = decideCleanup(input);
       if (decision.kind !== 'settle') continue;
