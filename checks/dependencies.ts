@@ -2,7 +2,7 @@ import { cruise, type ICruiseResult, type IViolation } from 'dependency-cruiser'
 import { dependencyRules } from './dependency-rules.ts';
 import { type FolderCircle, folderCircles } from './folder-circles.ts';
 
-const NOT_SOURCE = '^(\\.|docs/|cdk\\.out/|coverage/|dist/)';
+const NOT_SOURCE = '^(\\.|cdk\\.out/|coverage/|dist/)';
 
 /**
  * Reads the imports of all code below `root` (type imports count) and returns what breaks the rules, one text each.

@@ -16,6 +16,7 @@ const ALLOWED: Record<string, readonly string[]> = {
   lab: ['agent/', 'cdk/', 'cli/', 'common/', 'contract/', 'embedded-aws/', 'simulator/'],
   bench: ['agent/', 'cdk/', 'cli/', 'common/', 'contract/', 'embedded-aws/', 'lab/', 'lambdas/', 'simulator/'],
   checks: [],
+  docs: ['agent/', 'cdk/', 'cli/', 'common/', 'contract/', 'embedded-aws/', 'lab/', 'lambdas/', 'simulator/'],
 };
 
 /** Commands read their version from it. */
