@@ -1,4 +1,5 @@
-import { bytes, duration, table } from '../cli/text.ts';
+import { bytes, duration } from '../cli/text.ts';
+import { table } from '../common/text-table.ts';
 import { BenchTestbed } from './bench-testbed.ts';
 import { estimateSeconds } from './estimate.ts';
 import { allWays, type Way } from './strategies.ts';

@@ -1,4 +1,5 @@
-import { duration, table } from '../cli/text.ts';
+import { duration } from '../cli/text.ts';
+import { table } from '../common/text-table.ts';
 import type { Policy } from '../contract/policy.ts';
 import { calibrationOf, type Miss, missOf } from '../lambdas/migrations/forecast-calibration.ts';
 import { type BenchGuest, BenchTestbed } from './bench-testbed.ts';

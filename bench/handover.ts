@@ -1,5 +1,6 @@
 import { followMigration } from '../cli/follow-migration.ts';
-import { duration, table } from '../cli/text.ts';
+import { duration } from '../cli/text.ts';
+import { table } from '../common/text-table.ts';
 import type { MigrationView } from '../contract/api.ts';
 import { startPing } from '../lab/clients/ping-probe.ts';
 import { guestStatus, plainVirsh, startGuest } from '../lab/guest/guests.ts';

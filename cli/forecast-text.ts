@@ -1,7 +1,8 @@
+import { table } from '../common/text-table.ts';
 import type { Calibration, MigrationView } from '../contract/api.ts';
 import type { Forecast, Measurements, Plan } from '../contract/forecast.ts';
 import { failedChecks } from './migration-text.ts';
-import { bytes, duration, span, table } from './text.ts';
+import { bytes, duration, span } from './text.ts';
 
 /** A forecast as text for people. */
 export function describeForecast(view: MigrationView): string {

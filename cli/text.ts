@@ -29,19 +29,6 @@ export function bar(progress: Pick<Progress, 'bytesTotal' | 'bytesRemaining'>, w
   return `[${'#'.repeat(filled)}${'.'.repeat(width - filled)}] ${Math.round(share * 100)} %`;
 }
 
-/** Rows of cells in aligned columns. */
-export function table(rows: readonly (readonly string[])[]): string {
-  const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((row) => (row[column] ?? '').length)));
-  return rows
-    .map((row) =>
-      row
-        .map((cell, column) => cell.padEnd(widths[column] ?? 0))
-        .join('  ')
-        .trimEnd(),
-    )
-    .join('\n');
-}
-
 /** A forecast value with its range. */
 export function span({ expected, low, high }: Range, format: (value: number) => string): string {
   return `${format(expected)} (${format(low)} to ${format(high)})`;

@@ -1,7 +1,7 @@
 import { randomInt } from 'node:crypto';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { synthesize } from '../cdk/synthesize.ts';
-import { table } from '../cli/text.ts';
+import { table } from '../common/text-table.ts';
 import manifest from '../package.json' with { type: 'json' };
 import { fewestFaults, simulate, type Totals } from './harness/batch.ts';
 import { ALL_KINDS, FAULT_KINDS, type Fault, type FaultKind, menuOf } from './harness/fault-plan.ts';

@@ -1,9 +1,9 @@
 import type { Command } from 'commander';
+import { table } from '../../common/text-table.ts';
 import type { AuditFinding } from '../../contract/api.ts';
 import type { CommandContext } from '../command-context.ts';
 import { EXIT } from '../exit-codes.ts';
 import { addHelp } from '../help.ts';
-import { table } from '../text.ts';
 
 export function addAuditCommand(program: Command, context: CommandContext): void {
   addHelp(

@@ -1,9 +1,9 @@
 import type { Command } from 'commander';
+import { table } from '../../common/text-table.ts';
 import type { HostView } from '../../contract/api.ts';
 import type { CommandContext } from '../command-context.ts';
 import { addHelp } from '../help.ts';
 import { wholeNumber } from '../policy-options.ts';
-import { table } from '../text.ts';
 
 /** `hosts`, `register`, `uncordon` and `remove-host`. */
 export function addHostCommands(program: Command, context: CommandContext): void {

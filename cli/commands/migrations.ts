@@ -1,4 +1,5 @@
 import { type Command, Option } from 'commander';
+import { table } from '../../common/text-table.ts';
 import { MigrationStatus, type MigrationView } from '../../contract/api.ts';
 import { Role } from '../../contract/names.ts';
 import type { ApiClient } from '../api-client.ts';
@@ -8,7 +9,7 @@ import { followMigration, getMigration } from '../follow-migration.ts';
 import { addHelp } from '../help.ts';
 import { describeMigration } from '../migration-text.ts';
 import { type PolicyOptions, policyOf, wholeNumber, withPolicyOptions } from '../policy-options.ts';
-import { duration, table } from '../text.ts';
+import { duration } from '../text.ts';
 
 const ID = ['<id>', 'the migration’s id, such as web01-5f2c9a7be1'] as const;
 const WATCH = ['--watch', 'follow it until it has ended'] as const;

@@ -2,8 +2,8 @@ import { synthesize } from '../../cdk/synthesize.ts';
 import { type Access, ApiClient } from '../../cli/api-client.ts';
 import { systemClock } from '../../common/clock.ts';
 import { startEmbeddedAws } from '../../embedded-aws/embedded-aws.ts';
+import { manage } from '../../simulator/hosts/managed-host.ts';
 import { SimulatedFleet } from '../../simulator/hypervisor/fleet.ts';
-import { manage } from '../../simulator/hypervisor/manage.ts';
 import type { DemoEnvironment } from './demo-environment.ts';
 
 const HOSTS = ['kvm1', 'kvm2'] as const;

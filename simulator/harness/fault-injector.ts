@@ -4,9 +4,9 @@ import { CONTRACT_VERSION } from '../../contract/version.ts';
 import type { JsonObject } from '../../embedded-aws/core/service.ts';
 import type { EmbeddedAws } from '../../embedded-aws/embedded-aws.ts';
 import type { NodeExecutor } from '../../embedded-aws/ssm/node.ts';
+import type { ManagedHost } from '../hosts/managed-host.ts';
+import type { Boundary } from '../hosts/process.ts';
 import type { SimulatedFleet } from '../hypervisor/fleet.ts';
-import type { ManagedHost } from '../hypervisor/manage.ts';
-import type { Boundary } from '../hypervisor/process.ts';
 import {
   type Call,
   forgedResult,

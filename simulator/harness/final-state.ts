@@ -1,8 +1,8 @@
 import type { JsonObject } from '../../embedded-aws/core/service.ts';
 import type { Item } from '../../embedded-aws/dynamodb/values.ts';
 import type { EmbeddedAws } from '../../embedded-aws/embedded-aws.ts';
+import { imageOf } from '../hypervisor/copy.ts';
 import type { SimulatedFleet } from '../hypervisor/fleet.ts';
-import { imageOf } from '../hypervisor/host.ts';
 import type { Route } from './fault-injector.ts';
 import type { InvariantChecker } from './invariant-checker.ts';
 

@@ -1,8 +1,8 @@
 import type { CommitRecordState } from '../../contract/mailbox.ts';
 import type { Item } from '../../embedded-aws/dynamodb/values.ts';
+import type { Boundary } from '../hosts/process.ts';
+import { type Guest, imageOf, type LocalDisk } from '../hypervisor/copy.ts';
 import type { SimulatedFleet } from '../hypervisor/fleet.ts';
-import { type Guest, imageOf, type LocalDisk } from '../hypervisor/host.ts';
-import type { Boundary } from '../hypervisor/process.ts';
 
 /** A promise that was broken. `invariant` is its stable name, `what` says what was seen. */
 export interface Violation {
@@ -169,7 +169,7 @@ export class InvariantChecker {
 
   /** A VM in the hands of an operator, who is asked only for what nothing else can settle. */
   #mustNeedOperator({ migrationId, vm, why }: RecordSeen): void {
-    const mended = this.#fleet.resumes || !this.postCopied.has(migrationId);
+    const mended = this.#fleet.canResumePostCopy || !this.postCopied.has(migrationId);
     if (this.harmed.has(vm) || !mended || this.#fleet.clock.now() - this.troubledUntil < CALM_MS) return;
     this.violated(
       'no VM is left to an operator without need',

@@ -1,7 +1,7 @@
 import type { Domain, HypervisorConnection } from '../../agent/hypervisor.ts';
 import { BRAKE_SPEED_MIBPS } from '../../agent/mover/brake.ts';
 import type { JsonObject } from '../../embedded-aws/core/service.ts';
-import type { Alterations } from '../hypervisor/node.ts';
+import type { Alterations } from '../hosts/node.ts';
 import type { Call } from './aws-faults.ts';
 
 /** What a mutation puts in the place of a safety measure. */

@@ -1,5 +1,5 @@
 import type { JsonObject } from '../../embedded-aws/core/service.ts';
-import { refusal } from '../hypervisor/host.ts';
+import { libvirtError } from '../hypervisor/errors.ts';
 import { pointOf } from './aws-faults.ts';
 import type { Dish } from './fault-plan.ts';
 import {
@@ -236,7 +236,7 @@ export const MUTATIONS: readonly Mutation[] = [
         connection: (connection) =>
           altered(connection, {
             prepare: async (options) => {
-              if (options.resume === true) throw refusal('not now');
+              if (options.resume === true) throw libvirtError('not now');
               return connection.prepare(options);
             },
           }),

@@ -3,14 +3,12 @@ import type { JobStats, MigrationOptions } from '../../agent/hypervisor.ts';
 import { Pace } from '../../agent/mover/interruptible-sleep.ts';
 import type { Clock } from '../../common/clock.ts';
 import { MIB } from '../../common/units.ts';
+import { STALL_CHECK_MS } from './timings.ts';
 
 /** What QEMU needs to stop, hand over and start, however little is left to copy. */
 const SWITCH_MS = 20;
 /** libvirt's own downtime limit, before anybody sets another. */
 const DEFAULT_DOWNTIME_MS = 300;
-
-/** Whoever ends a stall wakes the job; this is for a job whose stall nobody ends. */
-const STALLED_LOOK_MS = 60_000;
 
 export interface Load {
   memoryMiB: number;
@@ -95,7 +93,7 @@ export class CopyJob {
       if (this.#ended !== undefined) throw this.#ended;
       if (this.#postCopy) return 'post-copy';
       if (this.#stalled) {
-        await this.#pace.sleep(STALLED_LOOK_MS);
+        await this.#pace.sleep(STALL_CHECK_MS);
         continue;
       }
       if (this.#disk !== undefined && this.#disk.remaining > 0) {
@@ -186,7 +184,7 @@ export class CopyJob {
     this.#downtimeMs = Math.round((rest / (this.#linkMiBps * MIB)) * 1_000) + SWITCH_MS;
     await this.#clock.sleep(this.#downtimeMs);
     this.#at = this.#clock.now();
-    while (this.#stalled && this.#ended === undefined) await this.#pace.sleep(STALLED_LOOK_MS);
+    while (this.#stalled && this.#ended === undefined) await this.#pace.sleep(STALL_CHECK_MS);
     if (this.#ended !== undefined) throw this.#ended;
   }
 

@@ -1,32 +1,31 @@
 import type { Domain, JobStats, MigrationOptions } from '../../agent/hypervisor.ts';
 import { MIB } from '../../common/units.ts';
-import type { SimulatedConnection } from './connection.ts';
+import type { Copy } from './copy.ts';
 import { CopyJob, CPU_USE, NO_MEMORY_YET } from './copy-job.ts';
+import { connectionError, libvirtError } from './errors.ts';
 import { guestXml, LOCAL_DISK, macOf } from './guest-xml.ts';
-import { type CallName, type Copy, refusal, silence } from './host.ts';
+import type { CallName } from './host.ts';
 import { PostCopy } from './post-copy.ts';
+import type { Session } from './session.ts';
+import { CONFIRM_MS, STREAM_TIMEOUT_MS } from './timings.ts';
 
 export const NO_COOKIE = Buffer.alloc(0);
-/** Taking the source's QEMU down. */
-const CONFIRM_MS = 1_300;
-/** A stream that nothing passes through is given up with libvirt's keepalive. */
-const STREAM_GIVES_UP_MS = 30_000;
 
-/** SIMULATED: a domain on one host, through one connection. */
+/** SIMULATED: a domain on one host, through one session. */
 export class SimulatedDomain implements Domain {
   readonly name: string;
   readonly uuid: string;
-  readonly #connection: SimulatedConnection;
+  readonly #session: Session;
 
-  constructor(connection: SimulatedConnection, name: string, uuid: string) {
-    this.#connection = connection;
+  constructor(session: Session, name: string, uuid: string) {
+    this.#session = session;
     this.name = name;
     this.uuid = uuid;
   }
 
   async state() {
-    return this.#call(this.#look('find'), async () => {
-      const copy = this.#connection.host.copies.get(this.name);
+    return this.#call(this.#queryName('find'), async () => {
+      const copy = this.#session.host.copies.get(this.name);
       return copy === undefined
         ? { state: 'absent' as const, detail: 'no such domain' }
         : { state: copy.state, detail: copy.detail };
@@ -42,7 +41,7 @@ export class SimulatedDomain implements Domain {
   }
 
   job(): Promise<JobStats | undefined> {
-    return this.#with(this.#look('job'), async (copy) => {
+    return this.#with(this.#queryName('job'), async (copy) => {
       const receives =
         copy.state === 'incoming' ||
         copy.state === 'postcopy-running' ||
@@ -58,7 +57,7 @@ export class SimulatedDomain implements Domain {
 
   cpuTimeNs() {
     return this.#with('find', async ({ state, runningSince, guest }) => {
-      const ran = state === 'running' ? this.#connection.fleet.clock.now() - runningSince : 0;
+      const ran = state === 'running' ? this.#session.fleet.clock.now() - runningSince : 0;
       return BigInt(Math.round(ran * guest.vcpus * CPU_USE * 1_000_000));
     });
   }
@@ -69,30 +68,30 @@ export class SimulatedDomain implements Domain {
 
   startDirtyRateCalc(seconds: number) {
     return this.#with('find', async (copy) => {
-      if (copy.state !== 'running') throw refusal('domain is not running');
-      if (this.#isLookedAt(copy)) throw refusal('still in measuring, try again later');
-      copy.writingLook = { seconds, endsAt: this.#connection.fleet.clock.now() + seconds * 1_000 };
+      if (copy.state !== 'running') throw libvirtError('domain is not running');
+      if (this.#isMeasuring(copy)) throw libvirtError('still in measuring, try again later');
+      copy.dirtyRateCalc = { seconds, endsAt: this.#session.fleet.clock.now() + seconds * 1_000 };
     });
   }
 
   dirtyRate() {
     return this.#with('find', async (copy) => {
-      if (copy.writingLook === undefined) return undefined;
-      if (this.#isLookedAt(copy)) return 'looking' as const;
-      const { seconds } = copy.writingLook;
+      if (copy.dirtyRateCalc === undefined) return undefined;
+      if (this.#isMeasuring(copy)) return 'looking' as const;
+      const { seconds } = copy.dirtyRateCalc;
       const { dirtyMiBps, workingSetMiB } = copy.guest;
       return { bytesPerSecond: (Math.min(workingSetMiB, dirtyMiBps * seconds) / seconds) * MIB, seconds };
     });
   }
 
-  #isLookedAt({ writingLook }: Copy): boolean {
-    return writingLook !== undefined && this.#connection.fleet.clock.now() < writingLook.endsAt;
+  #isMeasuring({ dirtyRateCalc }: Copy): boolean {
+    return dirtyRateCalc !== undefined && this.#session.fleet.clock.now() < dirtyRateCalc.endsAt;
   }
 
   /** No guest has an agent; hosts have talked to every guest. */
   guestAddresses(source: 'guest-agent' | 'arp') {
     return this.#with('find', async ({ guest }) => {
-      if (source === 'guest-agent') throw refusal('QEMU guest agent is not configured');
+      if (source === 'guest-agent') throw libvirtError('QEMU guest agent is not configured');
       return guest.address === undefined ? [] : [{ mac: macOf(guest), addresses: [guest.address] }];
     });
   }
@@ -100,7 +99,7 @@ export class SimulatedDomain implements Domain {
   announce() {
     return this.#with('find', async (copy) => {
       delete copy.unheard;
-      this.#connection.host.change(copy, copy.state, copy.detail);
+      this.#session.host.change(copy, copy.state, copy.detail);
     });
   }
 
@@ -123,70 +122,70 @@ export class SimulatedDomain implements Domain {
 
   resume() {
     return this.#with('resume', async (copy) => {
-      if (copy.postCopy !== undefined) throw refusal('cannot acquire state change lock');
-      this.#connection.host.change(copy, 'running', 'running (unpaused)');
+      if (copy.postCopy !== undefined) throw libvirtError('cannot acquire state change lock');
+      this.#session.host.change(copy, 'running', 'running (unpaused)');
     });
   }
 
   destroy() {
     return this.#with('destroy', async (copy) => {
-      this.#connection.host.end(copy, 'shut off (destroyed)');
+      this.#session.host.end(copy, 'shut off (destroyed)');
     });
   }
 
   undefine() {
-    return this.#with('destroy', async () => this.#connection.host.remove(this.name));
+    return this.#with('destroy', async () => this.#session.host.remove(this.name));
   }
 
   begin({ resume, migratedDisks = [] }: MigrationOptions) {
     return this.#with('begin', async (copy) => {
       if (resume === true) {
-        if (copy.state !== 'postcopy-failed') throw refusal('the domain is not in a failed post-copy');
-        if (copy.postCopy?.broken !== true) throw refusal('QEMU reports migration is still running');
+        if (copy.state !== 'postcopy-failed') throw libvirtError('the domain is not in a failed post-copy');
+        if (copy.postCopy?.broken !== true) throw libvirtError('QEMU reports migration is still running');
         return { cookie: NO_COOKIE, xml: guestXml(copy.guest) };
       }
-      if (copy.state !== 'running') throw refusal('domain is not running');
-      if (copy.outgoing !== undefined) throw refusal('another migration job is already running for the domain');
+      if (copy.state !== 'running') throw libvirtError('domain is not running');
+      if (copy.outgoing !== undefined) throw libvirtError('another migration job is already running for the domain');
       if (copy.guest.disk !== undefined && !migratedDisks.includes(LOCAL_DISK)) {
-        throw refusal('Unsafe migration: Migration without shared storage is unsafe', 81);
+        throw libvirtError('Unsafe migration: Migration without shared storage is unsafe', 81);
       }
-      const { clock } = this.#connection.fleet;
-      copy.outgoing = new CopyJob(clock, copy.guest, this.#connection.host.spec.linkMiBps);
+      const { clock } = this.#session.fleet;
+      copy.outgoing = new CopyJob(clock, copy.guest, this.#session.host.spec.linkMiBps);
       copy.performed = false;
-      this.#connection.owns(copy);
+      this.#session.owns(copy);
       return { cookie: NO_COOKIE, xml: guestXml(copy.guest) };
     });
   }
 
   perform({ uri, resume, throttle, diskMiBps = 0 }: MigrationOptions & { uri: string }) {
     return this.#with('perform', async (copy) => {
-      const { fleet } = this.#connection;
+      const { fleet } = this.#session;
       if (resume === true) {
         const half = fleet.at(/^tcp:(.*):\d+$/.exec(uri)?.[1] ?? '')?.copies.get(this.name);
         // Its QEMU may have died since Begin.
-        if (copy.state !== 'postcopy-failed') throw refusal('domain is not running');
+        if (copy.state !== 'postcopy-failed') throw libvirtError('domain is not running');
         if (copy.postCopy?.broken !== true || half?.postCopy !== copy.postCopy || half.state !== 'postcopy-failed') {
-          throw refusal('unable to connect to the destination');
+          throw libvirtError('unable to connect to the destination');
         }
         copy.postCopy.resume();
-        this.#connection.owns(copy);
+        this.#session.owns(copy);
         return { cookie: NO_COOKIE };
       }
       mustHaveJob(copy);
       const target = fleet.at(/^tcp:(.*):\d+$/.exec(uri)?.[1] ?? '');
       // Statistics and time count from here; Begin's job is only a lock.
       const { disk } = copy.guest;
-      const job = new CopyJob(fleet.clock, copy.guest, this.#connection.host.spec.linkMiBps, {
+      const job = new CopyJob(fleet.clock, copy.guest, this.#session.host.spec.linkMiBps, {
         ...(throttle && { throttle }),
         ...(disk && { disk: { bytes: disk.allocatedMiB * MIB, limitMiBps: diskMiBps } }),
       });
       copy.outgoing = job;
-      const here = this.#connection.host;
-      const broken = () => job.end(refusal('unable to write to the migration stream: Broken pipe'));
+      const here = this.#session.host;
+      const broken = () => job.end(libvirtError('unable to write to the migration stream: Broken pipe'));
       const received = target?.copies.get(this.name);
       if (target === undefined || received?.state !== 'incoming') {
         delete copy.outgoing;
-        throw refusal('unable to connect to the destination');
+        throw libvirtError('unable to connect to the destination');
       }
       received.stream = broken;
       const ends = [here.spec.hostId, target.spec.hostId] as const;
@@ -194,7 +193,7 @@ export class SimulatedDomain implements Domain {
       const forget = [
         target.connected(broken),
         fleet.network.onChange(...ends, (up) => job.stall(!up)),
-        fleet.network.onSilence(...ends, () => STREAM_GIVES_UP_MS, broken),
+        fleet.network.onSilence(...ends, () => STREAM_TIMEOUT_MS, broken),
       ];
       try {
         if ((await job.run()) === 'post-copy') {
@@ -222,19 +221,19 @@ export class SimulatedDomain implements Domain {
 
   confirm({ cancelled }: { cancelled: boolean }) {
     return this.#with('confirm', async (copy) => {
-      if (!copy.performed) throw refusal('no migration is waiting to be confirmed');
-      const { host } = this.#connection;
+      if (!copy.performed) throw libvirtError('no migration is waiting to be confirmed');
+      const { host } = this.#session;
       const { restarts } = host;
       if (copy.postCopy !== undefined) {
         if (cancelled) return copy.postCopy.leave();
         await copy.postCopy.confirmed();
       }
       copy.confirming = true;
-      await this.#connection.fleet.clock.sleep(CONFIRM_MS);
+      await this.#session.fleet.clock.sleep(CONFIRM_MS);
       delete copy.confirming;
       delete copy.outgoing;
       // A new daemon knows of no job.
-      if (host.restarts !== restarts) throw silence('the daemon was restarted');
+      if (host.restarts !== restarts) throw connectionError('the daemon was restarted');
       copy.performed = false;
       if (!cancelled) host.remove(this.name);
       else if (copy.state === 'migrating-paused') host.change(copy, 'running', 'running (migration canceled)');
@@ -251,33 +250,33 @@ export class SimulatedDomain implements Domain {
 
   startPostCopy(): Promise<void> {
     return this.#with('startPostCopy', async (copy) => {
-      if (copy.postCopy !== undefined || copy.performed) throw refusal('the domain is not being migrated');
+      if (copy.postCopy !== undefined || copy.performed) throw libvirtError('the domain is not being migrated');
       mustHaveJob(copy).startPostCopy();
     });
   }
 
   abortJob() {
     return this.#with('abortJob', async (copy) => {
-      if (copy.postCopy !== undefined) throw refusal('cannot abort migration in post-copy mode');
-      mustHaveJob(copy).end(refusal('operation aborted: migration out: canceled by client'));
+      if (copy.postCopy !== undefined) throw libvirtError('cannot abort migration in post-copy mode');
+      mustHaveJob(copy).end(libvirtError('operation aborted: migration out: canceled by client'));
     });
   }
 
   #call<T>(name: CallName, action: () => Promise<T>): Promise<T> {
-    return this.#connection.call(name, action);
+    return this.#session.call(name, action);
   }
 
-  /** What a look counts as: most are at whole VMs, and a fault that is for a post-copy would seldom find one. */
-  #look(name: CallName): CallName {
-    return this.#connection.host.copies.get(this.name)?.postCopy === undefined ? name : 'rest';
+  /** The name under which faults count a query: queries of a post-copy's half are rare, and have a name of their own. */
+  #queryName(name: CallName): CallName {
+    return this.#session.host.copies.get(this.name)?.postCopy === undefined ? name : 'rest';
   }
 
   #with<T>(name: CallName, action: (copy: Copy) => Promise<T>): Promise<T> {
-    return this.#call(name, async () => action(this.#connection.host.mustHave(this.name)));
+    return this.#call(name, async () => action(this.#session.host.mustHave(this.name)));
   }
 }
 
 function mustHaveJob({ outgoing }: Copy): CopyJob {
-  if (outgoing === undefined) throw refusal('no job is active on the domain');
+  if (outgoing === undefined) throw libvirtError('no job is active on the domain');
   return outgoing;
 }

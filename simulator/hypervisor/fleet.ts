@@ -1,12 +1,10 @@
-import type { HypervisorConnection } from '../../agent/hypervisor.ts';
 import type { Clock } from '../../common/clock.ts';
-import { SimulatedConnection } from './connection.ts';
-import { type Guest, type HostSpec, imageOf, SimulatedHost, silence } from './host.ts';
+import { type Guest, imageOf } from './copy.ts';
+import { connectionError } from './errors.ts';
+import { type HostSpec, SimulatedHost } from './host.ts';
 import type { ImageFile } from './images.ts';
 import { SimulatedNetwork } from './network.ts';
-import type { SimulatedProcess } from './process.ts';
 
-const CONNECT_PATIENCE_MS = 5_000;
 /** A guest that fetches the rest of its memory runs meanwhile. */
 const RUNNING: readonly string[] = ['running', 'postcopy-running'];
 
@@ -32,7 +30,7 @@ export class SimulatedFleet {
   /** Names of files on the storage that all hosts share. */
   readonly sharedFiles = new Set<string>();
   readonly #hosts = new Map<string, SimulatedHost>();
-  readonly #lookers = new Set<() => void>();
+  readonly #listeners = new Set<() => void>();
   #guests = 0;
 
   constructor(clock: Clock, random: () => number = () => 0) {
@@ -42,7 +40,7 @@ export class SimulatedFleet {
   }
 
   /** Whether a broken post-copy can be resumed. */
-  get resumes(): boolean {
+  get canResumePostCopy(): boolean {
     return Math.floor(this.libvirtVersion / 1_000) !== 11_003;
   }
 
@@ -62,7 +60,7 @@ export class SimulatedFleet {
       this.clock,
       (vm) => {
         this.onChange(vm);
-        for (const look of this.#lookers) look();
+        for (const listener of this.#listeners) listener();
       },
     );
     this.#hosts.set(spec.hostId, host);
@@ -111,25 +109,10 @@ export class SimulatedFleet {
     );
   }
 
-  /** Calls `look` after every change of a copy's state; returns what ends that. */
-  onEachChange(look: () => void): () => void {
-    this.#lookers.add(look);
-    return () => this.#lookers.delete(look);
-  }
-
-  /** Connects from one host to a libvirt URI; a URI without a host name is the host's own. */
-  async connect(fromHostId: string, uri: string, process?: SimulatedProcess): Promise<HypervisorConnection> {
-    const local = uri.includes(':///');
-    const host = local ? this.host(fromHostId) : this.hosts().find(({ spec }) => spec.libvirtUri === uri);
-    if (host === undefined) throw silence(`cannot connect to ${uri}: no route to host`);
-    return host.through('connect', async () => {
-      if (!host.reachable && !local) throw silence(`cannot connect to ${uri}: connection timed out`);
-      if (!this.network.isUp(fromHostId, host.spec.hostId)) {
-        await this.clock.sleep(CONNECT_PATIENCE_MS);
-        if (!this.network.isUp(fromHostId, host.spec.hostId)) throw silence(`cannot connect to ${uri}: timed out`);
-      }
-      return new SimulatedConnection(this, { host, uri, clientHostId: fromHostId, process });
-    });
+  /** Calls `listener` after every change of a copy's state; returns what ends that. */
+  onEachChange(listener: () => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
   }
 }
 

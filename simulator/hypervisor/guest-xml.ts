@@ -1,4 +1,4 @@
-import { type Guest, imageOf } from './host.ts';
+import { type Guest, imageOf } from './copy.ts';
 
 /** SIMULATED: a local disk's name in its guest. */
 export const LOCAL_DISK = 'vdb';

@@ -1,58 +1,7 @@
-import { HypervisorError, type JobStats } from '../../agent/hypervisor.ts';
 import type { Clock } from '../../common/clock.ts';
-import type { CopyState } from '../../contract/facts.ts';
-import type { CopyJob, Load } from './copy-job.ts';
-import { type ImageFile, LOCAL_IMAGES, SimulatedImages } from './images.ts';
-import type { PostCopy } from './post-copy.ts';
-
-/** SIMULATED: a VM. */
-export interface Guest extends Load {
-  name: string;
-  uuid: string;
-  vcpus: number;
-  persistent: boolean;
-  /** Where it answers ICMP echo. */
-  address?: string;
-  /** The network does not learn of its moves by itself: after each it answers only once it is announced again. */
-  unannounced?: boolean;
-  /** A disk that only its host has. */
-  disk?: LocalDisk;
-}
-
-/** SIMULATED: a disk in an image of one host alone. */
-export interface LocalDisk {
-  allocatedMiB: number;
-  /** Its newest state: a running guest writes all the time. */
-  newest: number;
-}
-
-export const imageOf = ({ name }: Pick<Guest, 'name'>): string => `${LOCAL_IMAGES}/${name}.qcow2`;
-
-/** SIMULATED: one host's domain: the VM itself, or a copy of it that a migration receives or has left. */
-export interface Copy {
-  guest: Guest;
-  state: Exclude<CopyState, 'absent'>;
-  detail: string;
-  outgoing?: CopyJob;
-  /** Whether Perform has returned. */
-  performed?: boolean;
-  /** Whether Confirm is under way. */
-  confirming?: boolean;
-  /** An incoming copy dies with the connection that prepared it. */
-  preparedBy?: object;
-  /** What its QEMU has open of a local disk, whatever becomes of the name it was opened by. */
-  image?: ImageFile;
-  /** Breaks the stream that an incoming copy receives. */
-  stream?: () => void;
-  /** The post-copy that it is a half of, or was. */
-  postCopy?: PostCopy;
-  lastJob?: JobStats;
-  /** How much of its memory the guest changes is being looked at, or was. */
-  writingLook?: { seconds: number; endsAt: number };
-  /** It came here by a migration and the network does not know. */
-  unheard?: boolean;
-  runningSince: number;
-}
+import { type Copy, type Guest, imageOf } from './copy.ts';
+import { libvirtError } from './errors.ts';
+import { type ImageFile, SimulatedImages } from './images.ts';
 
 export interface HostSpec {
   hostId: string;
@@ -198,7 +147,7 @@ export class SimulatedHost {
 
   /** The copy's QEMU ends; what remains of a persistent guest is its definition. */
   end(copy: Copy, detail: string): void {
-    copy.outgoing?.end(refusal('domain is not running'));
+    copy.outgoing?.end(libvirtError('domain is not running'));
     if (!copy.guest.persistent || copy.state === 'incoming') {
       this.remove(copy.guest.name);
     } else {
@@ -215,7 +164,7 @@ export class SimulatedHost {
 
   mustHave(name: string): Copy {
     const copy = this.copies.get(name);
-    if (copy === undefined) throw refusal(`Domain not found: no domain with matching name '${name}'`, 42);
+    if (copy === undefined) throw libvirtError(`Domain not found: no domain with matching name '${name}'`, 42);
     return copy;
   }
 }
@@ -225,13 +174,4 @@ function writes({ guest: { disk }, state, image }: Copy): void {
   if (disk === undefined || image === undefined || state !== 'running' || image.holds !== disk.newest) return;
   disk.newest += 1;
   image.holds = disk.newest;
-}
-
-/** An error libvirt answers with. 55 is VIR_ERR_OPERATION_INVALID. */
-export function refusal(message: string, libvirtCode = 55): HypervisorError {
-  return new HypervisorError(message, { answered: true, libvirtCode });
-}
-
-export function silence(message: string): HypervisorError {
-  return new HypervisorError(message, { answered: false });
 }

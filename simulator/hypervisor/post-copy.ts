@@ -1,33 +1,29 @@
 import { Pace } from '../../agent/mover/interruptible-sleep.ts';
 import type { Clock } from '../../common/clock.ts';
 import { MIB } from '../../common/units.ts';
-import { type Copy, refusal, type SimulatedHost } from './host.ts';
+import type { Copy, PostCopyJob } from './copy.ts';
+import { libvirtError } from './errors.ts';
+import type { SimulatedHost } from './host.ts';
 import type { SimulatedNetwork } from './network.ts';
+import { FINISH_MS, STALL_CHECK_MS, STREAM_TIMEOUT_MS } from './timings.ts';
 
-/** Starting the guest's CPUs on the destination. */
-const FINISH_MS = 20;
-/** A stream that nothing passes through is given up. */
-const STREAM_GIVES_UP_MS = 30_000;
-/** Whoever ends a stall wakes the stream; this is for a stall that nobody ends. */
-const STALLED_LOOK_MS = 60_000;
-
-/** One host's part in a post-copy. */
-export interface End {
+/** One host's half of a post-copy. */
+interface Half {
   host: SimulatedHost;
   copy: Copy;
 }
 
 /**
- * SIMULATED: a post-copy, from the moment the source stops: the rest of the memory on its way from one half of the VM to the other,
- * and what libvirt 11.3 was seen to make of both. It goes on without a client; a source that nobody attends to is called failed, and
- * ends when all is sent. A stream that breaks leaves both halves as they are.
+ * SIMULATED: a post-copy, from the moment the source stops: it sends the rest of the memory from one half of the VM to the other,
+ * and sets the states of both halves as libvirt 11.3 did in the lab. It continues without a client: libvirt then reports the source's
+ * half as failed, and ends it when all is sent. When the stream breaks, both halves stay.
  */
-export class PostCopy {
+export class PostCopy implements PostCopyJob {
   readonly #clock: Clock;
   readonly #pace: Pace;
   readonly #network: SimulatedNetwork;
-  readonly #source: End;
-  readonly #target: End;
+  readonly #source: Half;
+  readonly #target: Half;
   #state: 'sending' | 'broken' | 'whole' = 'sending';
   #restMs: number;
   #stalled = false;
@@ -37,8 +33,8 @@ export class PostCopy {
 
   constructor(
     { clock, network }: { clock: Clock; network: SimulatedNetwork },
-    source: End,
-    target: End,
+    source: Half,
+    target: Half,
     { bytes, mibps }: { bytes: number; mibps: number },
   ) {
     this.#clock = clock;
@@ -59,18 +55,16 @@ export class PostCopy {
     return this.#state === 'broken';
   }
 
-  /** Whether all memory has come. */
   get whole(): boolean {
     return this.#state === 'whole';
   }
 
-  /** On the destination: runs its half, and answers when the VM is whole. */
   async finish(): Promise<void> {
     const { host, copy } = this.#target;
     // From here on the daemon goes through with it, whatever becomes of its client.
     delete copy.preparedBy;
     await this.#clock.sleep(FINISH_MS);
-    if (!present(this.#target)) throw refusal('the QEMU of the incoming copy has died');
+    if (!present(this.#target)) throw libvirtError('the QEMU of the incoming copy has died');
     if (copy.state === 'incoming') {
       copy.runningSince = this.#clock.now();
       if (copy.guest.unannounced) copy.unheard = true;
@@ -79,19 +73,19 @@ export class PostCopy {
       else host.change(copy, 'postcopy-running', 'running (post-copy)');
     }
     await this.#settled.promise;
-    if (this.#state === 'broken') throw refusal("operation failed: job 'migration in' failed in post-copy phase", 9);
+    if (this.#state === 'broken')
+      throw libvirtError("operation failed: job 'migration in' failed in post-copy phase", 9);
   }
 
-  /** On the source: its client is gone. */
   leave(): void {
     this.#attended = false;
     this.#sourceFails();
   }
 
-  /** On the source: answers when the VM is whole, and the source's half may go. */
   async confirmed(): Promise<void> {
     await this.#settled.promise;
-    if (this.#state === 'broken') throw refusal("operation failed: job 'migration out' failed in post-copy phase", 9);
+    if (this.#state === 'broken')
+      throw libvirtError("operation failed: job 'migration out' failed in post-copy phase", 9);
   }
 
   break(): void {
@@ -106,7 +100,6 @@ export class PostCopy {
     this.#pace.wake();
   }
 
-  /** Both halves are there and the stream is broken: the rest is sent. */
   resume(): void {
     this.#state = 'sending';
     this.#attended = true;
@@ -127,14 +120,14 @@ export class PostCopy {
       this.#network.onChange(...ends, stall),
       this.#network.onSilence(
         ...ends,
-        () => STREAM_GIVES_UP_MS,
+        () => STREAM_TIMEOUT_MS,
         () => this.break(),
       ),
     ];
     while (this.#state === 'sending' && (this.#restMs > 0 || this.#stalled)) {
       const at = this.#clock.now();
       const sending = !this.#stalled;
-      await this.#pace.sleep(sending ? this.#restMs : STALLED_LOOK_MS);
+      await this.#pace.sleep(sending ? this.#restMs : STALL_CHECK_MS);
       if (sending) this.#restMs -= this.#clock.now() - at;
     }
     for (const end of forget) end();
@@ -168,4 +161,5 @@ export class PostCopy {
   }
 }
 
-const present = ({ host, copy }: End): boolean => host.copies.get(copy.guest.name) === copy && copy.state !== 'shutoff';
+const present = ({ host, copy }: Half): boolean =>
+  host.copies.get(copy.guest.name) === copy && copy.state !== 'shutoff';

@@ -10,8 +10,9 @@ import { signalQemu } from '../../lab/hosts/libvirtd.ts';
 import { execText } from '../../lab/hosts/node.ts';
 import { addressOf, libvirtUriOf } from '../../lab/hosts/plan.ts';
 import { until } from '../../lab/hosts/until.ts';
+import { connect as connectTo } from '../../simulator/hypervisor/connection.ts';
+import { imageOf } from '../../simulator/hypervisor/copy.ts';
 import { SimulatedFleet } from '../../simulator/hypervisor/fleet.ts';
-import { imageOf } from '../../simulator/hypervisor/host.ts';
 import { type Client, COPIED_DISK, HANDSHAKE, type Scenario, type Vm } from './scenarios.ts';
 import { describeWithLab } from './support/describe-with-lab.ts';
 
@@ -93,7 +94,7 @@ async function simulatedPair({ name, persistent = true, localDisk = false }: Sce
   for (const role of ROLES) fleet.addHost({ hostId: HOST[role] });
   const disk = localDisk && { disk: { allocatedMiB: DISK_MIB, newest: 0 } };
   const guest = fleet.addGuest(HOST.source, { name, persistent, ...GUEST, ...disk });
-  const connect = (role: (typeof ROLES)[number]) => fleet.connect('mover', fleet.host(HOST[role]).spec.libvirtUri);
+  const connect = (role: (typeof ROLES)[number]) => connectTo(fleet, 'mover', fleet.host(HOST[role]).spec.libvirtUri);
   const source = await connect('source');
   const destination = await connect('destination');
   const domain = (await source.find(name))!;

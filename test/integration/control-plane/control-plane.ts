@@ -13,9 +13,9 @@ import {
 } from '../../../contract/api.ts';
 import type { JsonObject } from '../../../embedded-aws/core/service.ts';
 import { type EmbeddedAws, startEmbeddedAws } from '../../../embedded-aws/embedded-aws.ts';
+import { type ManagedHost, manage } from '../../../simulator/hosts/managed-host.ts';
 import { SimulatedFleet } from '../../../simulator/hypervisor/fleet.ts';
 import type { HostSpec } from '../../../simulator/hypervisor/host.ts';
-import { type ManagedHost, manage } from '../../../simulator/hypervisor/manage.ts';
 import { VirtualClock } from '../../../simulator/virtual-clock.ts';
 
 function deepFreeze(value: unknown): void {

@@ -6,9 +6,10 @@ import { Policy } from '../../../contract/policy.ts';
 import { Report } from '../../../contract/reports.ts';
 import type { AgentTask, TaskOf } from '../../../contract/tasks.ts';
 import { CONTRACT_VERSION } from '../../../contract/version.ts';
-import { simulatedFacts } from '../../../simulator/hypervisor/facts.ts';
+import { simulatedFacts } from '../../../simulator/hosts/facts.ts';
+import { SimulatedMovers } from '../../../simulator/hosts/movers.ts';
+import { connect } from '../../../simulator/hypervisor/connection.ts';
 import { SimulatedFleet } from '../../../simulator/hypervisor/fleet.ts';
-import { SimulatedMovers } from '../../../simulator/hypervisor/movers.ts';
 import { VirtualClock } from '../../../simulator/virtual-clock.ts';
 
 export const VM = 'web01';
@@ -159,7 +160,7 @@ export class World {
       localUri: 'qemu:///system',
       facts: simulatedFacts(this.fleet, hostId),
       images: this.images[hostId === 'kvm-a' ? 'source' : 'destination'],
-      connect: (uri: string) => this.fleet.connect(hostId, uri),
+      connect: (uri: string) => connect(this.fleet, hostId, uri),
     };
   }
 }

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { bar, bytes, duration, table } from '../../../cli/text.ts';
+import { bar, bytes, duration } from '../../../cli/text.ts';
 import { MIB } from '../../../common/units.ts';
 
 it.each([
@@ -36,15 +36,3 @@ it.each([
 ])('draws a progress bar: %s', (_, more, text) =>
   expect(bar({ bytesTotal: 100 * MIB, bytesRemaining: 100 * MIB, ...more }, 4)).toBe(text),
 );
-
-it('aligns the columns of a table, and leaves no blanks at the ends of lines', () => {
-  const rows = [
-    ['HOST', 'STATE', 'OUT'],
-    ['rack4-kvm07', 'ACTIVE', ''],
-    ['a', 'IN_MAINTENANCE', '1/2'],
-  ];
-  expect(table(rows)).toBe(
-    ['HOST         STATE           OUT', 'rack4-kvm07  ACTIVE', 'a            IN_MAINTENANCE  1/2'].join('\n'),
-  );
-  expect(table([])).toBe('');
-});

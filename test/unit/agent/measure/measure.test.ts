@@ -9,7 +9,8 @@ import { dirtyRateOf, measureDirtyRate } from '../../../../agent/measure/dirty-r
 import { checkLink, linkOf } from '../../../../agent/measure/link.ts';
 import { measureGuest } from '../../../../agent/measure/measure.ts';
 import { MIB } from '../../../../common/units.ts';
-import { refusal } from '../../../../simulator/hypervisor/host.ts';
+import { connect as connectTo } from '../../../../simulator/hypervisor/connection.ts';
+import { libvirtError } from '../../../../simulator/hypervisor/errors.ts';
 import { VM, World } from '../world.ts';
 
 const mib = (bytes: number) => Math.round(bytes / MIB);
@@ -47,7 +48,7 @@ describe('a guest', () => {
   }
 
   async function domainOf(world: World): Promise<Domain> {
-    const here = await meanwhile(world, world.fleet.connect('kvm-a', 'qemu:///system'));
+    const here = await meanwhile(world, connectTo(world.fleet, 'kvm-a', 'qemu:///system'));
     return (await meanwhile(world, here.find(VM)))!;
   }
 
@@ -99,7 +100,7 @@ describe('a guest', () => {
     const left = [...states];
     const [start, dirtyRate] = [domain.startDirtyRateCalc.bind(domain), domain.dirtyRate.bind(domain)];
     domain.startDirtyRateCalc = async (seconds) => {
-      if (left.length > 0) throw refusal('it does not look now');
+      if (left.length > 0) throw libvirtError('it does not look now');
       await start(seconds);
     };
     domain.dirtyRate = async () => {

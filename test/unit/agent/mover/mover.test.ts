@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { refusal, silence } from '../../../../simulator/hypervisor/host.ts';
+import { connectionError, libvirtError } from '../../../../simulator/hypervisor/errors.ts';
 import { MIGRATION, VM, World } from '../world.ts';
 
 const cutoverRequest = `${MIGRATION}.cutover.source.1`;
@@ -97,7 +97,7 @@ describe('pre-copy', () => {
     const world = new World();
     const stalled = Promise.withResolvers<never>();
     world.source.faults.set('perform', () => stalled.promise);
-    world.source.faults.set('abortJob', async () => stalled.reject(refusal('migration canceled')));
+    world.source.faults.set('abortJob', async () => stalled.reject(libvirtError('migration canceled')));
     await world.movers.start(world.task('precopy'));
     await world.clock.advance(1_000);
     world.destination.severConnections();
@@ -210,7 +210,7 @@ describe('the handover', () => {
   it('is not cancelled by a Confirm that fails', async () => {
     const world = await held();
     world.source.faults.set('confirm', async () => {
-      throw silence('gone');
+      throw connectionError('gone');
     });
     await cutOver(world);
 
@@ -249,7 +249,7 @@ describe('the handover', () => {
     const world = await held();
     world.destination.faults.set('finish', async () => {
       world.destination.copies.delete(VM);
-      throw refusal('Failed to start domain: could not lock image');
+      throw libvirtError('Failed to start domain: could not lock image');
     });
     await cutOver(world);
 

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { runRequest } from '../../../../agent/run.ts';
 import { Policy } from '../../../../contract/policy.ts';
-import { refusal, silence } from '../../../../simulator/hypervisor/host.ts';
+import { connectionError, libvirtError } from '../../../../simulator/hypervisor/errors.ts';
 import { MIGRATION, VM, World } from '../world.ts';
 
 /** A guest that writes faster than the link carries, and a plan that has it switch before its memory is there. */
@@ -78,7 +78,7 @@ describe('a post-copy', () => {
 
   it('that QEMU refuses to begin leaves the VM on the source, though the handover is committed', async () => {
     const world = await released();
-    world.source.faults.set('startPostCopy', () => Promise.reject(refusal('not now')));
+    world.source.faults.set('startPostCopy', () => Promise.reject(libvirtError('not now')));
     await ended(world);
     expect(end(world)).toMatchObject({ kind: 'failed', failure: { code: 'CopyFailed' } });
     expect(world.mailbox.commitRecord).toBe('COMMITTED');
@@ -89,7 +89,7 @@ describe('a post-copy', () => {
     const world = await released();
     world.source.faults.set('startPostCopy', async (proceed) => {
       await proceed();
-      throw silence('lost');
+      throw connectionError('lost');
     });
     await ended(world);
     expect(end(world)).toMatchObject({ kind: 'succeeded', result: { postCopy: true } });
@@ -97,7 +97,7 @@ describe('a post-copy', () => {
 
   it('does not begin when the destination does not answer any more', async () => {
     const world = await released();
-    world.destination.faults.set('find', () => Promise.reject(silence('lost')));
+    world.destination.faults.set('find', () => Promise.reject(connectionError('lost')));
     await ended(world);
     expect(end(world)?.kind).toBe('failed');
     expect(states(world)).toEqual(['running (migration canceled)', 'absent']);
@@ -149,7 +149,7 @@ describe('a broken post-copy', () => {
     world.destination.faults.set('prepare', async () => {
       times += 1;
       world.destination.restartDaemon();
-      throw silence('lost');
+      throw connectionError('lost');
     });
     breakIt(world);
     await ended(world);

@@ -3,6 +3,7 @@ import { PingOutput } from '../../../../agent/host/ping.ts';
 import { chooseAddress, findAddress } from '../../../../agent/observe/addresses.ts';
 import { evaluate } from '../../../../agent/observe/blackout.ts';
 import { GuestReachabilityProbe } from '../../../../agent/observe/guest-reachability-probe.ts';
+import { connect } from '../../../../simulator/hypervisor/connection.ts';
 import { VM, World } from '../world.ts';
 
 /** Answers every 10 ms from `from` to `to`, both included. */
@@ -107,7 +108,7 @@ describe('the address to look at', () => {
   });
 
   const find = async (world: World) => {
-    const domain = (await world.fleet.connect('kvm-a', 'qemu:///system')).find(VM);
+    const domain = (await connect(world.fleet, 'kvm-a', 'qemu:///system')).find(VM);
     await world.clock.advance(10);
     const found = findAddress((await domain)!);
     await world.clock.advance(100);
@@ -116,7 +117,7 @@ describe('the address to look at', () => {
 
   it('is what the agent says of an interface that the domain has, and of no other', async () => {
     const world = new World({ address: '10.1.0.5' });
-    const found = world.fleet.connect('kvm-a', 'qemu:///system').then(async (connection) => {
+    const found = connect(world.fleet, 'kvm-a', 'qemu:///system').then(async (connection) => {
       const domain = (await connection.find(VM))!;
       const [nic] = await domain.guestAddresses('arp');
       const inside = { mac: '02:42:00:00:00:01', addresses: ['172.17.0.1'] };
@@ -137,7 +138,7 @@ describe('the address to look at', () => {
   it('is not known when nobody knows it, or nobody answers', async () => {
     expect(await find(new World())).toBeUndefined();
     const world = new World({ address: '10.1.0.5' });
-    const domain = (await world.fleet.connect('kvm-a', 'qemu:///system')).find(VM);
+    const domain = (await connect(world.fleet, 'kvm-a', 'qemu:///system')).find(VM);
     await world.clock.advance(10);
     const known = (await domain)!;
     world.source.becomeUnreachable();

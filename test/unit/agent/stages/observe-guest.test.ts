@@ -2,8 +2,8 @@ import { describe, expect, it } from 'vitest';
 import { runRequest } from '../../../../agent/run.ts';
 import type { Observation } from '../../../../contract/forecast.ts';
 import type { Report } from '../../../../contract/reports.ts';
-import { refusal } from '../../../../simulator/hypervisor/host.ts';
-import { SimulatedMovers } from '../../../../simulator/hypervisor/movers.ts';
+import { SimulatedMovers } from '../../../../simulator/hosts/movers.ts';
+import { libvirtError } from '../../../../simulator/hypervisor/errors.ts';
 import { MIGRATION, VM, World } from '../world.ts';
 
 const ADDRESS = '10.1.0.5';
@@ -121,7 +121,7 @@ describe('the watch at the destination', () => {
         return connection;
       },
     });
-    announce = () => Promise.reject(refusal('no monitor'));
+    announce = () => Promise.reject(libvirtError('no monitor'));
     await world.clock.advance(500);
     void world.movers.cutover(MIGRATION, `${MIGRATION}.cutover.source.1`);
     await world.clock.runUntilIdle();

@@ -3,6 +3,7 @@ import { runRequest } from '../../../../agent/run.ts';
 import type { Check, CopyState } from '../../../../contract/facts.ts';
 import type { StageName } from '../../../../contract/names.ts';
 import type { Report, ResultOf } from '../../../../contract/reports.ts';
+import { connect } from '../../../../simulator/hypervisor/connection.ts';
 import { MIGRATION, VM, World } from '../world.ts';
 
 type Extra = Record<string, unknown>;
@@ -210,7 +211,7 @@ describe('inspect', () => {
 
   it('says so when a job does not go away', async () => {
     const world = new World();
-    const connection = await world.fleet.connect('kvm-a', 'qemu:///system');
+    const connection = await connect(world.fleet, 'kvm-a', 'qemu:///system');
     void connection.find(VM).then((domain) => domain?.begin({ name: VM, persistent: true }));
     const { evidence } = await result(world, 'inspect', { fence: true });
     expect(evidence).toMatchObject({ jobActive: true, mover: 'none' });

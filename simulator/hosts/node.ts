@@ -6,8 +6,9 @@ import { dynamoMailbox, type Mailbox } from '../../agent/mailbox.ts';
 import { type RunOutcome, runRequest } from '../../agent/run.ts';
 import type { Clock } from '../../common/clock.ts';
 import type { NodeExecutor, NodeOutput } from '../../embedded-aws/ssm/node.ts';
+import { connect } from '../hypervisor/connection.ts';
+import type { SimulatedFleet } from '../hypervisor/fleet.ts';
 import { simulatedFacts } from './facts.ts';
-import type { SimulatedFleet } from './fleet.ts';
 import { SimulatedMovers } from './movers.ts';
 import { SimulatedProcess, type WatchBoundaries } from './process.ts';
 
@@ -99,7 +100,7 @@ function runtimeOf(
     clock,
     localUri,
     connect: async (uri: string, process?: SimulatedProcess) => {
-      const connection = await fleet.connect(hostId, uri, process);
+      const connection = await connect(fleet, hostId, uri, process);
       return alter.connection?.(connection) ?? connection;
     },
     mailbox: alter.mailbox?.(mailbox) ?? mailbox,

@@ -1,7 +1,7 @@
 import type { HostFacts } from '../../agent/host/facts.ts';
 import { MIB } from '../../common/units.ts';
-import type { SimulatedFleet } from './fleet.ts';
-import { LOCAL_IMAGES } from './images.ts';
+import type { SimulatedFleet } from '../hypervisor/fleet.ts';
+import { LOCAL_IMAGES } from '../hypervisor/images.ts';
 import { simulatedProbe } from './probe.ts';
 
 const ROUND_TRIP_MS = 0.2;

@@ -1,7 +1,7 @@
 import { DynamoDBClient } from '@aws-sdk/client-dynamodb';
 import { DynamoDBDocumentClient } from '@aws-sdk/lib-dynamodb';
 import type { EmbeddedAws } from '../../embedded-aws/embedded-aws.ts';
-import type { SimulatedFleet } from './fleet.ts';
+import type { SimulatedFleet } from '../hypervisor/fleet.ts';
 import { type SimulatedNode, type SimulatedNodeOptions, simulatedNode } from './node.ts';
 
 /** SIMULATED: a host of the fleet as SSM and Handoff know it. */

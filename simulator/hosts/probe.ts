@@ -1,5 +1,5 @@
 import { PROBE_INTERVAL_MS, type Probe } from '../../agent/host/probe.ts';
-import type { SimulatedFleet } from './fleet.ts';
+import type { SimulatedFleet } from '../hypervisor/fleet.ts';
 
 /**
  * SIMULATED: a probe whose every question a running guest answers at once. It takes no time of its own: it notes when the guest

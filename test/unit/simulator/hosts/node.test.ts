@@ -2,7 +2,7 @@ import { GetCommand, PutCommand } from '@aws-sdk/lib-dynamodb';
 import { expect, it } from 'vitest';
 import { commitRecordKey, reportKey, taskKey } from '../../../../contract/mailbox.ts';
 import type { AgentTask } from '../../../../contract/tasks.ts';
-import { simulatedNode } from '../../../../simulator/hypervisor/node.ts';
+import { simulatedNode } from '../../../../simulator/hosts/node.ts';
 import { mailboxTable, TABLE } from '../../agent/dynamo.ts';
 import { MIGRATION, World } from '../../agent/world.ts';
 

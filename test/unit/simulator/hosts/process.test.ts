@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { SimulatedProcess } from '../../../../simulator/hypervisor/process.ts';
+import { SimulatedProcess } from '../../../../simulator/hosts/process.ts';
 import { VirtualClock } from '../../../../simulator/virtual-clock.ts';
 
 function started() {

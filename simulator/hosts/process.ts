@@ -4,6 +4,7 @@ import type { Hypervisor } from '../../agent/hypervisor.ts';
 import type { Mailbox } from '../../agent/mailbox.ts';
 import type { ImageFiles } from '../../agent/migrated-storage/images.ts';
 import type { Clock } from '../../common/clock.ts';
+import type { ClientProcess } from '../hypervisor/session.ts';
 
 /**
  * A moment at which a process is about to wait for something outside of it, or has just got its answer; or, `atDaemon`, at
@@ -24,7 +25,7 @@ export type WatchBoundaries = (boundary: Boundary) => void;
  * heard of it any more, and its connections are gone. It can also be made to stand still for a while: what it waits for comes
  * meanwhile, and it does nothing about it.
  */
-export class SimulatedProcess {
+export class SimulatedProcess implements ClientProcess {
   readonly kind: 'agent' | 'mover';
   readonly hostId: string;
   readonly migrationId: string;
@@ -61,7 +62,6 @@ export class SimulatedProcess {
     return this.#wakesAt > this.#clock.now();
   }
 
-  /** Calls `begun` at each stall. Returns what ends that. */
   onStall(begun: () => void): () => void {
     this.#stalls.add(begun);
     return () => void this.#stalls.delete(begun);
@@ -87,7 +87,6 @@ export class SimulatedProcess {
     }
   }
 
-  /** What the daemon does for a call of this process, whether the process lives or not. */
   async atDaemon<T>(name: string, action: () => Promise<T>): Promise<T> {
     this.#watch?.({ process: this, call: name, moment: 'before', atDaemon: true });
     try {
