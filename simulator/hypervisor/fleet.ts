@@ -1,6 +1,5 @@
 import type { Clock } from '../../common/clock.ts';
 import { type Guest, imageOf } from './copy.ts';
-import { connectionError } from './errors.ts';
 import { type HostSpec, SimulatedHost } from './host.ts';
 import type { ImageFile } from './images.ts';
 import { SimulatedNetwork } from './network.ts';
