@@ -32,7 +32,7 @@ export const POST_COPY_RULES: readonly PostCopyRule[] = [
   {
     destination: ['running'],
     status: 'complete',
-    meaning: 'the destination has all of the VM and runs it; the source’s half is not needed any more',
+    meaning: "the destination has all of the VM and runs it; the source's half is not needed any more",
   },
   {
     source: ['postcopy-failed'],
@@ -40,7 +40,7 @@ export const POST_COPY_RULES: readonly PostCopyRule[] = [
     destination: DESTINATION_HALF,
     status: 'broken',
     meaning:
-      'each host has its half, and the stream between them broke, or nobody attends to the source’s half: it has to be resumed',
+      "each host has its half, and the stream between them broke, or nobody attends to the source's half: it has to be resumed",
   },
   {
     destination: ['postcopy-running'],
@@ -51,7 +51,7 @@ export const POST_COPY_RULES: readonly PostCopyRule[] = [
     source: INACTIVE,
     destination: ['postcopy-failed'],
     status: 'half-lost',
-    meaning: 'the rest of the memory is gone with the source’s half',
+    meaning: "the rest of the memory is gone with the source's half",
   },
   {
     source: SOURCE_HALF,
