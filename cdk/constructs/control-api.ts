@@ -4,7 +4,7 @@ import { HttpLambdaIntegration } from 'aws-cdk-lib/aws-apigatewayv2-integrations
 import type { IFunction } from 'aws-cdk-lib/aws-lambda';
 import { Construct } from 'constructs';
 
-const ROUTES: readonly (readonly [HttpMethod, string])[] = [
+export const ROUTES: readonly (readonly [HttpMethod, string])[] = [
   [HttpMethod.GET, '/hosts'],
   [HttpMethod.PUT, '/hosts/{hostId}'],
   [HttpMethod.DELETE, '/hosts/{hostId}'],
