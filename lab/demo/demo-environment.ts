@@ -1,6 +1,6 @@
 import type { Access, ApiClient } from '../../cli/api-client.ts';
 
-/** Where a demo takes place: real hosts in the lab, or simulated ones where the machine cannot have a lab. */
+/** The hosts of a demo: real ones in the lab, or simulated ones where the machine cannot run a lab. */
 export interface DemoEnvironment {
   hypervisor: 'libvirt' | 'simulated';
   api: ApiClient;
@@ -9,21 +9,21 @@ export interface DemoEnvironment {
   from: string;
   to: string;
   guestAddress: string | undefined;
-  /** Starts looking at the guest from outside. */
+  /** Starts measuring the guest from outside. */
   observe(): Promise<{ stop(): Promise<Observation> }>;
-  /** What can be looked at while all is kept running: a line each. */
+  /** Commands to try while everything keeps running, a line each. */
   hints: string[];
   close(): Promise<void>;
 }
 
-/** What somebody outside saw of the guest while it moved. Absent where nobody could look. */
+/** What clients outside the guest measured during the migration. A field is absent where nothing could be measured. */
 export interface Observation {
   /** The longest time without an answer to a ping, in ms. */
   blackoutMs?: number;
-  /** The longest time the one TCP connection was silent, in ms. */
+  /** The longest silence on the one TCP connection, in ms. */
   tcpLongestGapMs?: number;
   tcpIntact?: boolean;
   bytesLost?: number;
-  /** Whether the guest found its memory and disk as it left them. */
+  /** Whether the guest's own checks of its memory and disk found no error. */
   guestIntact?: boolean;
 }

@@ -7,12 +7,12 @@ import { SimulatedFleet } from '../../simulator/hypervisor/fleet.ts';
 import type { DemoEnvironment } from './demo-environment.ts';
 
 const HOSTS = ['kvm1', 'kvm2'] as const;
-/** A copy of about two seconds: long enough to be seen, short enough to wait for. */
+/** Copied in about two seconds: long enough to show progress, short enough to wait for. */
 const GUEST = { name: 'web', memoryMiB: 2_048, dirtyMiBps: 30, workingSetMiB: 128, address: '10.0.0.101' };
 
-/** The real control plane and the agents' own code, on simulated hosts. Nobody stands outside the guest to look at it. */
-export async function openSimulatedEnvironment(say: (line: string) => void): Promise<DemoEnvironment> {
-  say('starting the embedded AWS from the synthesized template');
+/** The real control plane and the agents' own code, on simulated hosts. There is no client outside the guest to measure it. */
+export async function openSimulatedEnvironment(log: (line: string) => void): Promise<DemoEnvironment> {
+  log('starting the embedded AWS from the synthesized template');
   const aws = await startEmbeddedAws({
     assembly: await synthesize(),
     clock: systemClock,
@@ -22,7 +22,7 @@ export async function openSimulatedEnvironment(say: (line: string) => void): Pro
     if (aws.apiUrl === undefined) throw new Error('the template has no HTTP API');
     const access: Access = { url: aws.apiUrl, region: aws.region, credentials: aws.adminCredentials };
     const api = new ApiClient(access);
-    say(`registering the simulated hosts ${HOSTS.join(' and ')}, with the guest ${GUEST.name} on ${HOSTS[0]}`);
+    log(`registering the simulated hosts ${HOSTS.join(' and ')}, with the guest ${GUEST.name} on ${HOSTS[0]}`);
     const fleet = new SimulatedFleet(systemClock);
     for (const hostId of HOSTS) {
       fleet.addHost({ hostId });
