@@ -15,7 +15,6 @@ const ALLOWED: Record<string, readonly string[]> = {
   simulator: ['agent/', 'cdk/', 'common/', 'contract/', 'embedded-aws/', 'lambdas/'],
   lab: ['agent/', 'cdk/', 'cli/', 'common/', 'contract/', 'embedded-aws/', 'simulator/'],
   bench: ['agent/', 'cdk/', 'cli/', 'common/', 'contract/', 'embedded-aws/', 'lab/', 'lambdas/', 'simulator/'],
-  docs: ['cli/', 'contract/', 'lambdas/'],
   checks: [],
   docs: ['agent/', 'cdk/', 'cli/', 'common/', 'contract/', 'embedded-aws/', 'lab/', 'lambdas/', 'simulator/'],
 };
