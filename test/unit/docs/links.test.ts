@@ -34,6 +34,13 @@ it.each(PAGES)('all relative links of %s resolve', (page) => {
   expect(broken).toEqual([]);
 });
 
+it.each(PAGES)('every source file that %s names is there', (page) => {
+  const named = [...readFileSync(page, 'utf8').matchAll(/`((?:\w[\w-]*\/)+[\w.-]+\.(?:ts|c|md))`/g)].map(
+    ([, path]) => path!,
+  );
+  expect(named.filter((path) => !existsSync(path))).toEqual([]);
+});
+
 it('every page under docs/ can be reached from docs/README.md', () => {
   const reached = new Set<string>();
   const visit = (page: string): void => {

@@ -6,6 +6,8 @@ import { expect, it } from 'vitest';
 import { EXIT } from '../../../agent/environment.ts';
 import { Alarms } from '../../../cdk/constructs/alarms.ts';
 import { ROUTES } from '../../../cdk/constructs/control-api.ts';
+import { CLEANUP_SECTIONS } from '../../../common/ownership/cleanup-rules.ts';
+import { RECOVERY_SECTIONS } from '../../../common/ownership/recovery-rules.ts';
 import { generatedPages } from '../../../docs/reference-pages.ts';
 
 const read = (path: string): string => readFileSync(`docs/${path}`, 'utf8');
@@ -43,4 +45,27 @@ it('each alarm has a runbook', () => {
 it("the agent's page has each of its exit codes", () => {
   const documented = [...read('reference/agent.md').matchAll(/^\| (\d+) \|/gm)];
   expect(documented.map(([, code]) => Number(code))).toEqual(Object.values(EXIT));
+});
+
+const asOneLine = (text: string): string => text.replace(/\s+(> )?/g, ' ');
+
+it('each reason for which an operator is asked is in a runbook, word for word', () => {
+  const runbooks = readdirSync('docs/runbooks').map((name) => asOneLine(read(`runbooks/${name}`)));
+  const reasons = RECOVERY_SECTIONS.flatMap(({ rules }) => rules).flatMap(({ decision, why }) =>
+    decision.kind === 'operator' ? [why] : [],
+  );
+  // The page of refused decisions has their common beginning once, and a row for each end.
+  const missing = reasons
+    .flatMap((why) => why.split(/(?<=is refused, because) /))
+    .filter((part) => !runbooks.some((text) => text.includes(part)));
+  expect(reasons.length).toBeGreaterThan(0);
+  expect(missing).toEqual([]);
+});
+
+it('each reason for which a cleanup needs a person is in its runbook, word for word', () => {
+  const runbook = asOneLine(read('runbooks/cleanup-needs-person.md'));
+  const rules = CLEANUP_SECTIONS.flatMap((section) => [...section.rules, section.otherwise]);
+  const reasons = rules.flatMap(({ decision, why }) => (decision === 'operator' ? [why] : []));
+  expect(reasons.length).toBeGreaterThan(0);
+  expect(reasons.filter((why) => !runbook.includes(why))).toEqual([]);
 });
