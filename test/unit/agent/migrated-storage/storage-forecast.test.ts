@@ -1,9 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { checkDiskSpace } from '../../../../agent/checks/disks/disk-space.ts';
-import { migratedDisk } from '../../../../agent/checks/disks/migratable-disk.ts';
 import { forecast } from '../../../../agent/convergence/forecast.ts';
 import { judgePolicy } from '../../../../agent/convergence/policy-check.ts';
-import type { Disk } from '../../../../agent/domain-xml.ts';
 import { forecastStorage } from '../../../../agent/migrated-storage/storage-forecast.ts';
 import { MIB } from '../../../../common/units.ts';
 import type { Measurements } from '../../../../contract/forecast.ts';
@@ -11,49 +8,6 @@ import type { MigratedDisk } from '../../../../contract/migrated-storage.ts';
 import { Policy } from '../../../../contract/policy.ts';
 
 const GIB = 1024 * MIB;
-
-const onDisk: Disk = {
-  target: 'vda',
-  sources: [{ kind: 'file', path: '/images/web01.qcow2' }],
-  format: 'qcow2',
-  readonly: false,
-  encrypted: false,
-};
-const size = { target: 'vda', capacityBytes: 10 * GIB, allocatedBytes: 2 * GIB, writtenBytes: 0 };
-
-describe('a disk of one host alone', () => {
-  it('is copied as it is', () => {
-    expect(migratedDisk(onDisk, size)).toEqual({
-      target: 'vda',
-      path: '/images/web01.qcow2',
-      format: 'qcow2',
-      capacityBytes: 10 * GIB,
-      allocatedBytes: 2 * GIB,
-    });
-  });
-
-  it.each([
-    ['a block device', { sources: [{ kind: 'block', path: '/dev/vg0/web' }] }, 'not an image in a file'],
-    ['no medium', { sources: [] }, 'not an image in a file'],
-    [
-      'an overlay',
-      { sources: [...onDisk.sources, { kind: 'file', path: '/images/base.qcow2' }] },
-      'has a backing image',
-    ],
-    ['another format', { format: 'vmdk' }, 'vmdk'],
-    ['an unnamed format', { format: undefined }, 'not given'],
-    ['an encrypted image', { encrypted: true }, 'encrypted'],
-    ['a read-only disk', { readonly: true }, 'read-only'],
-  ] satisfies [string, Partial<Disk>, string][])('is refused with words where it is %s', (_, change, words) => {
-    const { refused } = migratedDisk({ ...onDisk, ...change }, size) as { refused: { found: string; remedy: string } };
-    expect(refused.found).toContain(words);
-    expect(refused.remedy).toContain('storage that both hosts mount');
-  });
-
-  it('is refused where its size is not known', () => {
-    expect(migratedDisk(onDisk, undefined)).toMatchObject({ refused: { passed: false } });
-  });
-});
 
 const qcow2: MigratedDisk = {
   target: 'vda',
@@ -63,34 +17,6 @@ const qcow2: MigratedDisk = {
   allocatedBytes: 2 * GIB,
 };
 const raw: MigratedDisk = { ...qcow2, target: 'vdb', path: '/a/vdb', format: 'raw' };
-const space = (gib: number, fileSystem = 'a') => ({ fileSystem, availableBytes: gib * GIB });
-
-it.each([
-  ['enough for what a qcow2 image holds', [{ disk: qcow2, space: space(2) }], true],
-  ['too little for it', [{ disk: qcow2, space: space(1) }], false],
-  ['enough for a raw image with its holes', [{ disk: raw, space: space(10) }], true],
-  ['enough for a raw image without its holes only', [{ disk: raw, space: space(9) }], false],
-  ['enough for one of two on a file system', [qcow2, raw].map((disk) => ({ disk, space: space(11) })), false],
-  ['enough for both', [qcow2, raw].map((disk) => ({ disk, space: space(12) })), true],
-  [
-    'enough on each of two file systems',
-    [
-      { disk: qcow2, space: space(2, 'a') },
-      { disk: raw, space: space(10, 'b') },
-    ],
-    true,
-  ],
-])('the room is %s', (_, disks, passed) => {
-  expect(checkDiskSpace(disks).passed).toBe(passed);
-});
-
-it('says how much room is missing', () => {
-  expect(checkDiskSpace([{ disk: raw, space: space(9) }])).toMatchObject({
-    found: 'vdb: 10240 MiB needed, 9216 MiB free',
-    remedy: 'free 1024 MiB there, or choose another destination',
-  });
-});
-
 const measured: Measurements = {
   dirtyBytesPerSecond: 5 * MIB,
   workingSetBytes: 50 * MIB,

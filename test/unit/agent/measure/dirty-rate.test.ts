@@ -1,12 +1,7 @@
-import { once } from 'node:events';
-import { connect, createServer } from 'node:net';
 import { describe, expect, it } from 'vitest';
 import type { AgentDeps } from '../../../../agent/deps.ts';
-import { receiveLinkTest, sendLinkTest } from '../../../../agent/host/link-test.ts';
-import { residentOf } from '../../../../agent/host/resident-memory.ts';
 import type { Domain } from '../../../../agent/hypervisor.ts';
 import { dirtyRateOf, measureDirtyRate } from '../../../../agent/measure/dirty-rate.ts';
-import { checkLink, linkOf } from '../../../../agent/measure/link.ts';
 import { measureGuest } from '../../../../agent/measure/measure.ts';
 import { MIB } from '../../../../common/units.ts';
 import { connect as connectTo } from '../../../../simulator/hypervisor/connection.ts';
@@ -137,119 +132,5 @@ describe('a guest', () => {
     const world = new World();
     world.source.change(world.source.mustHave(VM), 'paused', 'paused (user)');
     await expect(measure(world, 100)).rejects.toThrow('domain is not running');
-  });
-});
-
-it.each([
-  ['one block of the right size', 524_288, 294_912],
-  ['huge pages, which are counted apart', 1_048_576, 1_048_576],
-  ['none of that size', 2_097_152, undefined],
-  ['two of that size', 65_404, undefined],
-])('resident memory of a guest with %s', (_, kib, resident) => {
-  const mapping = (range: string, size: number, rss: number, huge = 0) =>
-    `${range} rw-p 00000000 00:00 0\nSize:  ${size} kB\nRss:   ${rss} kB\nPss: 1 kB\nPrivate_Hugetlb:  ${huge} kB\n`;
-  const smaps = [
-    mapping('7faf23e00000-7faf43e00000', 524_288, 294_912),
-    mapping('7faf44000000-7faf84000000', 1_048_576, 0, 1_048_576),
-    mapping('7faf84021000-7faf88000000', 65_404, 0),
-    mapping('7faf8c021000-7faf90000000', 65_404, 12),
-  ].join('');
-  expect(residentOf(smaps, kib * 1_024)).toBe(resident === undefined ? undefined : resident * 1_024);
-});
-
-describe('the link', () => {
-  const known = { bytesPerSecond: 90 * MIB, ageSeconds: 7_200 };
-
-  it.each([
-    [
-      { bytesPerSecond: 100 * MIB },
-      known,
-      { linkBytesPerSecond: 100 * MIB, linkSource: 'measured', linkAgeSeconds: 0 },
-    ],
-    [{ why: 'no' }, known, { linkBytesPerSecond: 90 * MIB, linkSource: 'known', linkAgeSeconds: 7_200 }],
-    [{ why: 'no' }, undefined, { why: 'no' }],
-  ] as const)('from %j and %j', (result, before, link) => {
-    expect(linkOf(result, before)).toEqual(link);
-  });
-
-  it('passes with its age, and fails with what would help', () => {
-    expect(checkLink(linkOf({ why: 'no' }, known))).toEqual({ passed: true, found: '90 MiB/s, as it was 120 min ago' });
-    expect(checkLink({ why: 'no answer' })).toMatchObject({
-      passed: false,
-      found: expect.stringContaining('no answer'),
-      remedy: expect.stringContaining('49215'),
-    });
-  });
-});
-
-describe('the link test', () => {
-  const LOCAL = '127.0.0.1';
-  const test = (port: number, patienceMs = 10_000) => ({ port, name: 'web-1', patienceMs });
-
-  async function freePort(): Promise<number> {
-    const server = createServer().listen(0, LOCAL);
-    await once(server, 'listening');
-    const { port } = server.address() as { port: number };
-    server.close();
-    await once(server, 'close');
-    return port;
-  }
-
-  it('measures over a real connection, whichever end comes first', async () => {
-    const port = await freePort();
-    const sent = sendLinkTest(LOCAL, test(port));
-    await new Promise((resolve) => setTimeout(resolve, 250));
-    await receiveLinkTest(test(port));
-    const result = await sent;
-    expect(result).toEqual({ bytesPerSecond: expect.any(Number) });
-    expect('bytesPerSecond' in result && result.bytesPerSecond).toBeGreaterThan(MIB);
-  });
-
-  it('cuts strangers off, and takes the one it waits for afterwards', async () => {
-    const port = await freePort();
-    const received = receiveLinkTest(test(port));
-    const says = async (line: string): Promise<void> => {
-      const socket = connect(port, LOCAL);
-      socket.on('error', () => {});
-      await once(socket, 'connect');
-      socket.write(line);
-      socket.resume();
-      await once(socket, 'close');
-    };
-    await says('GET / HTTP/1.1\r\n\r\n');
-    await says('handoff-link-test web-2\n');
-    expect(await sendLinkTest(LOCAL, { ...test(port, 0), name: 'web-2' })).toEqual({ why: expect.any(String) });
-    expect(await sendLinkTest(LOCAL, test(port))).toEqual({ bytesPerSecond: expect.any(Number) });
-    await received;
-  });
-
-  it('lets others go first while its own sender does not come', async () => {
-    const port = await freePort();
-    const others = ['web-2', 'web-3'].map((name) => ({ ...test(port), name }));
-    const waiting = receiveLinkTest(test(port));
-    await Promise.all(
-      others.map(async (other) => {
-        const received = receiveLinkTest(other);
-        expect(await sendLinkTest(LOCAL, other)).toEqual({ bytesPerSecond: expect.any(Number) });
-        await received;
-      }),
-    );
-    expect(await sendLinkTest(LOCAL, test(port))).toEqual({ bytesPerSecond: expect.any(Number) });
-    await waiting;
-  });
-
-  it('waits while the port is taken, and gives up in time on either end', async () => {
-    const port = await freePort();
-    const other = createServer((socket) => socket.destroy()).listen(port);
-    await once(other, 'listening');
-    // Ends, which is all it has to do.
-    await receiveLinkTest(test(port, 300));
-    expect(await sendLinkTest(LOCAL, test(port, 300))).toEqual({ why: expect.any(String) });
-    const received = receiveLinkTest(test(port));
-    const sent = sendLinkTest(LOCAL, test(port));
-    other.close();
-    await once(other, 'close');
-    expect(await sent).toEqual({ bytesPerSecond: expect.any(Number) });
-    await received;
   });
 });
