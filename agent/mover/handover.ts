@@ -290,7 +290,7 @@ export class Handover {
     };
     const finish = (destination: HypervisorConnection) =>
       destination.finish({ ...this.#options, ...this.#handshake(), cancelled: false, inPostCopy: true });
-    return { resume, connectTarget: reconnect, connectSource: reconnectSource, onDecision, finish };
+    return { resume, connectDestination: reconnect, connectSource: reconnectSource, onDecision, finish };
   }
 
   #handshake() {

@@ -11,7 +11,7 @@ import { messageOf } from '../error-message.ts';
 import type { Domain } from '../hypervisor.ts';
 import { withHypervisor } from '../hypervisor-session.ts';
 import { keepImages, madeImages, removeImages } from '../migrated-storage/images.ts';
-import { resumePostCopy } from '../mover/post-copy.ts';
+import { resumePostCopy } from '../mover/resume-post-copy.ts';
 import { evidenceOf } from './evidence.ts';
 
 /**
