@@ -4,7 +4,7 @@ import { fromNodeProviderChain } from '@aws-sdk/credential-providers';
 import { SignatureV4 } from '@smithy/signature-v4';
 import { Problem } from '../contract/api.ts';
 
-/** Where a running embedded AWS says how to reach it. */
+/** Written by a running embedded AWS: its URL, region and credentials. */
 export const LOCAL_FILE = '.handoff/local.json';
 
 export interface Access {
@@ -13,7 +13,7 @@ export interface Access {
   credentials: { accessKeyId: string; secretAccessKey: string; sessionToken?: string };
 }
 
-/** Handoff's own refusal, as the API words it. */
+/** A refusal by Handoff, with the problem document of the API. */
 export class ApiProblem extends Error {
   readonly problem: Problem;
   constructor(problem: Problem) {
@@ -23,13 +23,13 @@ export class ApiProblem extends Error {
   }
 }
 
-/** No answer from the API, or none that is its own. */
+/** The API gave no answer, or one that is not its own. */
 export class Unreachable extends Error {
   override readonly name = 'Unreachable';
 }
 
 /**
- * Finds the API: what was given, then HANDOFF_API, then an embedded AWS running from this folder. Credentials come from
+ * Finds the API: the given URL, then HANDOFF_API, then an embedded AWS that runs from this folder. Credentials come from
  * the usual AWS places (environment, profile, SSO); an embedded AWS brings its own.
  */
 export async function findAccess(given: string | undefined): Promise<Access> {

@@ -1,4 +1,4 @@
-import { globSync, readdirSync, readFileSync } from 'node:fs';
+import { existsSync, globSync, readdirSync, readFileSync } from 'node:fs';
 import { App, Stack } from 'aws-cdk-lib';
 import { Alarm } from 'aws-cdk-lib/aws-cloudwatch';
 import { Queue } from 'aws-cdk-lib/aws-sqs';
@@ -6,6 +6,7 @@ import { expect, it } from 'vitest';
 import { EXIT } from '../../../agent/environment.ts';
 import { Alarms } from '../../../cdk/constructs/alarms.ts';
 import { ROUTES } from '../../../cdk/constructs/control-api.ts';
+import { type MigrateParts, migrateDefinition } from '../../../cdk/state-machines/migrate.ts';
 import { CLEANUP_SECTIONS } from '../../../common/ownership/cleanup-rules.ts';
 import { RECOVERY_SECTIONS } from '../../../common/ownership/recovery-rules.ts';
 import { generatedPages } from '../../../docs/reference-pages.ts';
@@ -68,4 +69,43 @@ it('each reason for which a cleanup needs a person is in its runbook, word for w
   const reasons = rules.flatMap(({ decision, why }) => (decision === 'operator' ? [why] : []));
   expect(reasons.length).toBeGreaterThan(0);
   expect(reasons.filter((why) => !runbook.includes(why))).toEqual([]);
+});
+
+/** The first table after a heading, as cells without the head. */
+function tableAfter(text: string, heading: string): string[][] {
+  const [, table = ''] = /((?:^\|.*\n)+)/m.exec(text.slice(text.indexOf(heading))) ?? [];
+  return table
+    .trim()
+    .split('\n')
+    .slice(2)
+    .map((row) =>
+      row
+        .split('|')
+        .slice(1, -1)
+        .map((cell) => cell.trim()),
+    );
+}
+
+it('the concepts name the states of the machine as the console shows them, in their order', () => {
+  const states = Object.keys(migrateDefinition({} as MigrateParts).States);
+  const named = tableAfter(read('concepts.md'), '## Migration and stages').map(([state]) => state!);
+  expect(named.length).toBeGreaterThan(5);
+  expect(states.filter((state) => named.includes(state))).toEqual(named);
+});
+
+it('the glossary names code that is there', () => {
+  const folders = ['agent', 'cdk', 'cli', 'common', 'contract', 'embedded-aws', 'lambdas'];
+  const code = folders
+    .flatMap((folder) => globSync(`${folder}/**/*.ts`))
+    .map((path) => readFileSync(path, 'utf8'))
+    .join('\n');
+  const names = tableAfter(read('glossary.md'), '# Glossary').flatMap(([, , cell]) =>
+    [...cell!.matchAll(/`([^`]+)`/g)].map(([, name]) => name!),
+  );
+  const known = (name: string): boolean => {
+    if (name.includes('/')) return existsSync(name) || code.includes(name);
+    // A field is named with its schema, such as Policy.deadlineSeconds.
+    return name.split('.').every((part) => part === 'ts' || code.includes(part.replace(/\.\.\.$/, '')));
+  };
+  expect(names.filter((name) => !known(name))).toEqual([]);
 });
