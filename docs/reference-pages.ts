@@ -5,6 +5,8 @@ import { buildProgram } from '../cli/program.ts';
 import { FAILURES, type FailureCode, HandoffError } from '../contract/errors.ts';
 import { Policy } from '../contract/policy.ts';
 import { problem } from '../lambdas/api/problem.ts';
+import { markdownTable, page } from './markdown.ts';
+import { recoveryRulesPage } from './recovery-rules-page.ts';
 
 /** A page under docs/, relative to it. */
 export interface Page {
@@ -12,7 +14,6 @@ export interface Page {
   text: string;
 }
 
-const GENERATED = '<!-- Written by `npm run docs`. Edit the source that the page names, not the page. -->';
 const HELP_WIDTH = 110;
 
 export function generatedPages(): Page[] {
@@ -20,6 +21,7 @@ export function generatedPages(): Page[] {
     { path: 'reference/cli.md', text: cliPage() },
     { path: 'reference/policy.md', text: policyPage() },
     { path: 'reference/errors.md', text: errorsPage() },
+    { path: 'reference/recovery-rules.md', text: recoveryRulesPage() },
   ];
 }
 
@@ -109,9 +111,3 @@ function errorsPage(): string {
     'Besides these the API answers `UnknownRoute` (404) and `Internal` (500: the request was not carried out, or its outcome is unknown).',
   ]);
 }
-
-const page = (title: string, parts: readonly string[]): string =>
-  [GENERATED, `# ${title}`, ...parts].join('\n\n').concat('\n');
-
-const markdownTable = (head: readonly string[], rows: readonly (readonly string[])[]): string =>
-  [head, head.map(() => '---'), ...rows].map((cells) => `| ${cells.join(' | ')} |`).join('\n');

@@ -10,7 +10,7 @@ import { ruleFor } from './recovery-rules.ts';
 export type OwnershipDecision =
   /**
    * The VM is where it belongs; nothing is left to do on the hosts that answered. The hosts in `pendingCleanup` did not, which does
-   * not matter for the VM; what may be left on them is cleaned up when they are back (cleanup.ts).
+   * not matter for the VM; what may be left on them is cleaned up when they are back (decide-cleanup.ts).
    */
   | { kind: 'settle'; owner: Role | 'none'; why: string; pendingCleanup: readonly Role[] }
   /**

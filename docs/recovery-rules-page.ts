@@ -1,12 +1,13 @@
-import { CopyState } from '../../contract/facts.ts';
-import type { Role } from '../../contract/names.ts';
-import { ACTION_STATES } from './actions.ts';
-import { decideAfterFailedFinish } from './after-finish.ts';
-import { CLEANUP_SECTIONS, type CleanupRule } from './cleanup-rules.ts';
-import { decideFromFacts } from './decide-ownership.ts';
-import type { HostState, OwnershipFacts } from './evidence.ts';
-import { POST_COPY_RULES } from './post-copy.ts';
-import { RECOVERY_SECTIONS, type RecoveryCondition, type RecoveryOutcome } from './recovery-rules.ts';
+import { ACTION_STATES } from '../common/ownership/actions.ts';
+import { decideAfterFailedFinish } from '../common/ownership/after-finish.ts';
+import { CLEANUP_SECTIONS, type CleanupRule } from '../common/ownership/cleanup-rules.ts';
+import { decideFromFacts } from '../common/ownership/decide-ownership.ts';
+import type { HostState, OwnershipFacts } from '../common/ownership/evidence.ts';
+import { POST_COPY_RULES } from '../common/ownership/post-copy.ts';
+import { RECOVERY_SECTIONS, type RecoveryCondition, type RecoveryOutcome } from '../common/ownership/recovery-rules.ts';
+import { CopyState } from '../contract/facts.ts';
+import type { Role } from '../contract/names.ts';
+import { markdownTable, page } from './markdown.ts';
 
 /** What the states mean, with libvirt's words for them. */
 const STATE_MEANINGS: Record<HostState, string> = {
@@ -24,16 +25,14 @@ const STATE_MEANINGS: Record<HostState, string> = {
 };
 const STATES: readonly HostState[] = [...CopyState.options, 'unreachable'];
 
-/** docs/reference/recovery-rules.md: the rules of this folder as tables. */
-export function rulesPage(): string {
-  const paragraphs = [
-    '# The rules of recovery',
-    '<!-- Rendered from common/ownership/ (rules-page.ts): `HANDOFF_WRITE_DOCS=1 npx vitest run test/unit/common/ownership`. -->',
-    'Who owns a VM, and what is done about it, for whatever its two hosts show. The tables are rendered from the code that decides, ' +
-      '`common/ownership/`. How recovery comes to its evidence, and why the rules keep a VM from running twice, is explained in ' +
+/** The rules of common/ownership/, as tables. */
+export function recoveryRulesPage(): string {
+  return page('The rules of recovery', [
+    'From `common/ownership/`, the code that decides: who owns a VM, and what is done about it, for whatever its two hosts show. How ' +
+      'recovery comes to its evidence, and why the rules keep a VM from running twice, is explained in ' +
       '[recovery.md](../recovery.md) and [handover.md](../handover.md).',
     '## What a host shows',
-    table(
+    markdownTable(
       ['state', 'meaning'],
       STATES.map((state) => [code(state), STATE_MEANINGS[state]]),
     ),
@@ -46,7 +45,7 @@ export function rulesPage(): string {
     ...RECOVERY_SECTIONS.flatMap(recoverySection),
     '## The status of a post-copy',
     'The first rule that matches applies. The mover and recovery share these rules.',
-    table(
+    markdownTable(
       ['source', 'destination', 'status', 'meaning'],
       POST_COPY_RULES.map(({ source, destination, status, meaning }) => [
         states(source),
@@ -57,7 +56,7 @@ export function rulesPage(): string {
     ),
     '## The mover, after a Finish that failed',
     'Outside of a post-copy. By what the destination shows:',
-    table(
+    markdownTable(
       ['destination', 'libvirt refused Finish', 'the answer was lost'],
       STATES.map((state) => [
         code(state),
@@ -68,11 +67,11 @@ export function rulesPage(): string {
     'Of a host that did not answer when the migration was settled. The first rule that matches applies.',
     ...CLEANUP_SECTIONS.flatMap(({ owner, role, rules, otherwise }) => [
       `### On the ${role}, when the ${owner} owned the VM`,
-      table(['the host shows', 'decision', 'because'], [...rules, otherwise].map(cleanupRow)),
+      markdownTable(['the host shows', 'decision', 'because'], [...rules, otherwise].map(cleanupRow)),
     ]),
     '## What an action needs',
     'The agent that carries an action out checks the state again. In any other state it touches nothing.',
-    table(
+    markdownTable(
       ['action', 'needs', 'is done when the host shows', 'in spite of a job'],
       Object.entries(ACTION_STATES).map(([action, { needs, achieves, despiteJob }]) => [
         code(action),
@@ -81,8 +80,7 @@ export function rulesPage(): string {
         despiteJob.length === 0 ? '-' : states(despiteJob),
       ]),
     ),
-  ];
-  return `${paragraphs.join('\n\n')}\n`;
+  ]);
 }
 
 const FINISH_WORDS = {
@@ -104,7 +102,7 @@ const GLANCES: [title: string, facts: Pick<OwnershipFacts, 'commitRecord' | 'sta
 function glances(): string[] {
   return GLANCES.flatMap(([title, given]) => [
     `### ${title}`,
-    table(
+    markdownTable(
       ['', ...STATES.map(code)],
       STATES.map((source) => [
         code(source),
@@ -129,7 +127,7 @@ function recoverySection({ title, when, rules }: (typeof RECOVERY_SECTIONS)[numb
   return [
     `### ${title}`,
     ...(given === '' ? [] : [`All rules of this section: ${given}.`]),
-    table(
+    markdownTable(
       ['source', 'destination', 'and', 'decision', 'because'],
       rules.map((rule) => [
         states(rule.when.source),
@@ -200,8 +198,3 @@ const states = (list: readonly string[] | undefined): string =>
   list === undefined ? 'any' : list.map(code).join(', ');
 const code = (text: string): string => `\`${text}\``;
 const placeholders = (why: string): string => why.replace(/\{(\w+)\}/g, '*$1*');
-
-function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
-  const line = (cells: readonly string[]): string => `| ${cells.join(' | ')} |`;
-  return [line(head), `|${'---|'.repeat(head.length)}`, ...rows.map(line)].join('\n');
-}
