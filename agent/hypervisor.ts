@@ -82,7 +82,7 @@ export interface Domain {
    */
   startDirtyRateCalc(seconds: number): Promise<void>;
   /** What the last look found, whoever began it: distinct memory changed in it, per second of it. Undefined when there was none. */
-  dirtyRate(): Promise<{ bytesPerSecond: number; seconds: number } | 'looking' | undefined>;
+  dirtyRate(): Promise<{ bytesPerSecond: number; seconds: number } | 'measuring' | undefined>;
   /**
    * The guest's addresses, as its own agent says, or as this host's neighbour table has them (for the domain's own interfaces
    * only). A guest without an agent, or one whose agent does not answer within 2 s, is a rejection.

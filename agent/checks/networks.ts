@@ -4,12 +4,12 @@ import { fail, pass, type Verdict } from './check.ts';
 export type InterfaceKind = 'bridge' | 'other' | 'absent';
 
 /** What an interface needs of the destination: the name of the check, and how to decide it. */
-export type NetworkNeed =
+export type NetworkRequirement =
   | { kind: 'bridge' | 'interface' | 'network'; name: string }
   | { kind: 'nothing'; name: string; found: string }
   | { kind: 'refused'; name: string; verdict: Verdict };
 
-export function needOf(nic: Interface): NetworkNeed {
+export function requirementOf(nic: Interface): NetworkRequirement {
   const name = nic.source ?? nic.type;
   switch (nic.type) {
     case 'bridge':

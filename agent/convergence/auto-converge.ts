@@ -1,42 +1,44 @@
 /**
- * How QEMU's auto-converge slows a guest. It takes time from the vCPUs, not writes: a guest that needs the part `cpuUse` of its
- * vCPUs writes as before until the throttle takes more than the rest, and then in proportion.
+ * A model of QEMU's auto-converge. It takes CPU time from the vCPUs: a guest that uses the part `cpuUse` of its vCPUs writes at its
+ * usual rate until the throttle takes more than the idle rest, and then writes less in proportion.
  */
 
-/** The part of its writes that a throttled guest still makes. */
+/** The part of its usual dirty rate that a throttled guest keeps. */
 export function writesLeft(throttlePercent: number, cpuUse: number): number {
   const given = 1 - throttlePercent / 100;
   return Math.min(1, given / Math.max(cpuUse, LEAST_CPU_USE));
 }
 
 /**
- * A guest that hardly uses its CPU can't make up in slices of 10 ms for sleeps ten and more times as long: its timers and clients
- * wait for it. On the lab, guests of 5-7 % wrote 30, 20 and 10 % of their usual at throttles of 97, 98 and 99 %.
+ * The least CPU use to compute with. A guest that hardly uses its CPU cannot catch up in slices of 10 ms after sleeps that are ten and
+ * more times as long, because its timers and clients wait too. In the lab, guests that used 5-7 % kept 30, 20 and 10 % of their usual
+ * dirty rate at throttles of 97, 98 and 99 %.
  */
 const LEAST_CPU_USE = 0.1;
-/** QEMU's greatest. */
+/** QEMU's maximum (max-cpu-throttle), in percent. */
 export const MAX_THROTTLE = 99;
-/** QEMU lets a throttled vCPU run for slices of 10 ms (CPU_THROTTLE_TIMESLICE_NS), and sleep in between. */
+/** A throttled vCPU runs for slices of 10 ms (CPU_THROTTLE_TIMESLICE_NS) and sleeps in between. */
 const SLICE_MS = 10;
 
-/** How long a throttled vCPU stands still at a time. */
+/** The duration of one sleep of a throttled vCPU. */
 export const sleepMs = (throttlePercent: number): number => (SLICE_MS * throttlePercent) / (100 - throttlePercent);
 
 /**
- * The part of the bandwidth a slowed guest is to write at. It is slowed by throttle times duration: at 0.8, passes shrink by a
- * fifth each and it takes four times as long as at 0.4, with hardly a weaker throttle; below, the sleeps grow and little is won.
+ * The dirty rate that the throttle aims at, as a part of the bandwidth. The guest is affected by throttle times duration: at 0.8 each pass
+ * shrinks by a fifth, and the copy takes four times as long as at 0.4 with hardly a weaker throttle; below 0.4 the sleeps grow and
+ * little time is saved.
  */
-const WISHED = 0.4;
+const TARGET_DIRTY_RATE = 0.4;
 
-/** The first throttle, computed so that QEMU need not feel its way up. */
+/** The initial throttle, computed so that QEMU does not have to raise it step by step. */
 export function firstThrottle(dirty: number, bandwidth: number, cpuUse: number): number {
-  const percent = (1 - (WISHED * bandwidth * Math.max(cpuUse, LEAST_CPU_USE)) / dirty) * 100;
+  const percent = (1 - (TARGET_DIRTY_RATE * bandwidth * Math.max(cpuUse, LEAST_CPU_USE)) / dirty) * 100;
   return Math.round(Math.min(Math.max(percent, 1), MAX_THROTTLE));
 }
 
-/** A pass counts as too dirty for QEMU when it dirtied more than this part of what it sent (throttle-trigger-threshold). */
+/** For QEMU a pass is too dirty when the guest dirtied more than this part of what was sent (throttle-trigger-threshold). */
 export const TOO_DIRTY = 0.5;
-/** So many of them make QEMU throttle, or throttle more. */
+/** After so many such passes QEMU throttles, or throttles more. */
 export const TOO_DIRTY_PASSES = 2;
-/** QEMU judges passes in periods of at least this length. */
+/** QEMU evaluates the ratio in periods of at least this length. */
 export const PERIOD_SECONDS = 1;

@@ -3,47 +3,47 @@ import type { Forecast, Measurements, Plan, Range } from '../../contract/forecas
 import type { Policy } from '../../contract/policy.ts';
 import { forecastStorage } from '../migrated-storage/storage-forecast.ts';
 import { firstThrottle, sleepMs, TOO_DIRTY, writesLeft } from './auto-converge.ts';
-import { type Copying, type Course, firstIteration, precopy } from './precopy-model.ts';
+import { estimatePrecopy, firstIteration, type PrecopyEstimate, type PrecopyInput } from './precopy-model.ts';
 
 /**
- * What a move will cost, and how to make it, from what was measured and what the policy allows. Every way there is is reckoned
- * through; the gentlest that keeps the policy is taken. Ranges come from reckoning the same way again with what was measured
- * wrong by as much as it usually is.
+ * The cost of a migration, and the plan for it, from the measurements and the policy. Every plan is computed; the one that disturbs the
+ * guest least and keeps the policy is chosen. Ranges come from computing the same plan again with each measurement changed by its
+ * usual error.
  */
 
-/** From Perform's call to the first byte, and from the last to Finish's answer, as seen on the lab's hosts. */
+/** From the call of Perform to the first byte, and from the last byte to the answer to Finish. Measured on the lab's hosts. */
 const OVERHEAD_MS = 200;
-/** What the guest is out of reach for besides the last pass: QEMU's stop, device state, commit and start, and its first answer. */
+/** The blackout beside the last pass: QEMU's stop, device state, commit and start, and the guest's first answer. */
 const SWITCH_MS = 100;
-/** Post-copy switches with nothing sent but the list of what is missing, and then fetches what it needs to answer. */
+/** Post-copy switches after it has sent the list of missing pages, and then fetches the pages that it needs to answer. */
 const POST_COPY_SWITCH_MS = 190;
 
-/** How far what was measured is from what the copy meets, nine times in ten. */
+/** The error of the measured bandwidth, nine times in ten. */
 const LINK_ERROR = 0.12;
-/** A link known from an earlier migration: shared with others by now, or no longer. */
+/** Of a bandwidth known from an earlier migration: other transfers may have begun or ended since. */
 const KNOWN_LINK_ERROR = 0.2;
 const DIRTY_ERROR = 0.25;
 /**
- * Backed memory may hold zeros all the same, and those are not sent: 14-17 % of it on the lab's guests, which have just booted, and
- * less on guests long in use. In between, and as wrong as that is either way.
+ * The part of the resident memory that is not zero; zero pages are not sent. On the lab's guests, which had just booted, 14-17 % were
+ * zero; on guests long in use it is less. The value lies between the two, and the error covers both.
  */
 const NOT_ZERO = 0.92;
 const NOT_ZERO_ERROR = 0.08;
-/** What no measurement explains: the machines' own noise. */
+/** The variation between runs with the same measurements. */
 const TIME_NOISE = { part: 0.08, ms: 400 };
 const BLACKOUT_NOISE = { below: { part: 0.7, mostMs: 130 }, aboveMs: 120 };
-/** A blackout within the budget may seem longer: it is measured by pings, to within two of their intervals and the time of an answer. */
+/** The error of a measured blackout: two intervals of the pings, and the time of an answer. */
 const SEEN_MS = 30;
 
 /**
- * One, on links of any speed. With several (multifd), tried with QEMU 10.0.2, the brake bit only in the second pass; a hold there has
- * auto-converge take pass after pass for too dirty and throttle the guest while it waits. And post-copy takes only one.
+ * One, on links of any speed. With several (multifd, tried with QEMU 10.0.2) the brake takes effect only in the second pass; during a
+ * hold there, auto-converge counts pass after pass as too dirty and throttles the guest. Post-copy supports only one connection.
  */
 const CONNECTIONS = 1;
 
-interface Way {
+interface PlanEstimate {
   plan: Plan;
-  course: Course;
+  estimate: PrecopyEstimate;
   convergence: Forecast['convergence'];
   totalMs: number;
   blackoutMs: number;
@@ -51,21 +51,21 @@ interface Way {
 }
 
 export function forecast(measured: Measurements, policy: Policy): Forecast {
-  const copying = copyingOf(measured, policy);
+  const input = inputOf(measured, policy);
   const { disks } = measured;
-  const plan = { ...withSwitchRate(choosePlan(copying, policy), copying, measured), ...(disks && { disks }) };
+  const plan = { ...withAvailSwitchoverBandwidth(choosePlan(input, policy), input, measured), ...(disks && { disks }) };
   const storage = forecastStorage(measured, policy);
-  const way = wayOf(plan, copying, policy);
-  const around = neighbours(copying, measured).map((each) => wayOf(plan, each, policy));
-  const range = (of: (way: Way) => number) => spread(of(way), around.map(of));
+  const chosen = estimatePlan(plan, input, policy);
+  const around = neighbours(input, measured).map((each) => estimatePlan(plan, each, policy));
+  const range = (of: (each: PlanEstimate) => number) => spread(of(chosen), around.map(of));
   const total = sum(
     range((each) => each.totalMs),
     storage?.ms,
   );
   const blackout = range((each) => each.blackoutMs);
-  // Whatever was measured wrong: a copy that can't keep its budget is given up, or goes over to post-copy.
+  // Whatever the error of a measurement: a copy that cannot keep the budget is aborted, or switches to post-copy.
   const most =
-    way.course.converges && policy.onNonConvergence !== 'exceed'
+    chosen.estimate.converges && policy.onNonConvergence !== 'exceed'
       ? policy.blackoutBudgetMs + SEEN_MS
       : Number.POSITIVE_INFINITY;
   return {
@@ -84,13 +84,13 @@ export function forecast(measured: Measurements, policy: Policy): Forecast {
       storage?.bytes,
     ),
     ...(storage && { storage }),
-    convergence: convergenceOf(copying, policy),
+    convergence: convergenceOf(input, policy),
     plan,
-    why: whyOf(way, copying, policy),
+    why: whyOf(chosen, input, policy),
   };
 }
 
-function copyingOf(measured: Measurements, policy: Policy): Copying {
+function inputOf(measured: Measurements, policy: Policy): PrecopyInput {
   const { bandwidthMiBps, blackoutBudgetMs } = policy;
   const limit = bandwidthMiBps > 0 ? bandwidthMiBps * MIB : Number.POSITIVE_INFINITY;
   return {
@@ -106,13 +106,14 @@ function copyingOf(measured: Measurements, policy: Policy): Copying {
 }
 
 /**
- * A throttled guest makes QEMU's own estimate of the bandwidth useless: its look at what was dirtied waits for a vCPU that sleeps, and
- * counts as time nothing was sent in. On the lab, with passes of 9 MiB and a sleep of 1 s, it said 9 MiB/s of a link of 60, and
- * passes that would have fitted into the limit went round and round. So it is told what the link surely carries.
+ * QEMU's own estimate of the bandwidth is wrong while the guest is throttled: the synchronization of the dirty bitmap waits for a
+ * sleeping vCPU, and that wait counts as time in which nothing was sent. In the lab, with passes of 9 MiB and a sleep of 1 s, QEMU
+ * estimated 9 MiB/s on a link of 60 MiB/s, and passes that fitted into the limit were sent again and again. So QEMU gets the
+ * bandwidth that the link provides for certain.
  */
-function withSwitchRate(
+function withAvailSwitchoverBandwidth(
   plan: Plan,
-  { bandwidth }: Copying,
+  { bandwidth }: PrecopyInput,
   { linkSource, supportsAvailSwitchoverBandwidth }: Measurements,
 ): Plan {
   if (plan.throttle === undefined || !supportsAvailSwitchoverBandwidth) return plan;
@@ -122,115 +123,115 @@ function withSwitchRate(
   };
 }
 
-/** The gentlest way that keeps the policy; where none does, the plain one, whose forecast then says what is in the way. */
-function choosePlan(copying: Copying, policy: Policy): Plan {
+/** The plan that disturbs the guest least and keeps the policy; where no plan does, the plain one, whose forecast names the reason. */
+function choosePlan(input: PrecopyInput, policy: Policy): Plan {
   const common = { connections: CONNECTIONS };
   const postCopyAllowed = policy.onNonConvergence === 'postcopy';
   const plain: Plan = {
     method: 'plain',
-    ...(policy.autoConverge && !postCopyAllowed && !mayBeHeldLong(policy) && { throttle: standbyThrottle(copying) }),
+    ...(policy.autoConverge && !postCopyAllowed && !mayBeHeldLong(policy) && { throttle: standbyThrottle(input) }),
     postCopyAllowed,
     ...common,
   };
-  if (keeps({ ...plain, throttle: undefined }, copying, policy)) return plain;
+  if (keepsPolicy({ ...plain, throttle: undefined }, input, policy)) return plain;
   if (postCopyAllowed) return { method: 'post-copy', postCopyAllowed, ...common };
   if (policy.autoConverge) {
-    const slowed: Plan = { method: 'auto-converge', throttle: computedThrottle(copying), postCopyAllowed, ...common };
-    if (keeps(slowed, copying, policy)) return slowed;
+    const slowed: Plan = { method: 'auto-converge', throttle: computedThrottle(input), postCopyAllowed, ...common };
+    if (keepsPolicy(slowed, input, policy)) return slowed;
   }
-  return { ...plain, ...(policy.autoConverge && { throttle: computedThrottle(copying) }) };
+  return { ...plain, ...(policy.autoConverge && { throttle: computedThrottle(input) }) };
 }
 
 /**
- * Held beyond its first pass, a copy looks to QEMU as if the guest dirtied far more than is sent, and auto-converge throttles it for
- * that. So where nobody knows how long it will be held, throttling is made possible only for a guest that needs it.
+ * While a copy is held beyond its first pass, the guest dirties far more than QEMU sends, so auto-converge would throttle the guest.
+ * Where the duration of the hold is unknown, throttling is therefore enabled only for a guest that needs it.
  */
 const mayBeHeldLong = ({ cutover }: Policy): boolean => cutover === 'manual';
 
-function keeps(plan: Plan, copying: Copying, policy: Policy): boolean {
-  const course = courseOf(plan, copying);
-  return course.converges && course.workMs + OVERHEAD_MS <= policy.deadlineSeconds * 1_000;
+function keepsPolicy(plan: Plan, input: PrecopyInput, policy: Policy): boolean {
+  const estimate = estimateOf(plan, input);
+  return estimate.converges && estimate.workMs + OVERHEAD_MS <= policy.deadlineSeconds * 1_000;
 }
 
 /**
- * A throttle that is only there in case the guest changes its ways. QEMU throttles whenever two passes dirtied more than half of
- * what they sent, needed or not; so for a guest that comes near that by itself, the first throttle is one that nobody feels, and
- * a second, strong one follows only if the passes stay like that.
+ * A throttle for a guest that converges now and may write more later. QEMU throttles whenever two passes dirtied more than half of
+ * what they sent, needed or not. So for a guest near that ratio the first throttle has no noticeable effect, and the second, strong
+ * one follows only if the ratio persists.
  */
-function standbyThrottle({ dirtyRate, bandwidth }: Copying): NonNullable<Plan['throttle']> {
+function standbyThrottle({ dirtyRate, bandwidth }: PrecopyInput): NonNullable<Plan['throttle']> {
   return dirtyRate < bandwidth * TOO_DIRTY * 0.8
     ? { initialPercent: 80, incrementPercent: 15 }
     : { initialPercent: 1, incrementPercent: 30 };
 }
 
-function computedThrottle({ dirtyRate, bandwidth, cpuUse }: Copying): NonNullable<Plan['throttle']> {
+function computedThrottle({ dirtyRate, bandwidth, cpuUse }: PrecopyInput): NonNullable<Plan['throttle']> {
   const initialPercent = firstThrottle(dirtyRate, bandwidth, cpuUse);
-  // Should it not do: the guest uses more of its CPU than was measured, or writes more.
+  // For a guest that uses more CPU time, or writes more, than was measured.
   return { initialPercent, incrementPercent: Math.max(1, Math.ceil((99 - initialPercent) / 2)) };
 }
 
-function courseOf({ throttle }: Plan, copying: Copying): Course {
-  return precopy({ ...copying, throttle });
+function estimateOf({ throttle }: Plan, input: PrecopyInput): PrecopyEstimate {
+  return estimatePrecopy({ ...input, throttle });
 }
 
-function wayOf(plan: Plan, copying: Copying, policy: Policy): Way {
-  const { bandwidth } = copying;
-  const convergence = convergenceOf(copying, policy);
-  const course = courseOf(plan, copying);
+function estimatePlan(plan: Plan, input: PrecopyInput, policy: Policy): PlanEstimate {
+  const { bandwidth } = input;
+  const convergence = convergenceOf(input, policy);
+  const estimate = estimateOf(plan, input);
   if (plan.method === 'post-copy') {
-    const { workMs, writtenBytes, firstBytes } = postCopy(copying);
+    const { workMs, writtenBytes, firstBytes } = postCopy(input);
     return {
       plan,
-      course,
+      estimate,
       convergence,
       totalMs: workMs + OVERHEAD_MS,
       blackoutMs: POST_COPY_SWITCH_MS,
       bytes: firstBytes + writtenBytes,
     };
   }
-  const restMs = (course.restBytes / bandwidth) * 1_000;
+  const restMs = (estimate.restBytes / bandwidth) * 1_000;
   return {
     plan,
-    course,
+    estimate,
     convergence,
-    totalMs: course.workMs + restMs + OVERHEAD_MS,
-    blackoutMs: !course.converges && plan.postCopyAllowed ? POST_COPY_SWITCH_MS : restMs + SWITCH_MS,
-    bytes: course.bytes,
+    totalMs: estimate.workMs + restMs + OVERHEAD_MS,
+    blackoutMs: !estimate.converges && plan.postCopyAllowed ? POST_COPY_SWITCH_MS : restMs + SWITCH_MS,
+    bytes: estimate.bytes,
   };
 }
 
-/** All of the first pass, the switch, and then what the guest had written meanwhile, at the speed of the link. */
-function postCopy(copying: Copying): { workMs: number; writtenBytes: number; firstBytes: number } {
-  const { bandwidth, dirtyRate, workingSet, resident } = copying;
-  const first = firstIteration(copying);
+/** The whole first pass, the switch, and then the memory that the guest wrote meanwhile, at the bandwidth of the link. */
+function postCopy(input: PrecopyInput): { workMs: number; writtenBytes: number; firstBytes: number } {
+  const { bandwidth, dirtyRate, workingSet, resident } = input;
+  const first = firstIteration(input);
   const writtenBytes = Math.min(workingSet, (dirtyRate * first.writtenForMs) / 1_000);
   return { workMs: first.workMs + (writtenBytes / bandwidth) * 1_000, writtenBytes, firstBytes: resident };
 }
 
-/** What it takes, whatever the policy allows. */
-function convergenceOf(copying: Copying, policy: Policy): Forecast['convergence'] {
+/** The method that the guest needs, regardless of the policy. */
+function convergenceOf(input: PrecopyInput, policy: Policy): Forecast['convergence'] {
   const base = { connections: CONNECTIONS, postCopyAllowed: false };
-  if (keeps({ method: 'plain', ...base }, copying, policy)) return 'likely';
-  if (keeps({ method: 'auto-converge', throttle: computedThrottle(copying), ...base }, copying, policy)) {
+  if (keepsPolicy({ method: 'plain', ...base }, input, policy)) return 'likely';
+  if (keepsPolicy({ method: 'auto-converge', throttle: computedThrottle(input), ...base }, input, policy)) {
     return 'only-slowed';
   }
-  return postCopy(copying).workMs + OVERHEAD_MS <= policy.deadlineSeconds * 1_000 ? 'only-post-copy' : 'not';
+  return postCopy(input).workMs + OVERHEAD_MS <= policy.deadlineSeconds * 1_000 ? 'only-post-copy' : 'not';
 }
 
 const linkErrorOf = (source: Measurements['linkSource']): number =>
   source === 'known' ? KNOWN_LINK_ERROR : LINK_ERROR;
 
-/** The corners of what may be true in place of what was measured. */
-function neighbours(copying: Copying, { linkSource }: Measurements): Copying[] {
+/** The measurements with each error at its extremes. */
+function neighbours(input: PrecopyInput, { linkSource }: Measurements): PrecopyInput[] {
   const factors = (error: number) => [1 - error, 1, 1 + error];
   return factors(linkErrorOf(linkSource)).flatMap((link) =>
     factors(DIRTY_ERROR).map((dirty) => ({
-      ...copying,
-      bandwidth: copying.bandwidth * link,
-      dirtyRate: copying.dirtyRate * dirty,
-      // What makes a copy longer comes together, for a range that holds nine in ten.
-      resident: copying.resident * (link < 1 ? 1 + NOT_ZERO_ERROR : link > 1 ? 1 - NOT_ZERO_ERROR : 1),
-      workingSet: copying.workingSet * Math.sqrt(dirty),
+      ...input,
+      bandwidth: input.bandwidth * link,
+      dirtyRate: input.dirtyRate * dirty,
+      // Errors that make the copy longer are combined, so that the range holds nine times in ten.
+      resident: input.resident * (link < 1 ? 1 + NOT_ZERO_ERROR : link > 1 ? 1 - NOT_ZERO_ERROR : 1),
+      workingSet: input.workingSet * Math.sqrt(dirty),
     })),
   );
 }
@@ -249,8 +250,8 @@ function spread(expected: number, around: number[]): Range {
   };
 }
 
-function whyOf({ plan, course, blackoutMs, totalMs }: Way, copying: Copying, policy: Policy): string {
-  const { dirtyRate, bandwidth, cpuUse, resident, workingSet } = copying;
+function whyOf({ plan, estimate, blackoutMs, totalMs }: PlanEstimate, input: PrecopyInput, policy: Policy): string {
+  const { dirtyRate, bandwidth, cpuUse, resident, workingSet } = input;
   const share = Math.round((dirtyRate / bandwidth) * 100);
   const seen = `the guest writes ${mib(dirtyRate)}/s (at most ${mib(workingSet)}) and the link carries ${mib(bandwidth)}/s (${share} %)`;
   switch (plan.method) {
@@ -259,14 +260,14 @@ function whyOf({ plan, course, blackoutMs, totalMs }: Way, copying: Copying, pol
     case 'auto-converge': {
       const { initialPercent } = plan.throttle!;
       const left = Math.round(writesLeft(initialPercent, cpuUse) * share);
-      return `${seen}: passes shrink only with the guest slowed; it uses ${Math.round(cpuUse * 100)} % of its CPU, so a throttle of ${initialPercent} % brings its writes to ${left} % of the link, with a vCPU at rest for ${Math.round(sleepMs(initialPercent))} ms at a time, for about ${seconds(course.throttledMs)}`;
+      return `${seen}: passes shrink only with the guest slowed; it uses ${Math.round(cpuUse * 100)} % of its CPU, so a throttle of ${initialPercent} % brings its writes to ${left} % of the link, with a vCPU at rest for ${Math.round(sleepMs(initialPercent))} ms at a time, for about ${seconds(estimate.throttledMs)}`;
     }
     case 'plain': {
-      if (course.converges && totalMs <= policy.deadlineSeconds * 1_000) {
-        return `${seen}: the copy converges by itself in about ${seconds(totalMs)}, and the last ${mib(course.restBytes)} fit into the blackout budget`;
+      if (estimate.converges && totalMs <= policy.deadlineSeconds * 1_000) {
+        return `${seen}: the copy converges by itself in about ${seconds(totalMs)}, and the last ${mib(estimate.restBytes)} fit into the blackout budget`;
       }
-      if (course.converges) return `${seen}: the copy converges, but only after ${seconds(totalMs)}`;
-      const rest = `${seen}: passes stay at ${mib(course.restBytes)}, which takes ${Math.round(blackoutMs)} ms with the guest standing still`;
+      if (estimate.converges) return `${seen}: the copy converges, but only after ${seconds(totalMs)}`;
+      const rest = `${seen}: passes stay at ${mib(estimate.restBytes)}, which takes ${Math.round(blackoutMs)} ms with the guest standing still`;
       return policy.onNonConvergence === 'exceed' ? `${rest}; the policy allows that` : rest;
     }
   }

@@ -1,21 +1,21 @@
 import type { JobStats } from '../hypervisor.ts';
 
 /**
- * What a pass had to send as it began. QEMU counts a pass whenever it looks what the guest has dirtied, which with auto-converge it
- * also does every 5 s within a long one; what is left after such a look tells of net progress either way.
+ * A pass, as it began. QEMU counts a pass at each synchronization of the dirty bitmap, which with auto-converge also happens every 5 s
+ * within a long pass; the remaining bytes after a synchronization show the net progress in both cases.
  */
 export interface Iteration {
   iteration: number;
   bytes: number;
   throttlePercent: number;
-  /** Sent until then, and for how long the job had lasted. */
+  /** Sent before this pass, and the age of the job at its beginning. */
   bytesProcessed: number;
   elapsedMs: number;
-  /** The guest's, as QEMU found it when the pass began. */
+  /** The guest's dirty rate, as QEMU measured it when the pass began. */
   dirtyBytesPerSecond: number;
 }
 
-/** The passes with what this look shows; the very same list when no new pass has begun. */
+/** The passes including the one that these statistics show; the same list when no new pass has begun. */
 export function withLook(iterations: readonly Iteration[], job: JobStats): readonly Iteration[] {
   const last = iterations.at(-1);
   if (last !== undefined && job.iteration <= last.iteration) return iterations;
@@ -26,7 +26,7 @@ export function withLook(iterations: readonly Iteration[], job: JobStats): reado
   ];
 }
 
-/** Bytes per second that the last whole pass was sent at; undefined before there is one. */
+/** The rate of the last complete pass, in bytes per second; undefined before there is one. */
 export function bandwidthOf(iterations: readonly Iteration[]): number | undefined {
   const [before, last] = iterations.slice(-2);
   if (before === undefined || last === undefined || last.elapsedMs <= before.elapsedMs) return undefined;

@@ -5,10 +5,10 @@ import { fail, pass, type Verdict } from '../checks/check.ts';
 import { forecast } from './forecast.ts';
 
 /**
- * Whether the policy can be kept, by the forecast. If not, what was found is the reason, and the remedy names the smallest
- * changes of the policy of which each alone would do; each was tried on the forecast.
+ * Whether the forecast keeps the policy. If not, `found` is the reason, and the remedy names the smallest changes of the policy. Each
+ * of them is sufficient by itself, because each was tried on the forecast.
  */
-export function judgePolicy(forecasted: Forecast, policy: Policy, measured: Measurements): Verdict {
+export function checkPolicy(forecasted: Forecast, policy: Policy, measured: Measurements): Verdict {
   const broken = brokenBy(forecasted, policy);
   if (broken === undefined) return pass(forecasted.why);
   const remedies = changesOf(forecasted, policy)
@@ -34,7 +34,7 @@ function brokenBy({ totalMs, blackoutMs, plan, convergence, storage }: Forecast,
     return 'the guest writes to disks that are copied along nearly as fast as they can be copied, so that their copy would not end';
   }
   const converges = plan.method !== 'plain' || convergence === 'likely';
-  // What a switch costs anyway differs from host to host; only a budget that surely can't be kept is refused for that.
+  // The fixed cost of a switch differs between hosts, so a budget is refused only when it cannot be kept for certain.
   const blackout = converges ? blackoutMs.low : blackoutMs.expected;
   if (onNonConvergence !== 'exceed' && blackout > blackoutBudgetMs) {
     const words = converges ? 'the blackout would be at least' : 'the copy does not converge: the blackout would be';

@@ -3,47 +3,47 @@ import { MAX_THROTTLE, PERIOD_SECONDS, sleepMs, TOO_DIRTY, TOO_DIRTY_PASSES, wri
 import { firstLimitMs, mostLimitMs, nextLimitMs, STALLED_PASSES, STALLED_SHRINK } from './downtime-limit.ts';
 
 /**
- * QEMU's pre-copy as a sum, with our hold in it. The first pass sends the guest's memory; each pass after it sends what the
- * guest wrote during the one before, as distinct pages: its rate times the time, at most its working set. It ends when a pass
+ * A model of QEMU's pre-copy, including the hold. The first pass sends the guest's memory. Each further pass sends the distinct pages
+ * that the guest wrote during the pass before: the dirty rate times the duration, at most the working set. Pre-copy ends when a pass
  * can be sent within the downtime limit.
  *
  * Bytes, bytes per second, ms.
  */
-export interface Copying {
+export interface PrecopyInput {
   bandwidth: number;
   dirtyRate: number;
   workingSet: number;
   memory: number;
   resident: number;
   cpuUse: number;
-  /** Until somebody says the word. Otherwise the word comes before the brake is reached, or soon after. */
+  /** Until a manual cutover. Otherwise the cutover comes before the brake is reached, or soon after. */
   mayBeHeld: boolean;
   budgetMs: number;
   throttle?: { initialPercent: number; incrementPercent: number } | undefined;
 }
 
-export interface Course {
+export interface PrecopyEstimate {
   converges: boolean;
-  /** Until the last pass begins; when it does not converge, until that is seen. */
+  /** Until the last pass begins; without convergence, until the stall is detected. */
   workMs: number;
-  /** The last pass, sent while the guest stands still; when it does not converge, what would have to be. */
+  /** The last pass, sent while the guest is paused; without convergence, the bytes that would remain for it. */
   restBytes: number;
   bytes: number;
-  /** As strong as the guest was throttled; 0: not at all. */
+  /** The strongest throttle; 0: none. */
   throttlePercent: number;
-  /** For how long, the hold not counted. */
+  /** The duration of throttling, without the hold. */
   throttledMs: number;
 }
 
-/** At which QEMU finds that pages are zero, with no need to send them. */
+/** The rate at which QEMU detects zero pages, which it does not send. */
 const ZERO_PAGES_PER_SECOND = 4 * 1024 * MIB;
-/** A hold until somebody says the word. The guest writes meanwhile; with this time it has usually written all it ever writes. */
+/** The assumed hold until a manual cutover: after this time a guest has usually written its whole working set. */
 const HELD_MS = 60_000;
-/** Beyond, no copy of a machine this is for gets any smaller. */
+/** A bound for the loop; copies that converge need far fewer. */
 const MOST_PASSES = 1_000;
 
-/** The first pass with its hold, if any: how long it works, and how long the guest writes meanwhile. */
-export function firstIteration({ bandwidth, memory, resident, mayBeHeld }: Copying): {
+/** The duration of the first pass, and for how long the guest writes meanwhile, which includes the hold. */
+export function firstIteration({ bandwidth, memory, resident, mayBeHeld }: PrecopyInput): {
   workMs: number;
   writtenForMs: number;
 } {
@@ -53,9 +53,9 @@ export function firstIteration({ bandwidth, memory, resident, mayBeHeld }: Copyi
   return { workMs, writtenForMs: workMs + (mayBeHeld ? HELD_MS : 0) };
 }
 
-export function precopy(copying: Copying): Course {
-  const { bandwidth, dirtyRate, workingSet, resident, cpuUse, budgetMs, throttle } = copying;
-  const first = firstIteration(copying);
+export function estimatePrecopy(input: PrecopyInput): PrecopyEstimate {
+  const { bandwidth, dirtyRate, workingSet, resident, cpuUse, budgetMs, throttle } = input;
+  const first = firstIteration(input);
   let workMs = first.workMs;
   let bytes = resident;
   let throttlePercent = 0;
@@ -100,7 +100,7 @@ export function precopy(copying: Copying): Course {
     before = dirtied;
     sent = dirtied;
     seconds = sent / bandwidth;
-    // QEMU's look at what was dirtied waits for a vCPU that sleeps, and so does not write: half a sleep, on average.
+    // The synchronization of the dirty bitmap waits for a sleeping vCPU, which does not write meanwhile: half a sleep on average.
     const iterationMs = seconds * 1_000 + sleepMs(throttlePercent) / 2;
     workMs += iterationMs;
     bytes += sent;

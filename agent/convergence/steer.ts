@@ -8,21 +8,21 @@ import { FELT_THROTTLE, mostLimitMs, nextLimitMs, STALLED_PASSES, STALLED_SHRINK
 import { bandwidthOf, type Iteration } from './iterations.ts';
 
 /**
- * What to do about a released copy, decided at the beginning of each pass. As long as passes shrink, nothing: the smallest
- * blackout is had by waiting. Passes that shrink too slowly have the downtime limit raised, step by step up to the budget. When
- * there is no net progress, that is no pass smaller than the smallest before, and QEMU can't throttle the guest any more, the
- * next measure is the one the policy names: post-copy, a longer blackout, or giving up.
+ * Steers a released copy, at the beginning of each pass. While passes shrink, nothing is done: waiting gives the smallest blackout. When
+ * passes shrink too slowly, the downtime limit is raised step by step, up to the budget. Without net progress (no pass is smaller
+ * than the smallest before) and when QEMU cannot throttle the guest further, the policy's measure follows: post-copy, a longer
+ * blackout, or aborting.
  */
 export interface Situation {
-  /** Since the release, oldest first. The first is the one that was held. */
+  /** Since the release of the brake, oldest first. The first is the pass that was held. */
   iterations: readonly Iteration[];
-  /** The newest look. */
+  /** The newest statistics. */
   job: JobStats;
-  /** Whether that look was the first of a pass. */
+  /** Whether these statistics are the first of a pass. */
   newIteration: boolean;
-  /** The downtime limit QEMU has now. */
+  /** QEMU's present downtime limit. */
   limitMs: number;
-  /** What the copy has been at work for, holds not counted. */
+  /** The duration of the copy without holds. */
   activeMs: number;
   plan: Plan;
   policy: Policy;
@@ -34,20 +34,20 @@ export type Move =
   | { kind: 'post-copy'; why: Why }
   | { kind: 'give-up'; code: FailureCode; why: Why };
 
-/** A reason in words, and the numbers it was made from. */
+/** A reason, and the numbers behind it. */
 export interface Why {
   because: string;
   [number: string]: unknown;
 }
 
 const WAIT: Move = { kind: 'wait' };
-/** The last of a pass, on any link worth migrating over a matter of milliseconds: post-copy need not wait for it. */
+/** The end of a pass: a matter of milliseconds on any link, so post-copy need not wait for it. */
 const PASS_IS_OVER_BYTES = MIB;
-/** Nothing is lost by waiting before giving up, and what makes the guest dirty more may pass: as long as KubeVirt's detector waits. */
+/** The wait before aborting, since the guest's load may pass. As long as KubeVirt's detector of stalled migrations waits. */
 const GIVE_UP_MS = 40_000;
-/** More than a pass needs, since the next one may be a little larger. */
+/** The limit in proportion to what a pass needs, since the next pass may be a little larger. */
 const LIMIT_ROOM = 1.25;
-/** Past the deadline the copy may go on for as long as a longer blackout takes to be reached, but not for ever. */
+/** How long after the deadline a copy may continue until a longer blackout is reached. */
 const OVERTIME_MS = 60_000;
 
 export function steer(situation: Situation): Move {
@@ -59,7 +59,7 @@ export function steer(situation: Situation): Move {
   if (activeMs > deadlineMs) {
     return nextMeasure(situation, `the deadline of ${policy.deadlineSeconds} s is over`, 'DeadlineExceeded');
   }
-  // The held pass itself has nothing before it to be compared with.
+  // The held pass has no pass before it to compare with.
   if (!newIteration || iterations.length < 3) return WAIT;
 
   const stall = stallOf(iterations);
@@ -76,7 +76,7 @@ export function steer(situation: Situation): Move {
   return raised(situation);
 }
 
-/** A larger downtime limit, within the budget, where waiting for a smaller rest costs too much. */
+/** A larger downtime limit, within the budget, where waiting for smaller passes costs too much time. */
 function raised(situation: Situation): Move {
   const { iterations, limitMs, policy } = situation;
   const [before, now] = iterations.slice(-2) as [Iteration, Iteration];
@@ -105,10 +105,10 @@ function nextMeasure(situation: Situation, because: string, code: FailureCode): 
   return { kind: 'give-up', code, why };
 }
 
-/** QEMU takes no more (MAX_MIGRATE_DOWNTIME). */
+/** QEMU's maximum (MAX_MIGRATE_DOWNTIME). */
 const MOST_LIMIT_MS = 2_000_000;
 
-/** Since when no pass was smaller than the smallest before. A stronger throttle begins the count anew: it has yet to show. */
+/** For how long no pass was smaller than the smallest before. A stronger throttle restarts the count, because it needs time to act. */
 function stallOf(iterations: readonly Iteration[]): { iterations: number; ms: number } {
   let best: Iteration | undefined;
   let stalled = 0;
@@ -123,7 +123,7 @@ function stallOf(iterations: readonly Iteration[]): { iterations: number; ms: nu
   return { iterations: stalled, ms: best === undefined ? 0 : iterations.at(-1)!.elapsedMs - best.elapsedMs };
 }
 
-/** Whether what is to be sent now would get through within such a limit. */
+/** Whether the newest pass could be sent within this limit. */
 function fits({ iterations }: Situation, limitMs: number): boolean {
   const bandwidth = bandwidthOf(iterations);
   return bandwidth !== undefined && (iterations.at(-1)!.bytes / bandwidth) * 1_000 <= limitMs;

@@ -1,21 +1,21 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { PROBE_INTERVAL_MS, PROBE_LIMIT_MS, type Probe, type Sightings } from './probe.ts';
+import { PROBE_INTERVAL_MS, PROBE_LIMIT_MS, type Probe, type ProbeResult } from './probe.ts';
 
-/** Its sums come at once; one that hangs is killed. */
+/** `ping` prints its summary at once; a process that hangs is killed after this time. */
 const SUM_UP_MS = 500;
 
 /**
- * Starts `ping`. Returns at once, and never throws. The process that started it may be killed at any moment: the next answer is
- * then written into a pipe nobody reads, which ends `ping`, and without answers it ends when it has asked its last.
+ * Starts `ping`. Returns at once, and never throws. When the process that started it is killed, `ping` ends too: its next answer goes into
+ * a pipe without a reader, and without answers it ends after its last request.
  */
 export function startPing(address: string): Probe {
   const output = new PingOutput();
-  // With a time limit (-w) it would end at the first "host unreachable" of a switch.
+  // A count, because with a time limit (-w) `ping` ends at the first "host unreachable" during a switch.
   const count = PROBE_LIMIT_MS / PROBE_INTERVAL_MS;
   const args = ['-n', '-D', '-i', `${PROBE_INTERVAL_MS / 1_000}`, '-c', `${count}`, address];
   const child = spawn('ping', args, {
     stdio: ['ignore', 'pipe', 'pipe'],
-    // It writes, and reads, its numbers as the locale has them.
+    // `ping` prints and parses numbers in the format of the locale.
     env: { ...process.env, LC_ALL: 'C' },
   });
   const closed = new Promise<void>((resolve) => child.once('close', () => resolve()));
@@ -46,7 +46,7 @@ export function startPing(address: string): Probe {
       listeners.add(heard);
       return () => void listeners.delete(heard);
     },
-    async stop(): Promise<Sightings> {
+    async stop(): Promise<ProbeResult> {
       await ended(child, closed);
       const said = trouble || output.trouble;
       return { answers: output.answers, sent: output.sent, ...(said !== '' && { trouble: said }) };
@@ -54,7 +54,7 @@ export function startPing(address: string): Probe {
   };
 }
 
-/** Ctrl-C is how ping is asked for its sums. */
+/** On SIGINT `ping` prints its summary. */
 async function ended(child: ChildProcess, closed: Promise<void>): Promise<void> {
   child.kill('SIGINT');
   const timer = setTimeout(() => child.kill('SIGKILL'), SUM_UP_MS);
@@ -62,15 +62,15 @@ async function ended(child: ChildProcess, closed: Promise<void>): Promise<void> 
   clearTimeout(timer);
 }
 
-/** What iputils' `ping -D` writes, as it comes. */
+/** Parses the output of iputils' `ping -D` as it arrives. */
 export class PingOutput {
   readonly answers: number[] = [];
-  /** What a router, or this very host, last said in place of an answer: "Destination Host Unreachable". */
+  /** The last ICMP error of a router or of this host, such as "Destination Host Unreachable". */
   trouble = '';
   #sent = 0;
   #rest = '';
 
-  /** As `ping` sums up, or, when it never did, as the numbers on its answers show. */
+  /** From the summary; without one, the greatest sequence number of an answer. */
   get sent(): number {
     return this.#sent;
   }

@@ -1,28 +1,28 @@
 /**
- * Asks one address again and again whether it is there. ICMP echo, sent by iputils' `ping`, which every distribution installs:
- * Node has no raw sockets, and arping, which needs no address in the guest's network, is on few hosts and asks once a second at
- * best. A host that has no way to the guest's network therefore sees nothing, and says so.
+ * Sends ICMP echo requests to one address at an interval. iputils' `ping` sends them: every distribution installs it, Node has no raw
+ * sockets, and arping, which would need no address in the guest's network, is installed on few hosts and sends once a second at
+ * most. A host without a route to the guest's network therefore gets no answer, and reports that.
  */
 export interface Probe {
-  /** When the first and the newest answer came, in ms since the epoch. */
+  /** The times of the first and of the newest answer, in ms since the epoch. */
   readonly firstAnswerAt: number | undefined;
   readonly lastAnswerAt: number | undefined;
-  /** Calls `heard` after each answer from now on, or after several that come together. Returns what ends that. */
+  /** Calls `heard` after each further answer, or once after several that arrive together. Returns the function that unsubscribes. */
   onAnswer(heard: () => void): () => void;
-  /** Ends it. Never rejects. */
-  stop(): Promise<Sightings>;
+  /** Ends the probe. Never rejects. */
+  stop(): Promise<ProbeResult>;
 }
 
-/** What a probe has seen. */
-export interface Sightings {
-  /** When each answer came, in ms since the epoch, duplicates left out. */
+/** The answers to a probe. */
+export interface ProbeResult {
+  /** The time of each answer, in ms since the epoch, without duplicates. */
   answers: readonly number[];
   sent: number;
-  /** Why it could not ask, in its own words. */
+  /** The last error message of `ping`, or the last ICMP error. */
   trouble?: string;
 }
 
-/** Time between two questions. Twice that is the shortest blackout that can be told from none. */
+/** The time between two requests. Twice that is the shortest blackout that can be measured. */
 export const PROBE_INTERVAL_MS = 10;
-/** A probe ends by itself then, whatever became of the process that started it. As many questions as ICMP has numbers for. */
+/** A probe ends by itself after this time, even when the process that started it is gone. ICMP has that many sequence numbers. */
 export const PROBE_LIMIT_MS = 65_535 * PROBE_INTERVAL_MS;

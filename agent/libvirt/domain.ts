@@ -135,7 +135,7 @@ export class LibvirtDomain implements Domain {
   async dirtyRate() {
     const values = await this.#stats(STATS.dirtyRate);
     const status = numberIn(values, 'dirtyrate.calc_status');
-    if (status !== DIRTY_RATE_MEASURED) return status === DIRTY_RATE_MEASURING ? 'looking' : undefined;
+    if (status !== DIRTY_RATE_MEASURED) return status === DIRTY_RATE_MEASURING ? 'measuring' : undefined;
     return {
       bytesPerSecond: (numberIn(values, 'dirtyrate.megabytes_per_second') ?? 0) * MIB,
       seconds: numberIn(values, 'dirtyrate.calc_period') ?? 0,

@@ -85,7 +85,7 @@ async function endOfLook(domain: Domain, clock: Clock, seconds: number, deadline
 }
 
 async function startLook(domain: Domain, clock: Clock, seconds: number, deadline: number): Promise<void> {
-  const othersLook = async () => (await domain.dirtyRate()) === 'looking';
+  const othersLook = async () => (await domain.dirtyRate()) === 'measuring';
   for (let idle = 0; ; ) {
     try {
       return await domain.startDirtyRateCalc(seconds);

@@ -3,7 +3,7 @@ import type { GuestAddress } from '../../contract/forecast.ts';
 import { parseDomain } from '../domain-xml.ts';
 import type { Domain, GuestInterface } from '../hypervisor.ts';
 
-/** Addresses that say nothing of where the guest can be reached from outside. */
+/** Addresses at which a guest cannot be reached from outside. */
 const UNREACHABLE = new BlockList();
 UNREACHABLE.addSubnet('0.0.0.0', 8);
 UNREACHABLE.addSubnet('127.0.0.0', 8);
@@ -14,7 +14,7 @@ UNREACHABLE.addAddress('::1', 'ipv6');
 UNREACHABLE.addSubnet('fe80::', 10, 'ipv6');
 UNREACHABLE.addSubnet('ff00::', 8, 'ipv6');
 
-/** The address to look at: the first IPv4 address that can be reached from outside, else the first IPv6 one. */
+/** The address to probe: the first IPv4 address that can be reached from outside, else the first IPv6 address. */
 export function chooseAddress(interfaces: readonly GuestInterface[]): string | undefined {
   const all = interfaces.flatMap(({ addresses }) => addresses);
   const usable = (family: 4 | 6) =>
@@ -23,14 +23,14 @@ export function chooseAddress(interfaces: readonly GuestInterface[]): string | u
 }
 
 /**
- * Asks the guest's agent, then the host's neighbour table, which knows guests that this host itself has talked to of late. Never
- * rejects: a guest whose address nobody knows is not looked at, and moves all the same.
+ * Asks the guest agent, then the host's neighbour table, which has the guests that this host exchanged packets with recently. Never
+ * rejects: a guest without a known address is migrated without a measurement.
  */
 export async function findAddress(domain: Domain): Promise<GuestAddress | undefined> {
   return (await askAgent(domain)) ?? findNeighbour(domain);
 }
 
-/** As findAddress, of the neighbour table alone: of a copy that is being received libvirt tells nothing else without waiting. */
+/** As findAddress, from the neighbour table alone: other queries on an incoming copy wait in libvirt. */
 export async function findNeighbour(domain: Domain): Promise<GuestAddress | undefined> {
   try {
     const address = chooseAddress(await domain.guestAddresses('arp'));
@@ -41,8 +41,8 @@ export async function findNeighbour(domain: Domain): Promise<GuestAddress | unde
 }
 
 /**
- * An agent also names what is inside of its guest only (containers' bridges, tunnels); such interfaces have hardware addresses that
- * the domain does not know.
+ * The guest agent also reports interfaces that exist only inside the guest (bridges of containers, tunnels). The domain XML does not
+ * have their hardware addresses.
  */
 async function askAgent(domain: Domain): Promise<GuestAddress | undefined> {
   try {

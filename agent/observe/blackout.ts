@@ -1,25 +1,24 @@
 import { median } from '../../common/statistics.ts';
-import { PROBE_INTERVAL_MS, type Sightings } from '../host/probe.ts';
+import { PROBE_INTERVAL_MS, type ProbeResult } from '../host/probe.ts';
 
 /**
- * The guest went from running on the source to running on the destination somewhere in here, in ms since the epoch: it surely did
- * not run yet on the destination at `from`, and surely did at `to`.
+ * The time in which the guest switched from the source to the destination, in ms since the epoch: at `from` it did not run on the
+ * destination yet, at `to` it did.
  */
 export interface Switch {
   from: number;
   to: number;
 }
 
-export type Seen =
+export type BlackoutMeasurement =
   | { observed: true; blackoutMs: number; intervalMs: number; elsewhereMs: number; sent: number; answered: number }
   | { observed: false; why: string };
 
 /**
- * How long the guest was out of sight around the switch. Only gaps that touch the switch count, since a blackout can't be
- * elsewhere; losses anywhere else are told apart as `elsewhereMs`. Where the answers do not reach from before the switch to after
- * it, nothing is told.
+ * The blackout around the switch: the longest gap between two answers that touches the switch, less the usual interval. The longest other
+ * gap is `elsewhereMs`, since it has another cause. Without an answer both before and after the switch there is no measurement.
  */
-export function evaluate({ answers, sent, trouble }: Sightings, { from, to }: Switch): Seen {
+export function measureBlackout({ answers, sent, trouble }: ProbeResult, { from, to }: Switch): BlackoutMeasurement {
   const [first, last] = [answers[0], answers.at(-1)];
   if (first === undefined || last === undefined) {
     return not(
@@ -46,7 +45,7 @@ export function evaluate({ answers, sent, trouble }: Sightings, { from, to }: Sw
   };
 }
 
-const not = (why: string): Seen => ({ observed: false, why });
+const not = (why: string): BlackoutMeasurement => ({ observed: false, why });
 const ms = (value: number): string => `${Math.round(value)} ms`;
-/** `ping` tells microseconds; a tenth of a millisecond is more than any of this is exact to. */
+/** `ping` prints microseconds; the measurement is not exact to more than a tenth of a millisecond. */
 const tenths = (value: number): number => Math.round(value * 10) / 10;

@@ -2,30 +2,31 @@ import { type Clock, within } from '../../common/clock.ts';
 import type { GuestAddress, Observation } from '../../contract/forecast.ts';
 import type { HostFacts } from '../host/facts.ts';
 import { PROBE_LIMIT_MS, type Probe } from '../host/probe.ts';
-import { evaluate, type Switch } from './blackout.ts';
+import { measureBlackout, type Switch } from './blackout.ts';
 
-/** A guest on a network that has learnt where it is answers in a few ms; QEMU's own announcements are over after 1.5 s. */
+/** Once the network has learnt the guest's new port, it answers within a few ms; QEMU's own announcements take 1.5 s. */
 export const RETURN_MS = 2_000;
 /** After another announcement. */
 export const SECOND_RETURN_MS = 2_000;
-/** An answer to the first question comes within this time where any comes: ARP asks for a guest it does not know once a second. */
+/** A guest that answers at all answers the first request within this time: ARP retries once a second. */
 const FIRST_ANSWER_MS = 1_000;
-/** A probe of this age is exchanged at the next wish to look, so that it does not end in the middle of a switch. */
+/** A probe of this age is replaced at the next `start`, so that it does not end during a switch. */
 const FRESH_MS = PROBE_LIMIT_MS / 2;
 
 /**
- * Asks one guest, from one host, whether it answers. It probes from `start` to `stopAfter` or `end`; `result` says what it saw of the switch. Nothing here
- * rejects, and only `result` takes time: the observation is for the record, and moving the guest never waits for it.
+ * Measures from one host whether a guest can be reached. Probes from `start` to `stopAfter` or `end`; `result` is the measurement of the
+ * switch. Nothing here rejects, and only `result` and `seesAfter` take time: the observation is for the record, and the migration
+ * does not depend on it.
  */
 export class GuestReachabilityProbe {
   readonly #facts: Pick<HostFacts, 'probe'>;
   readonly #clock: Clock;
   #guest: GuestAddress | undefined;
   #probe: { probe: Probe; since: number } | undefined;
-  #wanted = false;
+  #started = false;
   #ended = false;
-  /** Calls off the rest that was to begin after a while. */
-  #keepLooking = () => {};
+  /** Cancels a stop that was scheduled by `stopAfter`. */
+  #cancelStop = () => {};
 
   constructor({ facts, clock }: { facts: Pick<HostFacts, 'probe'>; clock: Clock }, guest: GuestAddress | undefined) {
     this.#facts = facts;
@@ -37,17 +38,17 @@ export class GuestReachabilityProbe {
     return this.#guest;
   }
 
-  /** The guest's address has become known, or has not. */
+  /** Sets the guest's address, unless it is known already. */
   setTarget(guest: GuestAddress | undefined): void {
     this.#guest ??= guest;
-    if (this.#wanted) this.start();
+    if (this.#started) this.start();
   }
 
-  /** Looks from now on, or as soon as the address is known. */
+  /** Probes from now on, or as soon as the address is known. */
   start(): void {
     if (this.#ended) return;
-    this.#wanted = true;
-    this.#keepLooking();
+    this.#started = true;
+    this.#cancelStop();
     if (this.#guest === undefined) return;
     const now = this.#clock.now();
     if (this.#probe !== undefined) {
@@ -57,25 +58,25 @@ export class GuestReachabilityProbe {
     try {
       this.#probe = { probe: this.#facts.probe(this.#guest.address), since: now };
     } catch {
-      // The host is out of processes or file descriptors; then nobody looks.
+      // The host is out of processes or file descriptors; then there is no probe.
       this.#probe = undefined;
     }
   }
 
-  /** Stops looking after a while, unless there is a new wish to look by then. */
+  /** Stops probing after this time, unless `start` is called before. */
   stopAfter(ms: number): void {
-    this.#keepLooking();
-    this.#keepLooking = this.#clock.timer(ms, () => this.#rest());
+    this.#cancelStop();
+    this.#cancelStop = this.#clock.timer(ms, () => this.#stopProbe());
   }
 
-  /** For good. */
+  /** Stops probing permanently. */
   end(): void {
     this.#ended = true;
-    this.#keepLooking();
-    this.#rest();
+    this.#cancelStop();
+    this.#stopProbe();
   }
 
-  /** Whether the guest answered before `at` (ms since the epoch); undefined where it was looked at for too short a time to tell. */
+  /** Whether the guest answered before `at` (ms since the epoch); undefined when it was probed for too short a time to know. */
   answeredBefore(at: number): boolean | undefined {
     if (this.#probe === undefined) return undefined;
     const { probe, since } = this.#probe;
@@ -83,22 +84,22 @@ export class GuestReachabilityProbe {
     return at - since < FIRST_ANSWER_MS ? undefined : false;
   }
 
-  /** Whether the guest answers after `at` (ms since the epoch), waiting for it at most `patienceMs`. */
+  /** Whether the guest answers after `at` (ms since the epoch); waits at most `patienceMs` for the answer. */
   async seesAfter(at: number, patienceMs: number): Promise<boolean> {
     if (this.#probe === undefined) return false;
     const { probe } = this.#probe;
     const { promise: seen, resolve } = Promise.withResolvers<boolean>();
-    const look = () => {
+    const check = () => {
       if ((probe.lastAnswerAt ?? 0) >= at) resolve(true);
     };
-    const forget = probe.onAnswer(look);
-    look();
+    const unsubscribe = probe.onAnswer(check);
+    check();
     const answers = await within(this.#clock, patienceMs, seen, () => false);
-    forget();
+    unsubscribe();
     return answers;
   }
 
-  /** What was seen; looking is over then. */
+  /** The measurement. Ends the probe. */
   async result(around: Switch): Promise<Observation> {
     const probe = this.#probe?.probe;
     this.#probe = undefined;
@@ -107,14 +108,14 @@ export class GuestReachabilityProbe {
       return { observed: false, why: 'no address of the guest is known, by the request, its agent or ARP' };
     }
     if (probe === undefined) return { observed: false, why: 'nobody was looking when the guest switched' };
-    const seen = evaluate(await probe.stop(), around);
+    const seen = measureBlackout(await probe.stop(), around);
     if (!seen.observed) return { observed: false, why: `${guest.address}: ${seen.why}` };
     const { address, addressFrom } = guest;
     return { ...seen, address, addressFrom, announcedAgain: false };
   }
 
-  #rest(): void {
-    this.#wanted = false;
+  #stopProbe(): void {
+    this.#started = false;
     void this.#probe?.probe.stop();
     this.#probe = undefined;
   }

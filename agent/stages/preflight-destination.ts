@@ -5,7 +5,7 @@ import { localDisks, withoutLocal } from '../checks/disks/local-disks.ts';
 import { migratedDiskDestinationChecks } from '../checks/disks/migrated-disks.ts';
 import { sharedDiskChecks } from '../checks/disks/shared-disks.ts';
 import { checkNotHereYet } from '../checks/guest.ts';
-import { checkBridge, checkInterface, checkNetwork, needOf } from '../checks/networks.ts';
+import { checkBridge, checkInterface, checkNetwork, requirementOf } from '../checks/networks.ts';
 import { checkCpu, checkMemory, checkVersions } from '../checks/platform.ts';
 import { checkReachable, libvirtEndpoint } from '../checks/reachability.ts';
 import type { AgentDeps } from '../deps.ts';
@@ -121,7 +121,7 @@ async function compareCpu(
 function networkChecks(deps: AgentDeps, here: HypervisorConnection, interfaces: readonly Interface[]): NamedCheck[] {
   const checks = new Map<string, NamedCheck>();
   for (const nic of interfaces) {
-    const need = needOf(nic);
+    const need = requirementOf(nic);
     const name = `network:${need.name}`;
     checks.set(name, [
       name,

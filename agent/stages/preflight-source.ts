@@ -10,7 +10,7 @@ import { checkDevices, checkHostsDiffer, checkNoOtherJob, checkRunning } from '.
 import { supportsAvailSwitchoverBandwidth } from '../checks/platform.ts';
 import { checkReachable, FIRST_MIGRATION_PORT, libvirtEndpoint } from '../checks/reachability.ts';
 import { forecast } from '../convergence/forecast.ts';
-import { judgePolicy } from '../convergence/policy-check.ts';
+import { checkPolicy } from '../convergence/policy-check.ts';
 import type { AgentDeps } from '../deps.ts';
 import { type DomainDescription, parseDomain } from '../domain-xml.ts';
 import { LINK_TEST_PORT } from '../host/link-test.ts';
@@ -81,7 +81,7 @@ export function preflightSource(deps: AgentDeps, task: TaskOf<'preflight'>): Pro
     const forecasted = measured && forecast(measured, task.policy);
     return {
       stage: 'preflight',
-      checks: forecasted ? [...looked, { name: 'policy', ...judgePolicy(forecasted, task.policy, measured) }] : looked,
+      checks: forecasted ? [...looked, { name: 'policy', ...checkPolicy(forecasted, task.policy, measured) }] : looked,
       ...(forecasted && { measured, forecast: forecasted }),
       freeMemoryMiB: await here.freeMemoryMiB(),
       ...(guest && { guest: await guestFacts(...guest) }),

@@ -77,7 +77,7 @@ export class SimulatedDomain implements Domain {
   dirtyRate() {
     return this.#with('find', async (copy) => {
       if (copy.dirtyRateCalc === undefined) return undefined;
-      if (this.#isMeasuring(copy)) return 'looking' as const;
+      if (this.#isMeasuring(copy)) return 'measuring' as const;
       const { seconds } = copy.dirtyRateCalc;
       const { dirtyMiBps, workingSetMiB } = copy.guest;
       return { bytesPerSecond: (Math.min(workingSetMiB, dirtyMiBps * seconds) / seconds) * MIB, seconds };

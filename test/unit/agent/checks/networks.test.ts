@@ -1,5 +1,11 @@
 import { describe, expect, it } from 'vitest';
-import { checkBridge, checkEnslaved, checkInterface, checkNetwork, needOf } from '../../../../agent/checks/networks.ts';
+import {
+  checkBridge,
+  checkEnslaved,
+  checkInterface,
+  checkNetwork,
+  requirementOf,
+} from '../../../../agent/checks/networks.ts';
 import { expectVerdict } from './expect-verdict.ts';
 
 describe('checks of networks', () => {
@@ -26,5 +32,5 @@ it.each([
   ['ethernet', { kind: 'refused', verdict: { found: 'interfaces of type "ethernet" are not supported' } }],
   ['vhostuser', { kind: 'refused' }],
 ])('an interface of type %s needs %j', (type, need) => {
-  expect(needOf({ type, source: 'x', bridge: undefined, tap: undefined, mac: undefined })).toMatchObject(need);
+  expect(requirementOf({ type, source: 'x', bridge: undefined, tap: undefined, mac: undefined })).toMatchObject(need);
 });

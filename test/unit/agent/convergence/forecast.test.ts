@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { forecast } from '../../../../agent/convergence/forecast.ts';
-import { judgePolicy } from '../../../../agent/convergence/policy-check.ts';
+import { checkPolicy } from '../../../../agent/convergence/policy-check.ts';
 import { MIB } from '../../../../common/units.ts';
 import type { Measurements } from '../../../../contract/forecast.ts';
 import { Policy } from '../../../../contract/policy.ts';
@@ -26,7 +26,7 @@ function guest(ratio: number, given: Partial<Measurements> = {}): Measurements {
 
 const judged = (measured: Measurements, wish: Partial<Policy>) => {
   const policy = Policy.parse(wish);
-  return judgePolicy(forecast(measured, policy), policy, measured);
+  return checkPolicy(forecast(measured, policy), policy, measured);
 };
 
 describe('what is chosen', () => {

@@ -86,8 +86,8 @@ describe('a guest', () => {
   });
 
   it.each([
-    ['that has just ended, and the next one that was begun at once', ['ended', 'ended', 'looking', 'ended'], true],
-    ['of an agent that died', ['looking', 'looking', 'looking', 'ended'], true],
+    ['that has just ended, and the next one that was begun at once', ['ended', 'ended', 'measuring', 'ended'], true],
+    ['of an agent that died', ['measuring', 'measuring', 'measuring', 'ended'], true],
     ['that is none: QEMU refuses for another reason', ['ended', 'ended', 'ended', 'ended', 'ended'], false],
   ])('is looked at after an earlier look %s', async (_, states, succeeds) => {
     const world = new World();
@@ -101,7 +101,7 @@ describe('a guest', () => {
     domain.dirtyRate = async () => {
       const state = left.shift();
       if (state === undefined) return dirtyRate();
-      return state === 'looking' ? 'looking' : { bytesPerSecond: 3 * MIB, seconds: 1 };
+      return state === 'measuring' ? 'measuring' : { bytesPerSecond: 3 * MIB, seconds: 1 };
     };
     const facts = { guestResidentBytes: async () => 1_000 * MIB } as unknown as AgentDeps['facts'];
     const memory = { memoryMiB: 4_096, vcpus: 2 };

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { forecast } from '../../../../agent/convergence/forecast.ts';
-import { judgePolicy } from '../../../../agent/convergence/policy-check.ts';
+import { checkPolicy } from '../../../../agent/convergence/policy-check.ts';
 import { forecastStorage } from '../../../../agent/migrated-storage/storage-forecast.ts';
 import { MIB } from '../../../../common/units.ts';
 import type { Measurements } from '../../../../contract/forecast.ts';
@@ -62,7 +62,7 @@ describe('the forecast of disks copied along', () => {
 
   const judge = (change: Partial<Policy>, writesMiBps = 0) => {
     const all = { ...measured, disks: [qcow2], diskWriteBytesPerSecond: writesMiBps * MIB };
-    return judgePolicy(forecast(all, policy(change)), policy(change), all);
+    return checkPolicy(forecast(all, policy(change)), policy(change), all);
   };
 
   it('is held against the policy', () => {
@@ -87,7 +87,7 @@ describe('the forecast of disks copied along', () => {
   it('never makes post-copy a remedy', () => {
     const all = { ...measured, dirtyBytesPerSecond: 300 * MIB, workingSetBytes: 300 * MIB, disks: [qcow2] };
     const strict = policy({ autoConverge: false });
-    const verdict = judgePolicy(forecast(all, strict), strict, all);
+    const verdict = checkPolicy(forecast(all, strict), strict, all);
     expect(verdict.passed).toBe(false);
     expect(JSON.stringify(verdict)).not.toContain('postcopy');
   });

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { evaluate } from '../../../../agent/observe/blackout.ts';
+import { measureBlackout } from '../../../../agent/observe/blackout.ts';
 
 /** Answers every 10 ms from `from` to `to`, both included. */
 const every10 = (from: number, to: number): number[] =>
@@ -29,7 +29,7 @@ describe('what is made of a probe', () => {
     ],
     ['only two answers, around the switch', [700, 1_200], { blackoutMs: 490, intervalMs: 10, answered: 2 }],
   ])('%s', (_, answers, seen) => {
-    expect(evaluate({ answers, sent: 201 }, switched)).toMatchObject({ observed: true, sent: 201, ...seen });
+    expect(measureBlackout({ answers, sent: 201 }, switched)).toMatchObject({ observed: true, sent: 201, ...seen });
   });
 
   it.each([
@@ -41,7 +41,7 @@ describe('what is made of a probe', () => {
     ['none after the switch', every10(0, 980), {}, /20 ms before the switch, and none after/],
     ['none after the switch, but one within', every10(0, 1_040), {}, /no answer came after the switch/],
   ])('tells nothing when the answers are %s', (_, answers, more, why) => {
-    expect(evaluate({ answers, sent: 100, ...more }, switched)).toEqual({
+    expect(measureBlackout({ answers, sent: 100, ...more }, switched)).toEqual({
       observed: false,
       why: expect.stringMatching(why),
     });
