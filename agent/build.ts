@@ -1,4 +1,5 @@
-import { chmod } from 'node:fs/promises';
+import { chmod, mkdir, rename, writeFile } from 'node:fs/promises';
+import { dirname } from 'node:path';
 import { build } from 'esbuild';
 import manifest from '../package.json' with { type: 'json' };
 
@@ -14,11 +15,15 @@ const SHEBANG = '#!/usr/bin/env -S NODE_COMPILE_CACHE=/var/cache/handoff node';
 const REQUIRE =
   "import { createRequire as __createRequire } from 'node:module'; const require = __createRequire(import.meta.url);";
 
-/** Bundles the agent into one file that a host with Node 24 can run; returns its path. */
+/**
+ * Bundles the agent into one file that a host with Node 24 can run; returns its path. The file is replaced as a whole: an agent that
+ * starts meanwhile, or another build, never meets half of it.
+ */
 export async function buildAgent(): Promise<string> {
-  await build({
+  const { outputFiles } = await build({
     entryPoints: [new URL('agent/main.ts', root).pathname],
     outfile,
+    write: false,
     bundle: true,
     platform: 'node',
     target: 'node24',
@@ -30,7 +35,13 @@ export async function buildAgent(): Promise<string> {
     define: { HANDOFF_VERSION: JSON.stringify(manifest.version) },
     banner: { js: `${SHEBANG}\n${REQUIRE}` },
   });
-  await chmod(outfile, 0o755);
+  await mkdir(dirname(outfile), { recursive: true });
+  for (const { path, contents } of outputFiles) {
+    const unfinished = `${path}.${process.pid}`;
+    await writeFile(unfinished, contents);
+    await chmod(unfinished, 0o755);
+    await rename(unfinished, path);
+  }
   return outfile;
 }
 

@@ -17,7 +17,7 @@ import { MigrationLink } from '../lab/hosts/migration-link.ts';
 import { exec } from '../lab/hosts/node.ts';
 import type { HostName } from '../lab/hosts/plan.ts';
 import { until } from '../lab/hosts/until.ts';
-import { startWorld, type World } from '../lab/managed-lab.ts';
+import { type ManagedLab, startManagedLab } from '../lab/managed-lab.ts';
 import { type Sight, sightOf } from './blackout-measurement.ts';
 
 /** A guest at a dirty rate it was just set to is left alone for this long, and then watched at rest for this long. */
@@ -45,7 +45,7 @@ export class BenchTestbed {
   readonly lab: Lab;
   readonly #link: MigrationLink;
   readonly #linkMiBps: number;
-  #world: World | undefined;
+  #world: ManagedLab | undefined;
   #guest: { options: BenchGuest; at: HostName; bootId: string } | undefined;
 
   private constructor(lab: Lab, link: MigrationLink, linkMiBps: number) {
@@ -55,13 +55,10 @@ export class BenchTestbed {
   }
 
   /** Runs `use` on a stand; whatever becomes of it, nothing of the stand is left. */
-  static async with<T>(
-    options: { name: string; subnet: string; linkMiBps: number },
-    use: (stand: BenchTestbed) => Promise<T>,
-  ): Promise<T> {
-    const lab = await upLab({ name: options.name, subnet: options.subnet });
+  static async with<T>(linkMiBps: number, use: (stand: BenchTestbed) => Promise<T>): Promise<T> {
+    const lab = await upLab();
     try {
-      const stand = new BenchTestbed(lab, await MigrationLink.between(lab, 'kvm1', 'kvm2'), options.linkMiBps);
+      const stand = new BenchTestbed(lab, await MigrationLink.between(lab, 'kvm1', 'kvm2'), linkMiBps);
       try {
         return await use(stand);
       } finally {
@@ -73,8 +70,8 @@ export class BenchTestbed {
   }
 
   /** The control plane, brought up when it is first asked for: who measures others alone does without. */
-  async world(): Promise<World> {
-    this.#world ??= await startWorld(this.lab);
+  async world(): Promise<ManagedLab> {
+    this.#world ??= await startManagedLab(this.lab);
     return this.#world;
   }
 

@@ -5,7 +5,6 @@ import { estimateSeconds } from './estimate.ts';
 import { allWays, type Way } from './strategies.ts';
 import { type Case, type Verdicts, verdictsOf } from './verdicts.ts';
 
-const LAB = { name: 'conv', subnet: '10.91.0' };
 /**
  * A first pass of some 280 MiB takes 5 s at this rate, and the guest has to dirty three times as much a second: emulated, it can do
  * twice that, so that neither the guest nor the machine is what is measured.
@@ -38,7 +37,7 @@ export interface ConvergenceOptions {
 export function convergenceBench(options: ConvergenceOptions, say: (line: string) => void): Promise<ConvergenceBench> {
   const { rates, ways, runs } = options;
   say(`about ${duration(estimate(options) * 1000)} for ${rates.length * ways.length * runs} moves`);
-  return BenchTestbed.with({ ...LAB, linkMiBps: LINK_MIBPS }, async (stand) => {
+  return BenchTestbed.with(LINK_MIBPS, async (stand) => {
     await stand.newGuest(GUEST);
     const cases: Case[] = [];
     for (let run = 1; run <= runs; run++) {

@@ -5,7 +5,6 @@ import { calibrationOf, type Miss, missOf } from '../lambdas/migrations/forecast
 import { type BenchGuest, BenchTestbed } from './bench-testbed.ts';
 import { handoffMove } from './handoff-move.ts';
 
-const LAB = { name: 'fcast', subnet: '10.92.0' };
 const LINK_MIBPS = 60;
 const DEADLINE_SECONDS = 60;
 
@@ -63,7 +62,7 @@ export interface ForecastBench {
  */
 export function forecastBench(runs: number, say: (line: string) => void): Promise<ForecastBench> {
   say(`about ${duration(runs * 24_000)} for ${runs} migrations`);
-  return BenchTestbed.with({ ...LAB, linkMiBps: LINK_MIBPS }, async (stand) => {
+  return BenchTestbed.with(LINK_MIBPS, async (stand) => {
     const cases: ForecastCase[] = [];
     const perGuest = Math.ceil(runs / GUESTS.length);
     for (const guest of GUESTS) {

@@ -1,7 +1,7 @@
 import { followMigration } from '../cli/follow-migration.ts';
 import type { MigrationView } from '../contract/api.ts';
 import type { Policy } from '../contract/policy.ts';
-import type { World } from '../lab/managed-lab.ts';
+import type { ManagedLab } from '../lab/managed-lab.ts';
 import type { Move } from './bench-testbed.ts';
 
 /** A migration that goes on this much longer than its deadline is cancelled. */
@@ -13,7 +13,7 @@ export interface HandoffOutcome {
 }
 
 /** Migrates through the API. Rejects where the record does not say where the guest is. */
-export async function handoffMove({ api }: World, move: Move, policy: Partial<Policy>): Promise<HandoffOutcome> {
+export async function handoffMove({ api }: ManagedLab, move: Move, policy: Partial<Policy>): Promise<HandoffOutcome> {
   const { guest: vm, address: guestAddress, from: source, to: destination } = move;
   const { migrationId } = await api.call<{ migrationId: string }>('POST', '/migrations', {
     body: { vm, source, destination, guestAddress, policy, reason: 'bench' },

@@ -6,10 +6,9 @@ import { startPing } from '../lab/clients/ping-probe.ts';
 import { guestStatus, plainVirsh, startGuest } from '../lab/guest/guests.ts';
 import { downLab, type Lab, upLab } from '../lab/hosts/lab.ts';
 import type { HostName } from '../lab/hosts/plan.ts';
-import { startWorld, type World } from '../lab/managed-lab.ts';
+import { type ManagedLab, startManagedLab } from '../lab/managed-lab.ts';
 import { type Summary, summarize } from './statistics.ts';
 
-const LAB = { name: 'bench', subnet: '10.85.0' };
 const GUEST = 'bench';
 
 interface Run {
@@ -36,9 +35,9 @@ export interface HandoverBench {
  * busy with meets both alike. The guest checks its own memory all the time; damage ends the bench.
  */
 export async function handoverBench(runs: number, say: (line: string) => void): Promise<HandoverBench> {
-  const lab = await upLab(LAB);
+  const lab = await upLab();
   try {
-    const world = await startWorld(lab);
+    const world = await startManagedLab(lab);
     try {
       const address = `${lab.subnet}.101`;
       await startGuest(lab, 'kvm1', { name: GUEST, address });
@@ -81,7 +80,7 @@ async function virsh(lab: Lab, from: HostName, to: HostName, address: string): P
   });
 }
 
-async function handoff({ lab, api }: World, from: HostName, to: HostName, address: string): Promise<Run> {
+async function handoff({ lab, api }: ManagedLab, from: HostName, to: HostName, address: string): Promise<Run> {
   return observed(lab, address, async () => {
     const { migrationId } = await api.call<{ migrationId: string }>('POST', '/migrations', {
       body: { vm: GUEST, source: from, destination: to, reason: 'bench' },

@@ -4,7 +4,7 @@ import { Command } from 'commander';
 import { LOCAL_FILE } from '../cli/api-client.ts';
 import manifest from '../package.json' with { type: 'json' };
 import { openLab } from './hosts/lab.ts';
-import { startWorld } from './managed-lab.ts';
+import { startManagedLab } from './managed-lab.ts';
 
 const options = new Command('local')
   .version(manifest.version)
@@ -13,16 +13,16 @@ const options = new Command('local')
   .parse()
   .opts<{ lab: string }>();
 
-const world = await startWorld(await openLab(options.lab));
+const managed = await startManagedLab(await openLab(options.lab));
 mkdirSync(dirname(LOCAL_FILE), { recursive: true });
-writeFileSync(LOCAL_FILE, JSON.stringify(world.access), { mode: 0o600 });
-const endpoint = new URL(world.access.url).origin;
+writeFileSync(LOCAL_FILE, JSON.stringify(managed.access), { mode: 0o600 });
+const endpoint = new URL(managed.access.url).origin;
 console.log(
   [
-    `The embedded AWS answers on ${endpoint}, with the hosts ${world.lab.hosts.join(', ')}.`,
+    `The embedded AWS answers on ${endpoint}, with the hosts ${managed.lab.hosts.join(', ')}.`,
     '  npx handoff hosts',
-    `  AWS_ACCESS_KEY_ID=local AWS_SECRET_ACCESS_KEY=local aws --region ${world.access.region} --endpoint-url ${endpoint} stepfunctions list-state-machines`,
-    ...Object.entries(world.aws.outputs).map(([name, value]) => `  ${name} = ${value}`),
+    `  AWS_ACCESS_KEY_ID=local AWS_SECRET_ACCESS_KEY=local aws --region ${managed.access.region} --endpoint-url ${endpoint} stepfunctions list-state-machines`,
+    ...Object.entries(managed.aws.outputs).map(([name, value]) => `  ${name} = ${value}`),
     'Ctrl-C stops it; the lab stays up.',
   ].join('\n'),
 );
@@ -31,4 +31,4 @@ await new Promise<void>((resolve) => {
   process.once('SIGTERM', () => resolve());
 });
 rmSync(LOCAL_FILE, { force: true });
-await world.stop();
+await managed.stop();

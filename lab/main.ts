@@ -32,10 +32,10 @@ program
 program
   .command('up')
   .description('bring the lab up, removing what an earlier one left')
-  .option('--subnet <numbers>', 'the first three numbers of its /24 network', '10.77.0')
+  .option('--subnet <numbers>', 'the first three numbers of its /24 network, instead of one that is free')
   .option('--hosts <count>', 'how many hosts', Number, 2)
-  .action(async ({ subnet, hosts }: { subnet: string; hosts: number }) => {
-    await upLab({ name: common().name, subnet, hosts });
+  .action(async ({ subnet, hosts }: { subnet?: string; hosts: number }) => {
+    await upLab({ name: common().name, hosts, ...(subnet !== undefined && { subnet }) });
     await printStatus();
   });
 

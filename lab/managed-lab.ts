@@ -10,7 +10,7 @@ import { exec } from './hosts/node.ts';
 import { addressOf, type HostName, libvirtUriOf } from './hosts/plan.ts';
 
 /** A lab whose hosts are managed nodes of an embedded AWS that runs the whole control plane. */
-export interface World {
+export interface ManagedLab {
   lab: Lab;
   aws: EmbeddedAws;
   access: Access;
@@ -23,7 +23,7 @@ export interface World {
  * Starts the embedded AWS from the synthesized template, installs the agent on the lab's hosts and registers them. `clock` is AWS's;
  * the hosts have the machine's.
  */
-export async function startWorld(lab: Lab, { clock = systemClock }: { clock?: Clock } = {}): Promise<World> {
+export async function startManagedLab(lab: Lab, { clock = systemClock }: { clock?: Clock } = {}): Promise<ManagedLab> {
   const [assembly, bundle] = await Promise.all([synthesize(), buildAgent()]);
   await installAgent(lab, bundle);
   const machine = addressOf(lab, 'machine');

@@ -3,29 +3,27 @@ import { startTcp } from '../clients/tcp-probe.ts';
 import { guestStatus, startGuest } from '../guest/guests.ts';
 import { installLab } from '../hosts/install.ts';
 import { downLab, upLab } from '../hosts/lab.ts';
-import { startWorld } from '../managed-lab.ts';
+import { startManagedLab } from '../managed-lab.ts';
 import type { DemoEnvironment } from './demo-environment.ts';
 
-/** A lab of the demo's own, so that it disturbs no other on the machine. */
-const LAB = { name: 'demo', subnet: '10.78.0' };
 const VM = 'web';
 
 /** Two real libvirt hosts, a guest that serves TCP, and clients that watch it. */
 export async function openLabEnvironment(say: (line: string) => void): Promise<DemoEnvironment> {
   await installLab(say);
   say('bringing up two libvirt hosts, a disk server and a client, in network namespaces');
-  const lab = await upLab(LAB);
+  const lab = await upLab();
   try {
     say('starting the embedded AWS from the synthesized template');
-    const world = await startWorld(lab);
+    const managed = await startManagedLab(lab);
     const address = `${lab.subnet}.101`;
     say('booting a guest that serves TCP, writes to its disk and dirties memory');
     await startGuest(lab, 'kvm1', { name: VM, address });
     const before = await guestStatus(address);
     return {
       hypervisor: 'libvirt',
-      api: world.api,
-      access: world.access,
+      api: managed.api,
+      access: managed.access,
       vm: VM,
       from: 'kvm1',
       to: 'kvm2',
@@ -47,11 +45,11 @@ export async function openLabEnvironment(say: (line: string) => void): Promise<D
         };
       },
       hints: [
-        'on a host:          npm run lab -- --name demo exec kvm2 -- virsh list --all',
-        `the guest itself:   npm run lab -- --name demo exec client -- sh -c 'echo status | nc ${address} 7000'`,
+        `on a host:          npm run lab -- --name ${lab.name} exec kvm2 -- virsh list --all`,
+        `the guest itself:   npm run lab -- --name ${lab.name} exec client -- sh -c 'echo status | nc ${address} 7000'`,
       ],
       close: async () => {
-        await world.stop();
+        await managed.stop();
         await downLab(lab.name);
       },
     };

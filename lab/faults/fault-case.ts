@@ -54,7 +54,7 @@ export async function runCell(stand: FaultTestbed, fault: Fault, phase: Phase): 
 }
 
 async function tryCell(stand: FaultTestbed, fault: Fault, phase: Phase): Promise<Cell> {
-  const { world, lab } = stand;
+  const { managed, lab } = stand;
   await putRight(stand);
   const { name: vm, home: from } = await stand.readyGuest();
   const to: HostName = from === 'kvm1' ? 'kvm2' : 'kvm1';
@@ -85,11 +85,11 @@ async function tryCell(stand: FaultTestbed, fault: Fault, phase: Phase): Promise
   const witness = new DomainStateMonitor(lab, vm, { from, to }, seen);
   try {
     const began = performance.now();
-    migrationId = await request(world, { vm, from, to, policy: POLICY });
-    let view = await getMigration(world.api, migrationId);
+    migrationId = await request(managed, { vm, from, to, policy: POLICY });
+    let view = await getMigration(managed.api, migrationId);
     while (!FINAL_STATUSES.includes(view.status) && performance.now() - began < LIMIT_MS) {
       await sleep(100);
-      view = await getMigration(world.api, migrationId);
+      view = await getMigration(managed.api, migrationId);
       if (mended || fault.lastsMs !== undefined || struckAt === undefined) continue;
       const struckFor = performance.now() - struckAt;
       if (struckFor > PATIENCE_MS && waitsForEvidence(view)) {
@@ -173,11 +173,11 @@ async function atRest({ lab }: FaultTestbed, vm: string): Promise<void> {
 }
 
 /** The outcome is written before what others wait for is given back. */
-async function leaksAtRest({ world }: FaultTestbed, view: MigrationView): Promise<string[]> {
-  let leaks = await leaksOf(world, view);
+async function leaksAtRest({ managed }: FaultTestbed, view: MigrationView): Promise<string[]> {
+  let leaks = await leaksOf(managed, view);
   for (let attempt = 0; leaks.length > 0 && attempt < 20; attempt++) {
     await sleep(250);
-    leaks = await leaksOf(world, view);
+    leaks = await leaksOf(managed, view);
   }
   return leaks;
 }

@@ -5,7 +5,7 @@ import { destroyGuest, guestStatus, startGuest } from '../guest/guests.ts';
 import { run } from '../hosts/command.ts';
 import type { Lab } from '../hosts/lab.ts';
 import { addressOf, type HostName } from '../hosts/plan.ts';
-import type { World } from '../managed-lab.ts';
+import type { ManagedLab } from '../managed-lab.ts';
 import { blackhole, lift } from './link-faults.ts';
 
 /** A call to AWS, as whoever watches for a phase sees it. */
@@ -29,18 +29,18 @@ const SEE_NOTHING: Observer = (_, next) => next();
  * cut together with the way between the hosts and apart from the way to AWS.
  */
 export class FaultTestbed {
-  readonly world: World;
+  readonly managed: ManagedLab;
   readonly relays: ReadonlyMap<HostName, MessageRelay>;
   readonly #cutFromAws = new Map<HostName, PromiseWithResolvers<void>>();
   #observer: Observer = SEE_NOTHING;
   #guest: Guest | undefined;
   #guests = 0;
 
-  private constructor(world: World, relays: ReadonlyMap<HostName, MessageRelay>) {
-    this.world = world;
+  private constructor(managed: ManagedLab, relays: ReadonlyMap<HostName, MessageRelay>) {
+    this.managed = managed;
     this.relays = relays;
-    world.aws.intercept(async ({ service, operation, input, caller }, next) => {
-      const host = this.lab.hosts.find((each) => caller.userId.endsWith(`:${world.nodeIdOf(each)}`));
+    managed.aws.intercept(async ({ service, operation, input, caller }, next) => {
+      const host = this.lab.hosts.find((each) => caller.userId.endsWith(`:${managed.nodeIdOf(each)}`));
       const way = () => (host === undefined ? undefined : this.#cutFromAws.get(host)?.promise);
       // A packet under way when the link failed is sent again when it is back: the call, or its answer, is late and not lost.
       const late = async () => {
@@ -53,30 +53,30 @@ export class FaultTestbed {
     });
   }
 
-  /** Registers the world's hosts anew, with their libvirt behind relays. */
-  static async on(world: World): Promise<FaultTestbed> {
-    const { lab, api } = world;
+  /** Registers the managed lab's hosts anew, with their libvirt behind relays. */
+  static async on(managed: ManagedLab): Promise<FaultTestbed> {
+    const { lab, api } = managed;
     await run(['ip', 'address', 'add', `${relayAddress(lab)}/24`, 'dev', lab.uplink]);
     const relays = new Map<HostName, MessageRelay>();
     for (const host of lab.hosts) {
       const relay = await MessageRelay.start(relayAddress(lab), addressOf(lab, host));
       relays.set(host, relay);
       const libvirtUri = `qemu+tcp://${relayAddress(lab)}:${relay.port}/system`;
-      const body = { nodeId: world.nodeIdOf(host), address: addressOf(lab, host), libvirtUri };
+      const body = { nodeId: managed.nodeIdOf(host), address: addressOf(lab, host), libvirtUri };
       await api.call('PUT', `/hosts/${host}`, { body });
     }
-    return new FaultTestbed(world, relays);
+    return new FaultTestbed(managed, relays);
   }
 
-  /** Leaves the world without its relays; its hosts cannot migrate to each other any more. */
+  /** Leaves the managed lab without its relays; its hosts cannot migrate to each other any more. */
   async stop(): Promise<void> {
     this.watch();
-    this.world.aws.intercept(undefined);
+    this.managed.aws.intercept(undefined);
     for (const relay of this.relays.values()) await relay.stop();
   }
 
   get lab(): Lab {
-    return this.world.lab;
+    return this.managed.lab;
   }
 
   get guestAddress(): string {
@@ -112,13 +112,13 @@ export class FaultTestbed {
   /** Neither the host's own calls nor SSM's commands get through. */
   async cutFromAws(host: HostName): Promise<void> {
     this.#cutFromAws.set(host, Promise.withResolvers());
-    this.world.aws.setNodeOnline(this.world.nodeIdOf(host), false);
+    this.managed.aws.setNodeOnline(this.managed.nodeIdOf(host), false);
     await blackhole(this.lab, host, [addressOf(this.lab, 'machine')]);
   }
 
   async mendToAws(host: HostName): Promise<void> {
     await lift(this.lab, host, [addressOf(this.lab, 'machine')]);
-    this.world.aws.setNodeOnline(this.world.nodeIdOf(host), true);
+    this.managed.aws.setNodeOnline(this.managed.nodeIdOf(host), true);
     this.#cutFromAws.get(host)?.resolve();
     this.#cutFromAws.delete(host);
   }

@@ -1,7 +1,7 @@
 import { unmarshall } from '@aws-sdk/util-dynamodb';
 import type { MigrationView } from '../../contract/api.ts';
 import type { JsonObject } from '../../embedded-aws/core/service.ts';
-import type { World } from '../managed-lab.ts';
+import type { ManagedLab } from '../managed-lab.ts';
 
 type Item = Record<string, unknown>;
 
@@ -9,9 +9,9 @@ type Item = Record<string, unknown>;
  * What a migration that has ended still holds and must not: slots, its turn, its place in the line, promised memory, the lock, an
  * open commit record. One that needs an operator must hold the lock, and nothing else.
  */
-export async function leaksOf(world: World, { migrationId, vm, status }: MigrationView): Promise<string[]> {
-  const { ControlTable: control, MailboxTable: mailbox } = world.aws.outputs;
-  const hosts = await items(world, control, 'HOSTS', '');
+export async function leaksOf(managed: ManagedLab, { migrationId, vm, status }: MigrationView): Promise<string[]> {
+  const { ControlTable: control, MailboxTable: mailbox } = managed.aws.outputs;
+  const hosts = await items(managed, control, 'HOSTS', '');
   const held = hosts.flatMap((host) =>
     [
       ['outgoing slot', (host.outgoing as Set<string> | undefined)?.has(migrationId)],
@@ -21,18 +21,18 @@ export async function leaksOf(world: World, { migrationId, vm, status }: Migrati
       ['memory reservation', migrationId in (host.reservations as Item)],
     ].flatMap(([what, isHeld]) => (isHeld === true ? [`${what} on ${host.sk}`] : [])),
   );
-  const [lock] = await items(world, control, `VM#${vm}`, 'LOCK');
+  const [lock] = await items(managed, control, `VM#${vm}`, 'LOCK');
   const mustBeLocked = status === 'NEEDS_OPERATOR';
   if ((lock !== undefined) !== mustBeLocked) held.push(mustBeLocked ? 'the lock is gone' : 'lock');
-  for (const host of world.lab.hosts) {
-    const partition = `${world.aws.outputs.HostRoleId}:${world.nodeIdOf(host)}`;
-    const [commitRecord] = await items(world, mailbox, partition, `COMMIT#${migrationId}`);
+  for (const host of managed.lab.hosts) {
+    const partition = `${managed.aws.outputs.HostRoleId}:${managed.nodeIdOf(host)}`;
+    const [commitRecord] = await items(managed, mailbox, partition, `COMMIT#${migrationId}`);
     if (commitRecord?.state === 'OPEN') held.push('open commit record');
   }
   return held;
 }
 
-async function items({ aws }: World, table: string | undefined, pk: string, sk: string): Promise<Item[]> {
+async function items({ aws }: ManagedLab, table: string | undefined, pk: string, sk: string): Promise<Item[]> {
   const names = { '#pk': 'pk', '#sk': 'sk' };
   const input: JsonObject = {
     TableName: table ?? '',

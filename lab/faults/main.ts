@@ -6,7 +6,7 @@ import manifest from '../../package.json' with { type: 'json' };
 import { installLab } from '../hosts/install.ts';
 import { downLab, upLab } from '../hosts/lab.ts';
 import { libvirtSocketOf } from '../hosts/plan.ts';
-import { startWorld, type World } from '../managed-lab.ts';
+import { type ManagedLab, startManagedLab } from '../managed-lab.ts';
 import { type Cell, runCell } from './fault-case.ts';
 import { FAULTS } from './fault-catalog.ts';
 import { FaultTestbed } from './fault-testbed.ts';
@@ -37,8 +37,6 @@ interface Options {
   phase: Phase[];
   repeat: number;
   results?: string;
-  lab: string;
-  subnet: string;
   cut: boolean;
   json?: true;
   writeDocs?: true;
@@ -57,8 +55,6 @@ const options = new Command('lab-faults')
     'keep the cells in this file, run only those it lacks, and report on all in it: for a matrix run in parts',
   )
   .option('--no-cut', 'leave out the comparison with plain virsh')
-  .option('--lab <name>', "the lab's name", 'faults')
-  .option('--subnet <numbers>', "the first three numbers of the lab's /24 network", '10.84.0')
   .option('--json', 'end with the report as one JSON object on the last line')
   .option('--write-docs', 'write docs/faults.md')
   .parse()
@@ -89,11 +85,11 @@ if (due.length > 0 || cutIsDue) await runInLab();
 
 async function runInLab(): Promise<void> {
   await installLab(say);
-  const lab = await upLab({ name: options.lab, subnet: options.subnet });
-  let world: World | undefined;
+  const lab = await upLab();
+  let managed: ManagedLab | undefined;
   try {
-    world = await startWorld(lab);
-    const stand = await FaultTestbed.on(world);
+    managed = await startManagedLab(lab);
+    const stand = await FaultTestbed.on(managed);
     note(await versionsOf(stand));
     for (const { fault, phase } of due) {
       const cell = await runCell(stand, fault, phase);
@@ -103,7 +99,7 @@ async function runInLab(): Promise<void> {
     if (cutIsDue) note(await sameCut(stand));
     await stand.stop();
   } finally {
-    await world?.stop();
+    await managed?.stop();
     await downLab(lab.name);
   }
 }

@@ -26,7 +26,7 @@ const WATCH_MS = 10_000;
  */
 export async function sameCut(stand: FaultTestbed): Promise<{ plainVirsh: AfterTheCut; handoff: AfterTheCut }> {
   const handoff = await cutAtFinish(stand, 'Handoff', async (vm, from, to) => {
-    const view = await ended(stand.world, await request(stand.world, { vm, from, to }));
+    const view = await ended(stand.managed, await request(stand.managed, { vm, from, to }));
     return `${view.status}, runs on ${view.runsOn}`;
   });
   const plainVirsh = await cutAtFinish(stand, 'virsh migrate --live --p2p', async (vm, from, to) => {

@@ -3,7 +3,7 @@ import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type GuestImage, guestImage } from '../guest/image.ts';
 import { configureLibvirtd, startLibvirtd } from './libvirtd.ts';
-import { connectNodes, removeUplink, requireFreeSubnet } from './network.ts';
+import { connectNodes, removeUplink } from './network.ts';
 import { exec, killNodes, runningNodes, startNode } from './node.ts';
 import {
   addressOf,
@@ -11,11 +11,14 @@ import {
   type HostName,
   type LabOptions,
   type LabPlan,
+  labFile,
+  labFolder,
   libvirtSocketOf,
   libvirtUriOf,
   nodesOf,
-  planLab,
+  uplinkOf,
 } from './plan.ts';
+import { claimLab, releaseLab } from './subnets.ts';
 
 /** A lab that is up. */
 export interface Lab extends LabPlan {
@@ -23,32 +26,39 @@ export interface Lab extends LabPlan {
   readonly image: GuestImage;
 }
 
-/** Brings a lab up from nothing: what an earlier one of the same name left behind is removed first. */
+/**
+ * Brings a lab up from nothing, on a subnet and with a name of its own (see `LabOptions`). What earlier labs left behind that nobody
+ * needs any more is removed first; what cannot be brought up whole is taken down again.
+ */
 export async function upLab(options: LabOptions = {}): Promise<Lab> {
-  const plan = planLab(options);
-  const lab: Lab = { ...plan, image: await guestImage() };
-  await downLab(plan.name);
-  await requireFreeSubnet(plan);
-  await mkdir(plan.folder, { recursive: true });
-  await writeFile(join(plan.folder, 'hosts'), hostsFile(plan));
-  for (const node of nodesOf(plan)) await startNode(plan, node);
-  await connectNodes(plan);
-  await Promise.all(
-    plan.hosts.map(async (host) => {
-      await configureLibvirtd(plan, host);
-      await startLibvirtd(plan, host);
-    }),
-  );
-  // Written last: a lab that has it is whole.
-  await writeFile(labFile(plan), JSON.stringify(lab, undefined, 2));
-  return lab;
+  const image = await guestImage();
+  const plan = await claimLab(options, remove);
+  const lab: Lab = { ...plan, image };
+  try {
+    await mkdir(plan.folder, { recursive: true });
+    await writeFile(join(plan.folder, 'hosts'), hostsFile(plan));
+    for (const node of nodesOf(plan)) await startNode(plan, node);
+    await connectNodes(plan);
+    await Promise.all(
+      plan.hosts.map(async (host) => {
+        await configureLibvirtd(plan, host);
+        await startLibvirtd(plan, host);
+      }),
+    );
+    // Written last: a lab that has it is whole.
+    await writeFile(labFile(plan), JSON.stringify(lab, undefined, 2));
+    return lab;
+  } catch (error) {
+    await downLab(plan.name);
+    throw error;
+  }
 }
 
 /** A lab brought up by another process. Rejects when it is not up. */
-export async function openLab(name?: string): Promise<Lab> {
-  const plan = planLab(name === undefined ? {} : { name });
-  if (!existsSync(labFile(plan))) throw new Error(`lab "${plan.name}" is not up`);
-  const lab = JSON.parse(await readFile(labFile(plan), 'utf8')) as Lab;
+export async function openLab(name: string): Promise<Lab> {
+  const file = labFile({ folder: labFolder(name) });
+  if (!existsSync(file)) throw new Error(`lab "${name}" is not up`);
+  const lab = JSON.parse(await readFile(file, 'utf8')) as Lab;
   const running = runningNodes(lab);
   const missing = nodesOf(lab).filter((node) => !running.has(node));
   if (missing.length > 0)
@@ -56,12 +66,16 @@ export async function openLab(name?: string): Promise<Lab> {
   return lab;
 }
 
-/** Ends everything of a lab, however much of it is there, and deletes its folder. */
-export async function downLab(name?: string): Promise<void> {
-  const plan = planLab(name === undefined ? {} : { name });
-  await killNodes(plan);
-  await removeUplink(plan);
-  await rm(plan.folder, { recursive: true, force: true });
+/** Ends everything of a lab, however much of it is there, deletes its folder and gives its subnet back. */
+export async function downLab(name: string): Promise<void> {
+  await releaseLab(name, remove);
+}
+
+async function remove(name: string): Promise<void> {
+  const folder = labFolder(name);
+  await killNodes({ name, folder });
+  await removeUplink(uplinkOf(name));
+  await rm(folder, { recursive: true, force: true });
 }
 
 export interface HostStatus {
@@ -119,8 +133,4 @@ async function guestsOf(lab: Lab, host: HostName): Promise<Record<string, string
 function hostsFile(plan: LabPlan): string {
   const lines = nodesOf(plan).map((node) => `${addressOf(plan, node)} ${node}\n`);
   return `127.0.0.1 localhost\n${lines.join('')}`;
-}
-
-function labFile(plan: LabPlan): string {
-  return join(plan.folder, 'lab.json');
 }

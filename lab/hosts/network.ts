@@ -34,23 +34,13 @@ export async function connectNodes(plan: LabPlan): Promise<void> {
   }
 }
 
-/** Rejects when the machine has the lab's network already: as another lab's, or as one of its own. */
-export async function requireFreeSubnet(plan: LabPlan): Promise<void> {
-  const interfaces = JSON.parse(await run(['ip', '-json', 'address', 'show'])) as {
-    ifname: string;
-    addr_info: { local?: string }[];
-  }[];
-  const taken = interfaces.find((each) => each.addr_info.some(({ local }) => local?.startsWith(`${plan.subnet}.`)));
-  if (taken !== undefined) throw new Error(`${plan.subnet}.0/24 is in use by ${taken.ifname}: choose another subnet`);
-}
-
 /** Takes the machine's own interface away; the others go with their nodes. */
-export async function removeUplink(plan: LabPlan): Promise<void> {
-  await until(`${plan.uplink} is gone`, async () => {
+export async function removeUplink(uplink: string): Promise<void> {
+  await until(`${uplink} is gone`, async () => {
     const links = JSON.parse(await run(['ip', '-json', 'link', 'show'])) as { ifname: string }[];
-    if (!links.some((link) => link.ifname === plan.uplink)) return true;
-    // May fail: the kernel is about to remove it itself, with the node at its other end.
-    await outcomeOf(['ip', 'link', 'delete', plan.uplink]);
+    if (!links.some((link) => link.ifname === uplink)) return true;
+    // Fails when the kernel has just removed it itself, with the node at its other end.
+    await outcomeOf(['ip', 'link', 'delete', uplink]);
     return false;
   });
 }

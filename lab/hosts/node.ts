@@ -13,6 +13,9 @@ import { type Outcome, outcomeOf, type RunOptions, run } from './command.ts';
 import { folderOf, type LabPlan, type NodeName } from './plan.ts';
 import { until } from './until.ts';
 
+/** What finds the nodes of a lab. */
+type LabId = Pick<LabPlan, 'name' | 'folder'>;
+
 const MARK = 'handoff-lab-node';
 
 /** Each node has these to itself, from its folder; all else is the machine's. */
@@ -73,19 +76,19 @@ export async function startNode(plan: LabPlan, node: NodeName): Promise<number> 
 }
 
 /** Init's process id, as the machine counts. */
-export function nodePid(plan: LabPlan, node: NodeName): number {
+export function nodePid(plan: LabId, node: NodeName): number {
   const pid = runningNodes(plan).get(node);
   if (pid === undefined) throw new Error(`lab "${plan.name}" has no running node ${node}: bring the lab up first`);
   return pid;
 }
 
 /** The nodes that run, with the process id of their init. */
-export function runningNodes(plan: LabPlan): Map<NodeName, number> {
+export function runningNodes(plan: LabId): Map<NodeName, number> {
   return new Map(marked(plan).flatMap(({ pid, node, init }) => (init ? [[node, pid]] : [])));
 }
 
 /** Kills every node, whoever started it, with all its processes; returns when they are gone. */
-export async function killNodes(plan: LabPlan): Promise<void> {
+export async function killNodes(plan: LabId): Promise<void> {
   await until('the killed nodes are gone', () => {
     // Again and again: an unshare that was about to fork when it was looked for has a child by now.
     const left = marked(plan);
@@ -138,7 +141,7 @@ interface Marked {
 }
 
 /** The processes of this lab that have the mark on their command line. */
-function marked(plan: LabPlan): Marked[] {
+function marked(plan: LabId): Marked[] {
   return readdirSync('/proc')
     .filter((entry) => /^\d+$/.test(entry))
     .flatMap((entry): Marked[] => {

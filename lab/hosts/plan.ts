@@ -6,11 +6,14 @@ export type HostName = `kvm${number}`;
 export type NodeName = 'rack' | 'client' | HostName;
 
 export interface LabOptions {
-  /** Tells labs of one machine apart: 1-7 lower-case letters and digits. */
+  /**
+   * 1-7 lower-case letters and digits. A lab with a name is kept until it is taken down by that name. A lab without one gets a name
+   * that is free, and belongs to the process that brings it up: when that process has ended, the next lab to come up removes it.
+   */
   name?: string;
-  /** The first three numbers of the lab's /24 network; two labs up at once need two. */
+  /** The first three numbers of the lab's /24 network; without it, one that is free. */
   subnet?: string;
-  /** How many hosts, 2-9. */
+  /** How many hosts, 2-9. 2 by default. */
   hosts?: number;
 }
 
@@ -27,7 +30,7 @@ export interface LabPlan {
 
 const HOME = '/run';
 
-export function planLab({ name = 'lab', subnet = '10.77.0', hosts = 2 }: LabOptions = {}): LabPlan {
+export function planLab({ name, subnet, hosts = 2 }: LabOptions & { name: string; subnet: string }): LabPlan {
   if (!/^[a-z0-9]{1,7}$/.test(name)) throw new RangeError(`lab name "${name}": 1-7 lower-case letters and digits`);
   if (!/^(\d{1,3}\.){2}\d{1,3}$/.test(subnet)) throw new RangeError(`subnet "${subnet}": three numbers, as "10.77.0"`);
   if (!(hosts >= 2 && hosts <= 9)) throw new RangeError(`${hosts} hosts: 2 to 9`);
@@ -35,10 +38,18 @@ export function planLab({ name = 'lab', subnet = '10.77.0', hosts = 2 }: LabOpti
     name,
     subnet,
     hosts: Array.from({ length: hosts }, (_, index): HostName => `kvm${index + 1}`),
-    folder: join(HOME, `handoff-${name}`),
-    uplink: `handoff-${name}`,
+    folder: labFolder(name),
+    uplink: uplinkOf(name),
   };
 }
+
+export const labFolder = (name: string): string => join(HOME, `handoff-${name}`);
+
+/** Unique on the machine, and not longer than the 15 characters that the kernel takes. */
+export const uplinkOf = (name: string): string => `handoff-${name}`;
+
+/** The file that a lab has once all of it is up. */
+export const labFile = ({ folder }: Pick<LabPlan, 'folder'>): string => join(folder, 'lab.json');
 
 export function nodesOf(plan: LabPlan): NodeName[] {
   return ['rack', 'client', ...plan.hosts];

@@ -9,17 +9,19 @@ import type { Lab } from '../../lab/hosts/lab.ts';
 import { exec, execText } from '../../lab/hosts/node.ts';
 import { type HostName, libvirtSocketOf } from '../../lab/hosts/plan.ts';
 import { until } from '../../lab/hosts/until.ts';
-import type { World } from '../../lab/managed-lab.ts';
-import { describeWithWorld } from './support/describe-with-managed-lab.ts';
+import type { ManagedLab } from '../../lab/managed-lab.ts';
+import { guestAddress } from './support/describe-with-lab.ts';
+import { describeWithManagedLab } from './support/describe-with-managed-lab.ts';
 import { ended, migrate, reaches, request, stateOn } from './support/moves.ts';
 
-describeWithWorld('the blackout as seen from outside', { name: 'black', subnet: '10.90.0' }, (its) => {
+describeWithManagedLab('the blackout as seen from outside', (its) => {
   let lab: Lab;
-  let world: World;
-  const address = '10.90.0.101';
+  let managed: ManagedLab;
+  let address: string;
   beforeAll(async () => {
-    world = its();
-    lab = world.lab;
+    managed = its();
+    lab = managed.lab;
+    address = guestAddress(lab);
     await startGuest(lab, 'kvm1', { name: 'web', address });
   });
 
@@ -49,7 +51,7 @@ describeWithWorld('the blackout as seen from outside', { name: 'black', subnet: 
 
   it('is what a third host sees, at the address of the request', async () => {
     const ping = await startPing(lab, address);
-    const view = await migrate(world, { vm: 'web', from: 'kvm1', to: 'kvm2', guestAddress: address });
+    const view = await migrate(managed, { vm: 'web', from: 'kvm1', to: 'kvm2', guestAddress: address });
     const third = await ping.stop();
     expect(view, JSON.stringify(view.failure)).toMatchObject({ status: 'SUCCEEDED' });
     const { source, destination } = view.result!.blackout!;
@@ -63,7 +65,7 @@ describeWithWorld('the blackout as seen from outside', { name: 'black', subnet: 
     await forget('kvm1');
     await pingFrom('kvm2');
     const ping = await startPing(lab, address);
-    const view = await migrate(world, { vm: 'web', from: 'kvm2', to: 'kvm1' });
+    const view = await migrate(managed, { vm: 'web', from: 'kvm2', to: 'kvm1' });
     const third = await ping.stop();
     const { source, destination } = view.result!.blackout!;
     const seen = { address, addressFrom: 'arp' };
@@ -75,7 +77,7 @@ describeWithWorld('the blackout as seen from outside', { name: 'black', subnet: 
     await forget('kvm1');
     await forget('kvm2');
     await pingFrom('kvm2');
-    const view = await migrate(world, { vm: 'web', from: 'kvm1', to: 'kvm2' });
+    const view = await migrate(managed, { vm: 'web', from: 'kvm1', to: 'kvm2' });
     expect(view.result!.blackout).toMatchObject({
       source: { observed: false, why: expect.stringContaining('no address') },
       destination: { observed: true, address, addressFrom: 'arp' },
@@ -84,7 +86,7 @@ describeWithWorld('the blackout as seen from outside', { name: 'black', subnet: 
 
   it('is not observed, and not zero, when nobody knows the address', async () => {
     for (const host of lab.hosts) await forget(host);
-    const view = await migrate(world, { vm: 'web', from: 'kvm2', to: 'kvm1' });
+    const view = await migrate(managed, { vm: 'web', from: 'kvm2', to: 'kvm1' });
     expect(view.status).toBe('SUCCEEDED');
     const unseen = { observed: false, why: expect.stringContaining('no address') };
     expect(view.result!.blackout).toEqual({ source: unseen, destination: unseen });
@@ -127,14 +129,14 @@ describeWithWorld('the blackout as seen from outside', { name: 'black', subnet: 
 
   it('is ended by another announcement when the network has not heard the first ones', async () => {
     await stateIs('kvm1');
-    const id = await request(world, {
+    const id = await request(managed, {
       vm: 'web',
       from: 'kvm1',
       to: 'kvm2',
       guestAddress: address,
       policy: { cutover: 'manual' },
     });
-    await reaches(world, id, 'is held', ({ status }) => status === 'HELD');
+    await reaches(managed, id, 'is held', ({ status }) => status === 'HELD');
     // The destination's own bridge is deaf to the guest, and goes on sending what is for it out to where it was.
     const tap = await incomingTap('kvm2');
     const bridge = (...rule: string[]) => execText(lab, 'kvm2', ['ebtables', '-t', 'nat', ...rule]);
@@ -143,19 +145,19 @@ describeWithWorld('the blackout as seen from outside', { name: 'black', subnet: 
     const announcements = async () =>
       Number(/RARP.*pcnt = (\d+)/.exec(await bridge('-L', 'PREROUTING', '--Lc'))?.[1] ?? Number.NaN);
     expect(await announcements()).toBe(0);
-    await world.api.call('POST', `/migrations/${id}/cutover`);
+    await managed.api.call('POST', `/migrations/${id}/cutover`);
     // QEMU announces its guest five times by itself; the sixth is ours, and the network hears the rest of them.
     await until('it is announced again', async () => (await announcements()) > 5, { timeoutMs: 60_000 }).catch(
       async (error) => {
-        const { timeline } = await getMigration(world.api, id);
+        const { timeline } = await getMigration(managed.api, id);
         throw new Error(`${await announcements()} announcements: ${JSON.stringify(timeline)}`, { cause: error });
       },
     );
     await bridge('-F', 'PREROUTING');
-    const view = await ended(world, id);
+    const view = await ended(managed, id);
     expect(view, JSON.stringify(view.failure)).toMatchObject({ status: 'SUCCEEDED', runsOn: 'kvm2' });
     const told = await until('the destination has told', async () => {
-      const { result, timeline } = await getMigration(world.api, id);
+      const { result, timeline } = await getMigration(managed.api, id);
       return (
         timeline.some(({ event }) => event === 'observe-guest done') && {
           blackout: result?.blackout?.destination,
@@ -170,20 +172,20 @@ describeWithWorld('the blackout as seen from outside', { name: 'black', subnet: 
   }, 180_000);
 
   it('leaves no probe behind when the mover is killed', async () => {
-    const id = await request(world, {
+    const id = await request(managed, {
       vm: 'web',
       from: 'kvm2',
       to: 'kvm1',
       guestAddress: address,
       policy: { cutover: 'manual', heartbeatTimeoutSeconds: 10 },
     });
-    await reaches(world, id, 'is held', ({ status }) => status === 'HELD');
+    await reaches(managed, id, 'is held', ({ status }) => status === 'HELD');
     expect((await exec(lab, 'kvm2', ['pgrep', '-x', 'ping'])).exitCode).toBe(0);
     const { pid } = JSON.parse(await execText(lab, 'kvm2', ['cat', `/run/handoff/${id}.pid`])) as { pid: number };
     await execText(lab, 'kvm2', ['kill', '-KILL', `${pid}`]);
     await noProbeIsLeft();
-    await world.api.call('POST', `/migrations/${id}/cutover`);
-    expect(await ended(world, id)).toMatchObject({ status: 'FAILED', runsOn: 'kvm2' });
+    await managed.api.call('POST', `/migrations/${id}/cutover`);
+    expect(await ended(managed, id)).toMatchObject({ status: 'FAILED', runsOn: 'kvm2' });
   }, 180_000);
 
   const stateIs = async (host: HostName) => expect(await stateOn(lab, host, 'web')).toMatch(/^running/);

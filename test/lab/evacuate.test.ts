@@ -6,26 +6,27 @@ import { destroyGuest, guestStatus, startGuest } from '../../lab/guest/guests.ts
 import type { Lab } from '../../lab/hosts/lab.ts';
 import { addBridge } from '../../lab/hosts/network.ts';
 import { until } from '../../lab/hosts/until.ts';
-import type { World } from '../../lab/managed-lab.ts';
-import { describeWithWorld } from './support/describe-with-managed-lab.ts';
+import type { ManagedLab } from '../../lab/managed-lab.ts';
+import { guestAddress } from './support/describe-with-lab.ts';
+import { describeWithManagedLab } from './support/describe-with-managed-lab.ts';
 import { stateOn } from './support/moves.ts';
 
-describeWithWorld('emptying a host', { name: 'empty', subnet: '10.82.0' }, (its) => {
+describeWithManagedLab('emptying a host', (its) => {
   let lab: Lab;
-  let world: World;
+  let managed: ManagedLab;
   beforeAll(async () => {
-    world = its();
-    lab = world.lab;
+    managed = its();
+    lab = managed.lab;
   });
 
   const stateOfHost = async (host: string): Promise<string | undefined> =>
-    (await world.api.call<{ hosts: HostView[] }>('GET', '/hosts')).hosts.find(({ hostId }) => hostId === host)?.state;
+    (await managed.api.call<{ hosts: HostView[] }>('GET', '/hosts')).hosts.find(({ hostId }) => hostId === host)?.state;
 
   async function maintenanceScheduled(host: string): Promise<void> {
     const events = new EventBridgeClient({
-      region: world.access.region,
-      endpoint: new URL(world.access.url).origin,
-      credentials: world.access.credentials,
+      region: managed.access.region,
+      endpoint: new URL(managed.access.url).origin,
+      credentials: managed.access.credentials,
     });
     const Entries = [
       {
@@ -39,8 +40,8 @@ describeWithWorld('emptying a host', { name: 'empty', subnet: '10.82.0' }, (its)
 
   it('moves every VM on an EventBridge event while their clients stay connected, and marks the host', async () => {
     const guests = [
-      { name: 'one', address: '10.82.0.101' },
-      { name: 'two', address: '10.82.0.102' },
+      { name: 'one', address: guestAddress(lab, 101) },
+      { name: 'two', address: guestAddress(lab, 102) },
     ];
     for (const guest of guests) await startGuest(lab, 'kvm1', { ...guest, memoryMiB: 384 });
     const clients = await Promise.all(guests.map(({ address }) => startTcp(lab, address)));
@@ -56,19 +57,19 @@ describeWithWorld('emptying a host', { name: 'empty', subnet: '10.82.0' }, (its)
       expect(await guestStatus(address)).toMatchObject({ patternErrors: 0, diskErrors: 0 });
     }
     for (const client of clients) expect(await client.stop()).toMatchObject({ survived: true, lost: 0, wrong: 0 });
-    expect(await world.api.call('POST', '/hosts/kvm1/uncordon')).toMatchObject({ state: 'ACTIVE' });
+    expect(await managed.api.call('POST', '/hosts/kvm1/uncordon')).toMatchObject({ state: 'ACTIVE' });
   }, 300_000);
 
   it('names a VM that cannot move, leaves it running, and does not mark the host', async () => {
     await addBridge(lab, 'kvm2', 'br9');
-    await startGuest(lab, 'kvm2', { name: 'odd', address: '10.82.0.103', bridge: 'br9', memoryMiB: 256 });
-    const { evacuationId } = await world.api.call<{ evacuationId: string }>('POST', '/hosts/kvm2/evacuate', {
+    await startGuest(lab, 'kvm2', { name: 'odd', address: guestAddress(lab, 103), bridge: 'br9', memoryMiB: 256 });
+    const { evacuationId } = await managed.api.call<{ evacuationId: string }>('POST', '/hosts/kvm2/evacuate', {
       body: {},
     });
     const view = await until(
       'the evacuation has ended',
       async () => {
-        const now = await world.api.call<{ status: string; failure?: { code: string; message: string } }>(
+        const now = await managed.api.call<{ status: string; failure?: { code: string; message: string } }>(
           'GET',
           `/evacuations/${evacuationId}`,
         );

@@ -4,10 +4,10 @@ import { FAULTS } from '../../lab/faults/fault-catalog.ts';
 import { FaultTestbed } from '../../lab/faults/fault-testbed.ts';
 import type { Phase } from '../../lab/faults/phases.ts';
 import { sameCut } from '../../lab/faults/plain-virsh.ts';
-import { describeWithWorld } from './support/describe-with-managed-lab.ts';
+import { describeWithManagedLab } from './support/describe-with-managed-lab.ts';
 
 /** A few cells of the matrix (docs/faults.md), one for each way a fault is injected and a phase is found. */
-describeWithWorld('faults', { name: 'fcells', subnet: '10.84.2' }, (its) => {
+describeWithManagedLab('faults', (its) => {
   let stand: FaultTestbed;
   beforeAll(async () => {
     stand = await FaultTestbed.on(its());

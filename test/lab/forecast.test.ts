@@ -6,29 +6,33 @@ import type { MigrationView } from '../../contract/api.ts';
 import { destroyGuest, type GuestStatus, guestStatus, setDirtyRate, startGuest } from '../../lab/guest/guests.ts';
 import { MigrationLink } from '../../lab/hosts/migration-link.ts';
 import { until } from '../../lab/hosts/until.ts';
-import { describeWithWorld } from './support/describe-with-managed-lab.ts';
+import { guestAddress } from './support/describe-with-lab.ts';
+import { describeWithManagedLab } from './support/describe-with-managed-lab.ts';
 import { migrate, stateOn } from './support/moves.ts';
 
 const LINK_MIBPS = 100;
-const guest = { name: 'fc-a', address: '10.87.0.101', memoryMiB: 512, workingSetMiB: 200, dirtyMiBps: 0 };
+const guest = { name: 'fc-a', memoryMiB: 512, workingSetMiB: 200, dirtyMiBps: 0 };
 const way = { vm: guest.name, from: 'kvm1', to: 'kvm2' } as const;
 
-describeWithWorld('before a move', { name: 'fcast', subnet: '10.87.0' }, (world) => {
+describeWithManagedLab('before a move', (managed) => {
+  let address: string;
   beforeAll(async () => {
-    const link = await MigrationLink.between(world().lab, 'kvm1', 'kvm2');
+    address = guestAddress(managed().lab);
+    const link = await MigrationLink.between(managed().lab, 'kvm1', 'kvm2');
     await link.limit(LINK_MIBPS);
   });
-  afterEach(() => destroyGuest(world().lab, guest.name));
+  afterEach(() => destroyGuest(managed().lab, guest.name));
 
   /** A guest that has done what it does at its start, which is to write all of its working set, and writes at this rate. */
   async function ready(rate: number): Promise<GuestStatus> {
-    await startGuest(world().lab, 'kvm1', guest);
-    await until('the guest has its working set', async () => (await guestStatus(guest.address)).checkedBytes > 0);
-    await setDirtyRate(guest.address, rate);
-    return guestStatus(guest.address);
+    await startGuest(managed().lab, 'kvm1', { ...guest, address });
+    await until('the guest has its working set', async () => (await guestStatus(address)).checkedBytes > 0);
+    await setDirtyRate(address, rate);
+    return guestStatus(address);
   }
 
-  const forecastOf = (policy = {}): Promise<MigrationView> => migrate(world(), { ...way, policy, forecastOnly: true });
+  const forecastOf = (policy = {}): Promise<MigrationView> =>
+    migrate(managed(), { ...way, policy, forecastOnly: true });
 
   describe('a forecast', () => {
     // A rate is told by samples, half a page for each MiB, so a slow one is told roughly; and the machine may be busy.
@@ -61,9 +65,9 @@ describeWithWorld('before a move', { name: 'fcast', subnet: '10.87.0' }, (world)
       expect(forecast?.convergence).toBe(rate === 150 ? 'only-slowed' : 'likely');
 
       // Nothing moved, and the guest wrote on meanwhile.
-      expect(await stateOn(world().lab, 'kvm1', guest.name)).toBe('running (booted)');
-      expect(await stateOn(world().lab, 'kvm2', guest.name)).toBeUndefined();
-      const after = await guestStatus(guest.address);
+      expect(await stateOn(managed().lab, 'kvm1', guest.name)).toBe('running (booted)');
+      expect(await stateOn(managed().lab, 'kvm2', guest.name)).toBeUndefined();
+      const after = await guestStatus(address);
       expect(after).toMatchObject({ bootId: before.bootId, patternErrors: 0, diskErrors: 0 });
       const written = (after.dirtiedBytes - before.dirtiedBytes) / MIB / ((after.uptimeMs - before.uptimeMs) / 1_000);
       expect(written).toBeGreaterThanOrEqual(rate * 0.7);
@@ -81,18 +85,18 @@ describeWithWorld('before a move', { name: 'fcast', subnet: '10.87.0' }, (world)
 
   it('a move that cannot keep its policy is refused before its first byte', async () => {
     await ready(150);
-    const view = await migrate(world(), { ...way, policy: { autoConverge: false } });
+    const view = await migrate(managed(), { ...way, policy: { autoConverge: false } });
     expect(view).toMatchObject({ status: 'FAILED', failure: { code: 'PolicyNotMet' } });
     expect(view.timeline.map(({ event }) => event)).not.toContain('precopy ordered');
-    expect(await stateOn(world().lab, 'kvm1', guest.name)).toBe('running (booted)');
+    expect(await stateOn(managed().lab, 'kvm1', guest.name)).toBe('running (booted)');
   });
 
   it('a move is held against its forecast afterwards', async () => {
     await ready(20);
-    const view = await migrate(world(), way);
+    const view = await migrate(managed(), way);
     expect(view).toMatchObject({ status: 'SUCCEEDED', runsOn: 'kvm2' });
     expect(view.result?.activeMs).toBeGreaterThan(0);
-    const calibration = await world().api.call('GET', '/calibration');
+    const calibration = await managed().api.call('GET', '/calibration');
     expect(calibration).toMatchObject({ migrations: 1, time: { observed: 1 }, byMethod: { plain: { migrations: 1 } } });
   });
 });

@@ -2,14 +2,16 @@ import { beforeAll, expect, it } from 'vitest';
 import { startTcp } from '../../lab/clients/tcp-probe.ts';
 import { guestStatus, startGuest } from '../../lab/guest/guests.ts';
 import { addressOf, libvirtUriOf } from '../../lab/hosts/plan.ts';
-import { describeWithWorld } from './support/describe-with-managed-lab.ts';
+import { guestAddress } from './support/describe-with-lab.ts';
+import { describeWithManagedLab } from './support/describe-with-managed-lab.ts';
 import { ended, reaches, request, stateOn } from './support/moves.ts';
 
-describeWithWorld('a hold', { name: 'hold', subnet: '10.94.0' }, (its) => {
-  const guests = ['one', 'two', 'three'].map((name, index) => ({ name, address: `10.94.0.${101 + index}` }));
+describeWithManagedLab('a hold', (its) => {
+  let guests: { name: string; address: string }[];
 
   beforeAll(async () => {
     const { lab, api, nodeIdOf } = its();
+    guests = ['one', 'two', 'three'].map((name, index) => ({ name, address: guestAddress(lab, 101 + index) }));
     for (const host of lab.hosts) {
       const body = {
         nodeId: nodeIdOf(host),
@@ -23,26 +25,26 @@ describeWithWorld('a hold', { name: 'hold', subnet: '10.94.0' }, (its) => {
   });
 
   it('lets three VMs be copied first, and then switched one after the other', async () => {
-    const world = its();
-    const clients = await Promise.all(guests.map(({ address }) => startTcp(world.lab, address)));
+    const managed = its();
+    const clients = await Promise.all(guests.map(({ address }) => startTcp(managed.lab, address)));
     const ids: string[] = [];
     for (const { name, address } of guests) {
       const wish = { vm: name, from: 'kvm1', to: 'kvm2', guestAddress: address } as const;
-      ids.push(await request(world, { ...wish, policy: { cutover: 'manual' } }));
+      ids.push(await request(managed, { ...wish, policy: { cutover: 'manual' } }));
     }
     for (const id of ids) {
-      await reaches(world, id, 'is held', ({ status }) => status === 'HELD');
+      await reaches(managed, id, 'is held', ({ status }) => status === 'HELD');
     }
-    for (const { name } of guests) expect(await stateOn(world.lab, 'kvm1', name)).toMatch(/^running/);
+    for (const { name } of guests) expect(await stateOn(managed.lab, 'kvm1', name)).toMatch(/^running/);
 
     for (const [index, id] of ids.entries()) {
-      await world.api.call('POST', `/migrations/${id}/cutover`);
-      const view = await ended(world, id);
+      await managed.api.call('POST', `/migrations/${id}/cutover`);
+      const view = await ended(managed, id);
       expect(view, JSON.stringify(view.failure)).toMatchObject({
         status: 'SUCCEEDED',
         result: { precopy: 'held', guaranteedHoldSeconds: expect.any(Number) },
       });
-      const places = await Promise.all(guests.map(({ name }) => stateOn(world.lab, 'kvm2', name)));
+      const places = await Promise.all(guests.map(({ name }) => stateOn(managed.lab, 'kvm2', name)));
       // Those whose turn has not come are still being received there.
       expect(places.map((state) => /^running/.test(state ?? ''))).toEqual(guests.map((_, other) => other <= index));
     }

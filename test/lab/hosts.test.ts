@@ -1,83 +1,21 @@
-import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { readdir, readFile, writeFile } from 'node:fs/promises';
+import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
-import { afterAll, beforeEach, describe, expect, it } from 'vitest';
+import { beforeEach, expect, it } from 'vitest';
 import { startPing } from '../../lab/clients/ping-probe.ts';
 import { startTcp } from '../../lab/clients/tcp-probe.ts';
 import { destroyGuest, guestStatus, plainVirsh, setDirtyRate, startGuest } from '../../lab/guest/guests.ts';
 import { CommandError, run } from '../../lab/hosts/command.ts';
-import { credentialsFile, downLab, installAgent, labStatus, openLab, upLab } from '../../lab/hosts/lab.ts';
+import { credentialsFile, installAgent, labStatus } from '../../lab/hosts/lab.ts';
 import { signalLibvirtd, signalQemu, startLibvirtd, stopLibvirtd } from '../../lab/hosts/libvirtd.ts';
 import { MigrationLink } from '../../lab/hosts/migration-link.ts';
 import { addBridge, limitLink, setLink } from '../../lab/hosts/network.ts';
-import { exec, execText, nodePid } from '../../lab/hosts/node.ts';
-import { addressOf, folderOf, libvirtSocketOf, planLab } from '../../lab/hosts/plan.ts';
-import { labSupport } from '../../lab/hosts/support.ts';
+import { exec, execText } from '../../lab/hosts/node.ts';
+import { addressOf, folderOf, libvirtSocketOf, libvirtUriOf } from '../../lab/hosts/plan.ts';
 import { until } from '../../lab/hosts/until.ts';
-import { describeWithLab } from './support/describe-with-lab.ts';
+import { describeWithLab, guestAddress } from './support/describe-with-lab.ts';
 
-const OWN = { name: 'tests', subnet: '10.81.0' };
-
-describe.skipIf(!labSupport().able)('bringing a lab up and down', () => {
-  afterAll(() => downLab(OWN.name));
-
-  it('is up twice in a row, the second time afresh', async () => {
-    const first = await upLab(OWN);
-    await startGuest(first, 'kvm1', { name: 'left', address: '10.81.0.101', disk: 'none' });
-    const second = await upLab(OWN);
-    expect((await labStatus(second)).map(({ guests }) => guests)).toEqual([{}, {}]);
-  }, 60_000);
-
-  it('leaves nothing when it is taken down', async () => {
-    const lab = await upLab(OWN);
-    await startGuest(lab, 'kvm1', { name: 'left', address: '10.81.0.101' });
-    await downLab(OWN.name);
-    expect(await tracesOf(OWN.name)).toEqual([]);
-    await expect(openLab(OWN.name)).rejects.toThrow('lab "tests" is not up');
-  }, 60_000);
-
-  it('removes what a killed run left, wherever it was killed', async () => {
-    const up = `import { upLab } from ${JSON.stringify(join(import.meta.dirname, 'hosts/lab.ts'))};
-      await upLab(${JSON.stringify(OWN)});`;
-    for (const afterMs of [120, 200, 300]) {
-      const child = spawn(process.execPath, ['--input-type=module', '--eval', up], { stdio: 'ignore' });
-      await sleep(afterMs);
-      child.kill('SIGKILL');
-      await downLab(OWN.name);
-      expect(await tracesOf(OWN.name)).toEqual([]);
-    }
-    expect(await labStatus(await upLab(OWN))).toHaveLength(2);
-  }, 60_000);
-
-  it('says what is wrong with a lab that lost a node', async () => {
-    const lab = await upLab(OWN);
-    const pid = nodePid(lab, 'kvm1');
-    process.kill(pid, 'SIGKILL');
-    await until('the node is gone', () => !existsSync(`/proc/${pid}`));
-    await expect(openLab(OWN.name)).rejects.toThrow('kvm1 gone');
-  });
-
-  it('does not take a network that is in use', async () => {
-    await upLab(OWN);
-    await expect(upLab({ name: 'other', subnet: OWN.subnet })).rejects.toThrow(
-      '10.81.0.0/24 is in use by handoff-tests',
-    );
-    expect(await tracesOf('other')).toEqual([]);
-  });
-
-  it.each([
-    [{ name: 'Tests' }, 'lab name "Tests"'],
-    [{ name: 'toolonganame' }, 'lab name'],
-    [{ subnet: '10.81' }, 'subnet "10.81"'],
-    [{ hosts: 1 }, '1 hosts'],
-  ])('refuses %j', (options, message) => {
-    expect(() => planLab(options)).toThrow(message);
-  });
-});
-
-describeWithLab('a lab host', OWN, (lab) => {
+describeWithLab('a lab host', (lab) => {
   it('has its own name, processes, libvirt and /run', async () => {
     for (const host of lab().hosts) {
       expect((await execText(lab(), host, ['hostname'])).trim()).toBe(host);
@@ -92,7 +30,7 @@ describeWithLab('a lab host', OWN, (lab) => {
   it('is reached over TCP and over its unix socket from the machine, and reaches the machine', async () => {
     const socket = `qemu+unix:///system?socket=${libvirtSocketOf(lab(), 'kvm1')}`;
     expect((await run(['virsh', '-c', socket, 'hostname'])).trim()).toBe('kvm1');
-    expect((await run(['virsh', '-c', 'qemu+tcp://10.81.0.12/system', 'hostname'])).trim()).toBe('kvm2');
+    expect((await run(['virsh', '-c', libvirtUriOf(lab(), 'kvm2'), 'hostname'])).trim()).toBe('kvm2');
     await execText(lab(), 'kvm1', ['ping', '-c', '1', '-W', '2', addressOf(lab(), 'machine')]);
   });
 
@@ -127,7 +65,7 @@ describeWithLab('a lab host', OWN, (lab) => {
 
   it('survives the end of its libvirtd, frozen or killed', async () => {
     await signalLibvirtd(lab(), 'kvm2', 'SIGSTOP');
-    const ask = ['timeout', '1', 'virsh', '-c', 'qemu+tcp://10.81.0.12/system', 'hostname'];
+    const ask = ['timeout', '1', 'virsh', '-c', libvirtUriOf(lab(), 'kvm2'), 'hostname'];
     expect((await exec(lab(), 'kvm1', ask)).exitCode).toBe(124);
     await signalLibvirtd(lab(), 'kvm2', 'SIGCONT');
     await stopLibvirtd(lab(), 'kvm2', 'SIGKILL');
@@ -163,10 +101,12 @@ describeWithLab('a lab host', OWN, (lab) => {
   });
 });
 
-describeWithLab('a lab guest', OWN, (lab) => {
-  const address = '10.81.0.101';
-
-  beforeEach(() => destroyGuest(lab(), 'web'));
+describeWithLab('a lab guest', (lab) => {
+  let address: string;
+  beforeEach(() => {
+    address = guestAddress(lab());
+    return destroyGuest(lab(), 'web');
+  });
 
   it('boots, dirties memory at the rate it is told, and writes to its disk', async () => {
     await startGuest(lab(), 'kvm1', { name: 'web', address, dirtyMiBps: 0 });
@@ -233,16 +173,3 @@ describeWithLab('a lab guest', OWN, (lab) => {
     await expect(move()).rejects.toThrow(/br9/);
   }, 60_000);
 });
-
-/** Whatever of a lab the machine still has: processes, interfaces, mounts, files. */
-async function tracesOf(name: string): Promise<string[]> {
-  const mark = `handoff-${name}`;
-  const processes = (await readdir('/proc')).filter((entry) => /^\d+$/.test(entry) && Number(entry) !== process.pid);
-  const commands = await Promise.all(processes.map((pid) => readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '')));
-  return [
-    ...commands.filter((command) => command.includes(`/run/${mark}`)),
-    ...(await run(['ip', '-oneline', 'link', 'show'])).split('\n').filter((line) => line.includes(mark)),
-    ...(await readFile('/proc/mounts', 'utf8')).split('\n').filter((line) => line.includes(mark)),
-    ...(await readdir('/run')).filter((entry) => entry === mark),
-  ];
-}

@@ -12,18 +12,20 @@ import { run } from '../../lab/hosts/command.ts';
 import { signalLibvirtd } from '../../lab/hosts/libvirtd.ts';
 import { addressOf, type HostName, libvirtSocketOf, libvirtUriOf } from '../../lab/hosts/plan.ts';
 import { until } from '../../lab/hosts/until.ts';
-import { describeWithLab } from './support/describe-with-lab.ts';
+import { describeWithLab, guestAddress } from './support/describe-with-lab.ts';
 
-const guest = { name: 'lv-a', address: '10.79.0.101', memoryMiB: 256, workingSetMiB: 64, dirtyMiBps: 20 };
+const guest = { name: 'lv-a', memoryMiB: 256, workingSetMiB: 64, dirtyMiBps: 20 };
 const vm = { name: guest.name, persistent: true };
 
-describeWithLab('the wire client', { name: 'wire', subnet: '10.79.0' }, (lab) => {
+describeWithLab('the wire client', (lab) => {
   let before: GuestStatus;
+  let address: string;
   const connected: HypervisorConnection[] = [];
 
   beforeEach(async () => {
-    await startGuest(lab(), 'kvm1', guest);
-    before = await guestStatus(guest.address);
+    address = guestAddress(lab());
+    await startGuest(lab(), 'kvm1', { ...guest, address });
+    before = await guestStatus(address);
   });
 
   afterEach(async () => {
@@ -86,7 +88,7 @@ describeWithLab('the wire client', { name: 'wire', subnet: '10.79.0' }, (lab) =>
   }
 
   async function expectUnharmed(): Promise<void> {
-    const after = await until('the guest answers', () => guestStatus(guest.address).catch(() => undefined));
+    const after = await until('the guest answers', () => guestStatus(address).catch(() => undefined));
     expect(after).toMatchObject({ bootId: before.bootId, patternErrors: 0, diskErrors: 0 });
   }
 

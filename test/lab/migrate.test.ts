@@ -9,21 +9,23 @@ import { startTcp } from '../../lab/clients/tcp-probe.ts';
 import { destroyGuest, guestStatus, setDirtyRate, startGuest } from '../../lab/guest/guests.ts';
 import type { Lab } from '../../lab/hosts/lab.ts';
 import { addBridge, limitLink } from '../../lab/hosts/network.ts';
-import type { World } from '../../lab/managed-lab.ts';
-import { describeWithWorld } from './support/describe-with-managed-lab.ts';
+import type { ManagedLab } from '../../lab/managed-lab.ts';
+import { guestAddress } from './support/describe-with-lab.ts';
+import { describeWithManagedLab } from './support/describe-with-managed-lab.ts';
 import { ended, migrate, reaches, request, stateOn } from './support/moves.ts';
 
-describeWithWorld('a migration through the API', { name: 'move', subnet: '10.80.0' }, (its) => {
+describeWithManagedLab('a migration through the API', (its) => {
   let lab: Lab;
-  let world: World;
-  const address = '10.80.0.101';
+  let managed: ManagedLab;
+  let address: string;
   beforeAll(async () => {
-    world = its();
-    lab = world.lab;
+    managed = its();
+    lab = managed.lab;
+    address = guestAddress(lab);
     await startGuest(lab, 'kvm1', { name: 'web', address });
   });
 
-  const hosts = async (): Promise<HostView[]> => (await world.api.call<{ hosts: HostView[] }>('GET', '/hosts')).hosts;
+  const hosts = async (): Promise<HostView[]> => (await managed.api.call<{ hosts: HostView[] }>('GET', '/hosts')).hosts;
   const nothingIsHeld = async () => {
     for (const host of await hosts()) expect(host).toMatchObject({ outgoing: [], incoming: [], reservedMiB: 0 });
   };
@@ -33,7 +35,7 @@ describeWithWorld('a migration through the API', { name: 'move', subnet: '10.80.
     const tcp = await startTcp(lab, address);
     for (let round = 1; round <= 10; round++) {
       const [from, to] = round % 2 === 1 ? (['kvm1', 'kvm2'] as const) : (['kvm2', 'kvm1'] as const);
-      const view = await migrate(world, { vm: 'web', from, to, guestAddress: address });
+      const view = await migrate(managed, { vm: 'web', from, to, guestAddress: address });
       expect(view, JSON.stringify(view.failure)).toMatchObject({ status: 'SUCCEEDED', runsOn: to });
       expect(view.result?.downtimeMs).toBeGreaterThan(0);
       expect(view.warning).toBeUndefined();
@@ -48,10 +50,10 @@ describeWithWorld('a migration through the API', { name: 'move', subnet: '10.80.
   }, 600_000);
 
   it('tells its story in the timeline, the list and the execution', async () => {
-    const { migrations } = await world.api.call<{ migrations: { migrationId: string }[] }>('GET', '/migrations', {
+    const { migrations } = await managed.api.call<{ migrations: { migrationId: string }[] }>('GET', '/migrations', {
       query: { vm: 'web', limit: '1' },
     });
-    const view = await getMigration(world.api, migrations[0]!.migrationId);
+    const view = await getMigration(managed.api, migrations[0]!.migrationId);
     const story = view.timeline.map((event) => event.event);
     for (const chapter of ['admitted', 'precopy ordered', 'precopy done', 'cutover ordered', 'cutover done', 'ended']) {
       expect(story).toContain(chapter);
@@ -65,17 +67,17 @@ describeWithWorld('a migration through the API', { name: 'move', subnet: '10.80.
     try {
       const body = { vm: 'web', source: 'kvm1', destination: 'kvm2' };
       const start = (key?: string) =>
-        world.api.call<{ migrationId: string }>('POST', '/migrations', {
+        managed.api.call<{ migrationId: string }>('POST', '/migrations', {
           body,
           ...(key && { headers: { 'idempotency-key': key } }),
         });
       const first = await start('once');
-      await reaches(world, first.migrationId, 'is admitted', ({ timeline }) => timeline.length > 0);
+      await reaches(managed, first.migrationId, 'is admitted', ({ timeline }) => timeline.length > 0);
       expect((await start('once')).migrationId).toBe(first.migrationId);
       const refusal = await start().catch((error: ApiProblem) => error.problem);
       expect(refusal).toMatchObject({ status: 409, code: 'VmBusy', migrationId: first.migrationId });
-      await world.api.call('POST', `/migrations/${first.migrationId}/cancel`);
-      await ended(world, first.migrationId);
+      await managed.api.call('POST', `/migrations/${first.migrationId}/cancel`);
+      await ended(managed, first.migrationId);
     } finally {
       await limitLink(lab, 'kvm1', undefined);
     }
@@ -89,17 +91,19 @@ describeWithWorld('a migration through the API', { name: 'move', subnet: '10.80.
       const ping = await startPing(lab, address);
       // Its preflight must pass on any machine: what the guest writes is five times the link, the most a throttle can master.
       const policy = { onNonConvergence: 'exceed' } as const;
-      const migrationId = await request(world, { vm: 'web', from: 'kvm1', to: 'kvm2', policy });
-      await reaches(world, migrationId, 'copies', ({ progress }) => progress?.phase === 'copying');
-      await world.api.call('POST', `/migrations/${migrationId}/cancel`);
-      const view = await ended(world, migrationId);
+      const migrationId = await request(managed, { vm: 'web', from: 'kvm1', to: 'kvm2', policy });
+      await reaches(managed, migrationId, 'copies', ({ progress }) => progress?.phase === 'copying');
+      await managed.api.call('POST', `/migrations/${migrationId}/cancel`);
+      const view = await ended(managed, migrationId);
       expect(view).toMatchObject({ status: 'CANCELLED', runsOn: 'kvm1' });
       expect(await stateOn(lab, 'kvm1', 'web')).toMatch(/^running/);
       expect(await stateOn(lab, 'kvm2', 'web')).toBeUndefined();
       expect(await guestStatus(address)).toMatchObject({ bootId: before.bootId, patternErrors: 0 });
       expect((await ping.stop()).answered).toBeGreaterThan(0);
       // Twice is once.
-      expect(await world.api.call('POST', `/migrations/${migrationId}/cancel`)).toMatchObject({ status: 'CANCELLED' });
+      expect(await managed.api.call('POST', `/migrations/${migrationId}/cancel`)).toMatchObject({
+        status: 'CANCELLED',
+      });
       await nothingIsHeld();
     } finally {
       await limitLink(lab, 'kvm1', undefined);
@@ -108,31 +112,31 @@ describeWithWorld('a migration through the API', { name: 'move', subnet: '10.80.
   });
 
   it('cannot be cancelled after the handover', async () => {
-    const view = await migrate(world, { vm: 'web', from: 'kvm1', to: 'kvm2' });
-    const refusal = await world.api
+    const view = await migrate(managed, { vm: 'web', from: 'kvm1', to: 'kvm2' });
+    const refusal = await managed.api
       .call('POST', `/migrations/${view.migrationId}/cancel`)
       .catch((error: ApiProblem) => error.problem);
     expect(refusal).toMatchObject({ status: 409, code: 'AlreadyHandedOver' });
-    expect(await migrate(world, { vm: 'web', from: 'kvm2', to: 'kvm1' })).toMatchObject({ status: 'SUCCEEDED' });
+    expect(await migrate(managed, { vm: 'web', from: 'kvm2', to: 'kvm1' })).toMatchObject({ status: 'SUCCEEDED' });
   });
 
   it('is refused for a bridge the destination does not have', async () => {
     await addBridge(lab, 'kvm1', 'br9');
-    await startGuest(lab, 'kvm1', { name: 'odd', address: '10.80.0.102', bridge: 'br9' });
+    await startGuest(lab, 'kvm1', { name: 'odd', address: guestAddress(lab, 102), bridge: 'br9' });
     await refused('odd', 'network:br9');
   });
 
   it('is refused for a disk only the source has', async () => {
-    await startGuest(lab, 'kvm1', { name: 'local', address: '10.80.0.103', disk: 'local' });
+    await startGuest(lab, 'kvm1', { name: 'local', address: guestAddress(lab, 103), disk: 'local' });
     await refused('local', 'disk:vda');
   });
 
   it('is refused for memory the destination has promised to others', async () => {
-    const db = new DynamoDBClient(world.aws.inProcess());
+    const db = new DynamoDBClient(managed.aws.inProcess());
     const promise = (UpdateExpression: string, values?: Record<string, number>) =>
       db.send(
         new UpdateCommand({
-          TableName: world.aws.outputs.ControlTable,
+          TableName: managed.aws.outputs.ControlTable,
           Key: { pk: 'HOSTS', sk: 'kvm2' },
           UpdateExpression,
           ExpressionAttributeNames: { '#other': 'another-migration' },
@@ -149,7 +153,7 @@ describeWithWorld('a migration through the API', { name: 'move', subnet: '10.80.
   });
 
   it('is refused for a VM that is not there, and names every other check too', async () => {
-    const view = await migrate(world, { vm: 'nobody', from: 'kvm1', to: 'kvm2' });
+    const view = await migrate(managed, { vm: 'nobody', from: 'kvm1', to: 'kvm2' });
     expect(view).toMatchObject({ status: 'FAILED', failure: { code: 'PreflightFailed' } });
     expect(view.failure?.message).toContain('domain-exists');
     expect(new Set(view.checks?.map((check) => check.role))).toEqual(new Set(['source', 'destination']));
@@ -158,7 +162,7 @@ describeWithWorld('a migration through the API', { name: 'move', subnet: '10.80.
   /** Asks to move the VM from kvm1 to kvm2, and expects the one check to fail and the guest to notice nothing. */
   async function refused(vm: string, check: string): Promise<void> {
     const before = await stateOn(lab, 'kvm1', vm);
-    const view = await migrate(world, { vm, from: 'kvm1', to: 'kvm2' });
+    const view = await migrate(managed, { vm, from: 'kvm1', to: 'kvm2' });
     expect(view).toMatchObject({ status: 'FAILED', failure: { code: 'PreflightFailed' } });
     const failed = view.checks?.filter((one) => !one.passed) ?? [];
     // Both hosts may say it.

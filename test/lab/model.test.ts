@@ -168,7 +168,7 @@ async function end(pair: Pair, { play }: Scenario) {
   return left;
 }
 
-describeWithLab('the simulated hypervisor', { name: 'model', subnet: '10.86.0' }, (lab) => {
+describeWithLab('the simulated hypervisor', (lab) => {
   it.concurrent.each([...HANDSHAKE, ...COPIED_DISK].map((scenario, index) => ({ ...scenario, index })))(
     'leaves what libvirt leaves when $name',
     async ({ index, ...scenario }) => {

@@ -5,8 +5,9 @@ import type { Lab } from '../../lab/hosts/lab.ts';
 import { exec } from '../../lab/hosts/node.ts';
 import { addressOf, type HostName } from '../../lab/hosts/plan.ts';
 import { until } from '../../lab/hosts/until.ts';
-import type { World } from '../../lab/managed-lab.ts';
-import { describeWithWorld } from './support/describe-with-managed-lab.ts';
+import type { ManagedLab } from '../../lab/managed-lab.ts';
+import { guestAddress } from './support/describe-with-lab.ts';
+import { describeWithManagedLab } from './support/describe-with-managed-lab.ts';
 import { type Direction, type Fate, MessageRelay } from './support/message-relay.ts';
 import { ended, reaches, request, stateOn } from './support/moves.ts';
 
@@ -14,21 +15,22 @@ import { ended, reaches, request, stateOn } from './support/moves.ts';
  * The mover is killed at exact points of the handshake. Its way to the destination leads through a relay that knows the
  * messages; its way to the commit record is watched in the embedded AWS.
  */
-describeWithWorld('the mover is killed', { name: 'killed', subnet: '10.83.0' }, (its) => {
+describeWithManagedLab('the mover is killed', (its) => {
   let lab: Lab;
-  let world: World;
+  let managed: ManagedLab;
   const relays = new Map<HostName, MessageRelay>();
-  const address = '10.83.0.101';
+  let address: string;
   let home: HostName = 'kvm1';
   beforeAll(async () => {
-    world = its();
-    lab = world.lab;
+    managed = its();
+    lab = managed.lab;
+    address = guestAddress(lab);
     for (const host of lab.hosts) {
       const relay = await MessageRelay.start(addressOf(lab, 'machine'), addressOf(lab, host));
       relays.set(host, relay);
-      await world.api.call('PUT', `/hosts/${host}`, {
+      await managed.api.call('PUT', `/hosts/${host}`, {
         body: {
-          nodeId: world.nodeIdOf(host),
+          nodeId: managed.nodeIdOf(host),
           address: addressOf(lab, host),
           libvirtUri: `qemu+tcp://${addressOf(lab, 'machine')}:${relay.port}/system`,
         },
@@ -38,7 +40,7 @@ describeWithWorld('the mover is killed', { name: 'killed', subnet: '10.83.0' }, 
   });
   afterEach(() => {
     for (const relay of relays.values()) relay.rule();
-    world.aws.intercept(undefined);
+    managed.aws.intercept(undefined);
   });
   afterAll(async () => {
     for (const relay of relays.values()) await relay.stop();
@@ -64,11 +66,16 @@ describeWithWorld('the mover is killed', { name: 'killed', subnet: '10.83.0' }, 
       await killMover(migrationId);
     };
     const watching = at(kill, () => migrationId);
-    migrationId = await request(world, { vm: 'web', from: home, to, policy: { heartbeatTimeoutSeconds: 10, cutover } });
+    migrationId = await request(managed, {
+      vm: 'web',
+      from: home,
+      to,
+      policy: { heartbeatTimeoutSeconds: 10, cutover },
+    });
     await watching;
     // Nobody listens to a mover that waits for the word: its end is noticed when the word is given.
-    if (cutover === 'manual') await world.api.call('POST', `/migrations/${migrationId}/cutover`);
-    const view = await ended(world, migrationId);
+    if (cutover === 'manual') await managed.api.call('POST', `/migrations/${migrationId}/cutover`);
+    const view = await ended(managed, migrationId);
     expect(killed, `the mover was killed: ${JSON.stringify(view.failure)}`).toBe(true);
     const states = { source: await stateOn(lab, home, 'web'), destination: await stateOn(lab, to, 'web') };
     const running = [states.source, states.destination].filter((state) => state?.startsWith('running'));
@@ -92,12 +99,12 @@ describeWithWorld('the mover is killed', { name: 'killed', subnet: '10.83.0' }, 
   };
   const atPhase = (phase: string) => async (kill: () => Promise<void>, migrationId: () => string) => {
     const id = await until('it is asked for', () => migrationId() || undefined);
-    await reaches(world, id, `is ${phase}`, ({ progress }) => progress?.phase === phase);
+    await reaches(managed, id, `is ${phase}`, ({ progress }) => progress?.phase === phase);
     await kill();
   };
   /** Before the commit is carried out, or after that and before the mover hears of it. */
   const atCommit = (when: 'before' | 'after') => (kill: () => Promise<void>) => {
-    world.aws.intercept(async ({ service, operation, input }, next) => {
+    managed.aws.intercept(async ({ service, operation, input }, next) => {
       const commits =
         service === 'dynamodb' && operation === 'UpdateItem' && JSON.stringify(input).includes('committedBy');
       if (commits && when === 'before') {
@@ -148,7 +155,7 @@ describeWithWorld('the mover is killed', { name: 'killed', subnet: '10.83.0' }, 
       relays.get(to)?.cut();
       return 'swallow';
     });
-    const view = await ended(world, await request(world, { vm: 'web', from: home, to }));
+    const view = await ended(managed, await request(managed, { vm: 'web', from: home, to }));
     expect(cut).toBe(true);
     // Everybody else resumes the source here, and the VM runs twice.
     expect(view).toMatchObject({ status: 'SUCCEEDED', runsOn: to });

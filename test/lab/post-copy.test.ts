@@ -16,24 +16,26 @@ import { MigrationLink } from '../../lab/hosts/migration-link.ts';
 import { exec, execText } from '../../lab/hosts/node.ts';
 import { addressOf, type HostName, libvirtUriOf } from '../../lab/hosts/plan.ts';
 import { until } from '../../lab/hosts/until.ts';
-import type { World } from '../../lab/managed-lab.ts';
-import { describeWithWorld } from './support/describe-with-managed-lab.ts';
+import type { ManagedLab } from '../../lab/managed-lab.ts';
+import { guestAddress } from './support/describe-with-lab.ts';
+import { describeWithManagedLab } from './support/describe-with-managed-lab.ts';
 import { ended, request, stateOn } from './support/moves.ts';
 
 /**
  * A guest that dirties memory three times as fast as the link carries it, and a policy that lets it switch first and fetch the
  * rest of its memory afterwards.
  */
-describeWithWorld('post-copy', { name: 'pcopy', subnet: '10.89.7' }, (its) => {
+describeWithManagedLab('post-copy', (its) => {
   let lab: Lab;
-  let world: World;
+  let managed: ManagedLab;
   let link: MigrationLink;
   let home: HostName = 'kvm1';
-  const address = '10.89.7.101';
+  let address: string;
   const policy = { onNonConvergence: 'postcopy' as const, autoConverge: false, heartbeatTimeoutSeconds: 10 };
   beforeAll(async () => {
-    world = its();
-    lab = world.lab;
+    managed = its();
+    lab = managed.lab;
+    address = guestAddress(lab);
     link = await MigrationLink.between(lab, 'kvm1', 'kvm2');
     await startGuest(lab, 'kvm1', { name: 'web', address, memoryMiB: 384, workingSetMiB: 150, dirtyMiBps: 120 });
   });
@@ -49,14 +51,14 @@ describeWithWorld('post-copy', { name: 'pcopy', subnet: '10.89.7' }, (its) => {
     await link.limit(30);
     const before = await guestStatus(address);
     const tcp = connected ? await startTcp(lab, address) : undefined;
-    const migrationId = await request(world, { vm: 'web', from, to, guestAddress: address, policy });
+    const migrationId = await request(managed, { vm: 'web', from, to, guestAddress: address, policy });
     if (during !== undefined) {
       await until(
         'it runs by post-copy',
         async () => {
           const state = await stateOn(lab, to, 'web');
-          if (state === undefined && (await getMigration(world.api, migrationId)).endedAt !== undefined) {
-            throw new Error(`it ended: ${JSON.stringify(await getMigration(world.api, migrationId))}`);
+          if (state === undefined && (await getMigration(managed.api, migrationId)).endedAt !== undefined) {
+            throw new Error(`it ended: ${JSON.stringify(await getMigration(managed.api, migrationId))}`);
           }
           return state === 'running (post-copy)';
         },
@@ -64,7 +66,7 @@ describeWithWorld('post-copy', { name: 'pcopy', subnet: '10.89.7' }, (its) => {
       );
       await during(migrationId, to);
     }
-    const view = await ended(world, migrationId);
+    const view = await ended(managed, migrationId);
     expect(view, JSON.stringify(view.failure ?? view.timeline)).toMatchObject({ status: 'SUCCEEDED', runsOn: to });
     expect(await stateOn(lab, from, 'web')).toBeUndefined();
     expect(await stateOn(lab, to, 'web')).toMatch(/^running \((migrated|post-copy)\)/);

@@ -17,10 +17,10 @@ import { libvirtUriOf } from '../../lab/hosts/plan.ts';
 import { until } from '../../lab/hosts/until.ts';
 import { recordingOf } from '../unit/agent/convergence/recording.ts';
 import { type CopyOutcome, copyAlone } from './support/copies.ts';
-import { describeWithLab } from './support/describe-with-lab.ts';
+import { describeWithLab, guestAddress } from './support/describe-with-lab.ts';
 
 const LINK_MIBPS = 60;
-const guest = { name: 'steered', address: '10.88.0.101', memoryMiB: 512, workingSetMiB: 200, dirtyMiBps: 0 };
+const guest = { name: 'steered', memoryMiB: 512, workingSetMiB: 200, dirtyMiBps: 0 };
 /** What the guest can dirty with all of its CPU (guest.c). */
 const FLAT_OUT_MIBPS = 400;
 const FIXTURES = new URL('../fixtures/copies/', import.meta.url);
@@ -133,8 +133,9 @@ const CASES: Case[] = [
   },
 ];
 
-describeWithLab('steering', { name: 'steer', subnet: '10.88.0' }, (lab) => {
+describeWithLab('steering', (lab) => {
   let before: GuestStatus;
+  let address: string;
 
   beforeAll(async () => {
     const link = await MigrationLink.between(lab(), 'kvm1', 'kvm2');
@@ -142,8 +143,9 @@ describeWithLab('steering', { name: 'steer', subnet: '10.88.0' }, (lab) => {
   });
 
   beforeEach(async () => {
-    await startGuest(lab(), 'kvm1', guest);
-    before = await guestStatus(guest.address);
+    address = guestAddress(lab());
+    await startGuest(lab(), 'kvm1', { ...guest, address });
+    before = await guestStatus(address);
   });
 
   afterEach(() => destroyGuest(lab(), guest.name));
@@ -151,7 +153,7 @@ describeWithLab('steering', { name: 'steer', subnet: '10.88.0' }, (lab) => {
   it.each(CASES.filter(({ recordedOnly }) => RECORDING || !recordedOnly))('$name', async (each) => {
     const { name, rate, later, expected } = each;
     const policy = Policy.parse({ deadlineSeconds: 100, ...each.policy });
-    await setDirtyRate(guest.address, rate * LINK_MIBPS);
+    await setDirtyRate(address, rate * LINK_MIBPS);
     const plan = planFor(rate, policy);
     const outcome = await copyAlone(lab(), {
       vm: guest.name,
@@ -159,13 +161,13 @@ describeWithLab('steering', { name: 'steer', subnet: '10.88.0' }, (lab) => {
       to: 'kvm2',
       plan,
       policy,
-      ...(later !== undefined && { onReleased: () => setDirtyRate(guest.address, later * LINK_MIBPS) }),
+      ...(later !== undefined && { onReleased: () => setDirtyRate(address, later * LINK_MIBPS) }),
     });
     if (RECORDING) await record({ name, rate, ...(later !== undefined && { later }), policy, plan, outcome });
     expected(outcome);
 
-    await setDirtyRate(guest.address, 0);
-    const after = await until('the guest answers', () => guestStatus(guest.address).catch(() => undefined));
+    await setDirtyRate(address, 0);
+    const after = await until('the guest answers', () => guestStatus(address).catch(() => undefined));
     expect(after).toMatchObject({ bootId: before.bootId, patternErrors: 0, diskErrors: 0 });
     const host = outcome.end === 'switched' ? 'kvm2' : 'kvm1';
     expect(await stateOn(host)).toBe('running');

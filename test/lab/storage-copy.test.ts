@@ -13,8 +13,9 @@ import type { Lab } from '../../lab/hosts/lab.ts';
 import { exec, execText } from '../../lab/hosts/node.ts';
 import { addressOf, folderOf, type HostName } from '../../lab/hosts/plan.ts';
 import { until } from '../../lab/hosts/until.ts';
-import type { World } from '../../lab/managed-lab.ts';
-import { describeWithWorld } from './support/describe-with-managed-lab.ts';
+import type { ManagedLab } from '../../lab/managed-lab.ts';
+import { guestAddress } from './support/describe-with-lab.ts';
+import { describeWithManagedLab } from './support/describe-with-managed-lab.ts';
 import { MessageRelay } from './support/message-relay.ts';
 import { ended, migrate, reaches, request, stateOn } from './support/moves.ts';
 
@@ -28,34 +29,35 @@ const FILLED_FROM_MIB = 100;
  * A guest whose disk is a file that only its host has; /var/lib/libvirt is each lab host's own. All the time it writes a tick every
  * 100 ms to the disk's beginning, and looks whether earlier ones are still there (guest/guest.c).
  */
-describeWithWorld('copying disks along', { name: 'nbdt', subnet: '10.95.1' }, (its) => {
+describeWithManagedLab('copying disks along', (its) => {
   let lab: Lab;
-  let world: World;
-  const address = '10.95.1.101';
+  let managed: ManagedLab;
+  let address: string;
   beforeAll(async () => {
-    world = its();
-    lab = world.lab;
+    managed = its();
+    lab = managed.lab;
+    address = guestAddress(lab);
     await startGuest(lab, 'kvm1', { name: 'web', address, memoryMiB: 256, disk: 'local', diskMiB: DISK_MIB });
     await fill(imageOn(lab, 'kvm1', 'web'));
   });
 
-  const move = { vm: 'web', from: 'kvm1', to: 'kvm2', guestAddress: address } as const;
+  const move = () => ({ vm: 'web', from: 'kvm1', to: 'kvm2', guestAddress: address }) as const;
   /** Slow enough for the copy to be met on its way. */
   const policy = { migrateStorage: true, bandwidthMiBps: 40, heartbeatTimeoutSeconds: 10 };
 
   /** Asks for the move, and does `then` while its disk is being copied. */
   async function interrupted(then: (migrationId: string) => Promise<unknown>): Promise<MigrationView> {
     const before = await guestStatus(address);
-    const migrationId = await request(world, { ...move, policy });
+    const migrationId = await request(managed, { ...move(), policy });
     await reaches(
-      world,
+      managed,
       migrationId,
       'has some of the disk copied',
       ({ progress }) => progress?.phase === 'copying-disks' && (progress.disks?.bytesProcessed ?? 0) > 0,
     );
     expect(await imagesOn(lab, 'kvm2')).toHaveLength(2);
     await then(migrationId);
-    const view = await ended(world, migrationId);
+    const view = await ended(managed, migrationId);
     expect(view.runsOn, JSON.stringify(view.failure)).toBe('kvm1');
     expect(await stateOn(lab, 'kvm1', 'web')).toMatch(/^running/);
     expect(await stateOn(lab, 'kvm2', 'web')).toBeUndefined();
@@ -74,7 +76,7 @@ describeWithWorld('copying disks along', { name: 'nbdt', subnet: '10.95.1' }, (i
   }, 180_000);
 
   it('leaves nothing on the destination when it is cancelled on the way', async () => {
-    const view = await interrupted((migrationId) => world.api.call('POST', `/migrations/${migrationId}/cancel`));
+    const view = await interrupted((migrationId) => managed.api.call('POST', `/migrations/${migrationId}/cancel`));
     expect(view.status).toBe('CANCELLED');
   }, 180_000);
 
@@ -84,7 +86,7 @@ describeWithWorld('copying disks along', { name: 'nbdt', subnet: '10.95.1' }, (i
     const script = '#!/bin/sh\n/usr/bin/qemu-img "$@" && [ "$1" = create ] && touch /run/made && kill -KILL $PPID\n:\n';
     const inPlace = join(folderOf(lab, 'kvm2'), 'run/bin/qemu-img');
     await writeFile(inPlace, script, { mode: 0o755 });
-    const view = await migrate(world, { ...move, policy });
+    const view = await migrate(managed, { ...move(), policy });
     await rm(inPlace);
     expect(view).toMatchObject({ status: 'FAILED', runsOn: 'kvm1', failure: { code: 'CommandFailed' } });
     await execText(lab, 'kvm2', ['rm', '/run/made']);
@@ -94,7 +96,7 @@ describeWithWorld('copying disks along', { name: 'nbdt', subnet: '10.95.1' }, (i
   }, 120_000);
 
   it('is refused where the policy does not allow it, and says what would', async () => {
-    const { failure } = await migrate(world, move);
+    const { failure } = await migrate(managed, move());
     expect(failure?.code).toBe('PreflightFailed');
     expect(failure?.message).toContain('migrateStorage');
     expect(await imagesOn(lab, 'kvm2')).toEqual([]);
@@ -103,7 +105,7 @@ describeWithWorld('copying disks along', { name: 'nbdt', subnet: '10.95.1' }, (i
   it('never writes over an image, and leaves it as it is', async () => {
     const inTheWay = imageOn(lab, 'kvm2', 'web');
     await execText(lab, 'kvm2', ['sh', '-c', 'echo precious > /var/lib/libvirt/web.raw']);
-    const { failure } = await migrate(world, { ...move, policy });
+    const { failure } = await migrate(managed, { ...move(), policy });
     expect(failure?.code).toBe('PreflightFailed');
     expect(failure?.message).toContain('/var/lib/libvirt/web.raw is there already');
     expect(await readFile(inTheWay, 'utf8')).toBe('precious\n');
@@ -115,15 +117,15 @@ describeWithWorld('copying disks along', { name: 'nbdt', subnet: '10.95.1' }, (i
     const seen: Progress[] = [];
     // Held for a while: the brake is for the memory, and what the guest writes then is copied as ever.
     const held = { ...policy, bandwidthMiBps: 60, cutover: 'manual' } as const;
-    const migrationId = await request(world, { ...move, policy: held });
+    const migrationId = await request(managed, { ...move(), policy: held });
     let ordered: Promise<unknown> | undefined;
     const view = await followMigration(
-      world.api,
+      managed.api,
       migrationId,
       ({ progress, status }) => {
         if (progress) seen.push(progress);
         if (status === 'HELD')
-          ordered ??= sleep(HELD_MS).then(() => world.api.call('POST', `/migrations/${migrationId}/cutover`));
+          ordered ??= sleep(HELD_MS).then(() => managed.api.call('POST', `/migrations/${migrationId}/cutover`));
       },
       100,
     );
@@ -158,19 +160,19 @@ describeWithWorld('copying disks along', { name: 'nbdt', subnet: '10.95.1' }, (i
   }, 180_000);
 
   it('does not move it back onto the image it left', async () => {
-    const { failure, runsOn } = await migrate(world, { ...move, from: 'kvm2', to: 'kvm1', policy });
+    const { failure, runsOn } = await migrate(managed, { ...move(), from: 'kvm2', to: 'kvm1', policy });
     expect(failure?.message).toContain('/var/lib/libvirt/web.raw is there already');
     expect(runsOn).toBeUndefined();
     expect(await stateOn(lab, 'kvm2', 'web')).toMatch(/^running/);
   }, 120_000);
 
   it('copies a qcow2 image as one, with its holes', async () => {
-    const db = '10.95.1.102';
+    const db = guestAddress(lab, 102);
     await startGuest(lab, 'kvm1', { name: 'db', address: db, memoryMiB: 256, disk: 'local', diskMiB: 1_000 });
     await asQcow2(lab, 'kvm1', 'db');
     await until('it is up again', () => guestStatus(db).catch(() => undefined), { timeoutMs: 60_000 });
     const before = await guestStatus(db);
-    const view = await migrate(world, { vm: 'db', from: 'kvm1', to: 'kvm2', policy: { migrateStorage: true } });
+    const view = await migrate(managed, { vm: 'db', from: 'kvm1', to: 'kvm2', policy: { migrateStorage: true } });
     expect(view.status, JSON.stringify(view.failure)).toBe('SUCCEEDED');
     await unharmed(db, before);
     const info = JSON.parse(
@@ -181,15 +183,16 @@ describeWithWorld('copying disks along', { name: 'nbdt', subnet: '10.95.1' }, (i
   }, 180_000);
 
   describe('back again, with the mover killed', () => {
-    const db = '10.95.1.102';
+    let db: string;
     let relay: MessageRelay;
     beforeAll(async () => {
+      db = guestAddress(lab, 102);
       await execText(lab, 'kvm1', ['rm', '/var/lib/libvirt/db.raw']);
       // The mover's way to its destination leads through a relay that knows the messages.
       relay = await MessageRelay.start(addressOf(lab, 'machine'), addressOf(lab, 'kvm1'));
       const libvirtUri = `qemu+tcp://${addressOf(lab, 'machine')}:${relay.port}/system`;
-      const body = { nodeId: world.nodeIdOf('kvm1'), address: addressOf(lab, 'kvm1'), libvirtUri };
-      await world.api.call('PUT', '/hosts/kvm1', { body });
+      const body = { nodeId: managed.nodeIdOf('kvm1'), address: addressOf(lab, 'kvm1'), libvirtUri };
+      await managed.api.call('PUT', '/hosts/kvm1', { body });
     });
     afterAll(() => relay.stop());
 
@@ -207,7 +210,7 @@ describeWithWorld('copying disks along', { name: 'nbdt', subnet: '10.95.1' }, (i
         }
         return 'pass';
       });
-      const view = await migrate(world, {
+      const view = await migrate(managed, {
         ...{ vm: 'db', from: 'kvm2', to: 'kvm1' },
         policy: { migrateStorage: true, heartbeatTimeoutSeconds: 10 },
       });

@@ -1,23 +1,23 @@
 import { afterAll, beforeAll } from 'vitest';
 import type { Clock } from '../../../common/clock.ts';
-import { startWorld, type World } from '../../../lab/managed-lab.ts';
+import { type ManagedLab, startManagedLab } from '../../../lab/managed-lab.ts';
 import { describeWithLab } from './describe-with-lab.ts';
 
-/** A group of tests with a lab of their own whose hosts are managed by an embedded AWS. */
-export function describeWithWorld(
+/** A group of tests with a lab of their own whose hosts are managed by an embedded AWS. `clock` is AWS's. */
+export function describeWithManagedLab(
   name: string,
-  { clock, ...options }: { name: string; subnet: string; clock?: Clock },
-  tests: (world: () => World) => void,
+  tests: (managedLab: () => ManagedLab) => void,
+  { clock }: { clock?: Clock } = {},
 ): void {
-  describeWithLab(name, options, (lab) => {
-    let world: World | undefined;
+  describeWithLab(name, (lab) => {
+    let managedLab: ManagedLab | undefined;
     beforeAll(async () => {
-      world = await startWorld(lab(), { ...(clock && { clock }) });
+      managedLab = await startManagedLab(lab(), { ...(clock && { clock }) });
     });
-    afterAll(() => world?.stop());
+    afterAll(() => managedLab?.stop());
     tests(() => {
-      if (world === undefined) throw new Error('the world is only there inside of tests');
-      return world;
+      if (managedLab === undefined) throw new Error('the managed lab is only there inside of tests');
+      return managedLab;
     });
   });
 }

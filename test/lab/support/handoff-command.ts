@@ -1,10 +1,10 @@
 import { outcomeOf } from '../../../lab/hosts/command.ts';
-import type { World } from '../../../lab/managed-lab.ts';
+import type { ManagedLab } from '../../../lab/managed-lab.ts';
 
 const COMMAND = new URL('../../../cli/handoff.ts', import.meta.url).pathname;
 
-/** Runs `handoff --json` against this world, as a person does; `answer` is what it printed. */
-export async function handoff<T>({ access }: World, ...args: string[]): Promise<{ exitCode: number; answer: T }> {
+/** Runs `handoff --json` against this managed, as a person does; `answer` is what it printed. */
+export async function handoff<T>({ access }: ManagedLab, ...args: string[]): Promise<{ exitCode: number; answer: T }> {
   const { exitCode, stdout, stderr } = await outcomeOf(
     [process.execPath, COMMAND, '--api', access.url, '--json', ...args],
     {

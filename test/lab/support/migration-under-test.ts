@@ -53,7 +53,7 @@ export class MigrationUnderTest {
     const { name: vm, home: from } = await stand.readyGuest();
     const to: HostName = from === 'kvm1' ? 'kvm2' : 'kvm1';
     const before = await guestStatus(stand.guestAddress);
-    const id = await request(stand.world, { vm, from, to, policy: { bandwidthMiBps: 32, ...policy } });
+    const id = await request(stand.managed, { vm, from, to, policy: { bandwidthMiBps: 32, ...policy } });
     return new MigrationUnderTest(stand, clock, { id, vm, from, to, before });
   }
 
@@ -75,12 +75,12 @@ export class MigrationUnderTest {
   }
 
   show(): Promise<MigrationView> {
-    return getMigration(this.#stand.world.api, this.id);
+    return getMigration(this.#stand.managed.api, this.id);
   }
 
   /** Follows the migration until `is` holds; fails when it has ended before. */
   reaches(what: string, is: (view: MigrationView) => boolean): Promise<MigrationView> {
-    return reaches(this.#stand.world, this.id, what, is);
+    return reaches(this.#stand.managed, this.id, what, is);
   }
 
   copies(): Promise<MigrationView> {
@@ -98,7 +98,7 @@ export class MigrationUnderTest {
 
   /** StopExecution, as from the console; of the execution at work, if none is named. */
   async stopExecution(named?: string): Promise<void> {
-    const { aws } = this.#stand.world;
+    const { aws } = this.#stand.managed;
     const executionArn = named ?? (await this.show()).executionArn;
     await aws.callAws('states', 'StopExecution', { executionArn, cause: 'stopped by hand' }, aws.adminCaller);
   }
@@ -135,8 +135,8 @@ export class MigrationUnderTest {
     runsOn: HostName;
     [field: string]: unknown;
   }): Promise<MigrationView> {
-    const { world, lab, guestAddress } = this.#stand;
-    const view = await ended(world, this.id);
+    const { managed, lab, guestAddress } = this.#stand;
+    const view = await ended(managed, this.id);
     expect(view, JSON.stringify(view, undefined, 1)).toMatchObject(expected);
     const other = view.runsOn === this.from ? this.to : this.from;
     expect(await stateOn(lab, expected.runsOn, this.vm)).toMatch(/^running/);
@@ -144,7 +144,7 @@ export class MigrationUnderTest {
     const now = await until('the guest answers', () => guestStatus(guestAddress).catch(() => undefined));
     expect(now).toMatchObject({ bootId: this.#before.bootId, patternErrors: 0, diskErrors: 0 });
     expect(now.ticks).toBeGreaterThan(this.#before.ticks);
-    await until('nothing is held', async () => (await leaksOf(world, view)).length === 0);
+    await until('nothing is held', async () => (await leaksOf(managed, view)).length === 0);
     await until('no mover is left', async () => !(await this.moverRuns()));
     await this.endWatch();
     expect(this.#witness.doubles, JSON.stringify(this.#witness.history)).toBe(0);

@@ -4,14 +4,14 @@ import type { Lab } from '../../../lab/hosts/lab.ts';
 import { exec } from '../../../lab/hosts/node.ts';
 import type { HostName } from '../../../lab/hosts/plan.ts';
 import { until } from '../../../lab/hosts/until.ts';
-import type { World } from '../../../lab/managed-lab.ts';
+import type { ManagedLab } from '../../../lab/managed-lab.ts';
 
 export type Wish = { vm: string; from: HostName; to: HostName } & Partial<Omit<MigrationRequest, 'policy'>> & {
     policy?: Partial<MigrationRequest['policy']>;
   };
 
 /** Asks for a migration and returns its id at once. */
-export async function request({ api }: World, { vm, from, to, ...more }: Wish): Promise<string> {
+export async function request({ api }: ManagedLab, { vm, from, to, ...more }: Wish): Promise<string> {
   const body = { vm, source: from, destination: to, ...more };
   const { migrationId } = await api.call<{ migrationId: string }>('POST', '/migrations', { body });
   return migrationId;
@@ -19,7 +19,7 @@ export async function request({ api }: World, { vm, from, to, ...more }: Wish): 
 
 /** Follows a migration until `is` holds. One that ends before, or is not there within two minutes, rejects and says where it stands. */
 export async function reaches(
-  { api }: World,
+  { api }: ManagedLab,
   migrationId: string,
   what: string,
   is: (view: MigrationView) => boolean,
@@ -40,29 +40,29 @@ export async function reaches(
 const PATIENCE_MS = 150_000;
 
 /** Follows a migration to its end; one that does not end in time says where it stands. */
-export async function ended(world: World, migrationId: string): Promise<MigrationView> {
+export async function ended(managed: ManagedLab, migrationId: string): Promise<MigrationView> {
   const deadline = Date.now() + PATIENCE_MS;
   return followMigration(
-    world.api,
+    managed.api,
     migrationId,
     (view) => {
       if (Date.now() > deadline) throw new Error(`${migrationId} does not end: ${JSON.stringify(view, undefined, 1)}`);
     },
     100,
   ).catch(async (error: Error) => {
-    const executionArn = world.aws.outputs.MigrateMachine?.replace(':stateMachine:', ':execution:');
-    const history = await world.aws.callAws(
+    const executionArn = managed.aws.outputs.MigrateMachine?.replace(':stateMachine:', ':execution:');
+    const history = await managed.aws.callAws(
       'states',
       'GetExecutionHistory',
       { executionArn: `${executionArn}:${migrationId}`, reverseOrder: true, maxResults: 15 },
-      world.aws.adminCaller,
+      managed.aws.adminCaller,
     );
     throw new Error(`${error.message}\nlast of its history: ${JSON.stringify(history.events, undefined, 1)}`);
   });
 }
 
-export const migrate = async (world: World, wish: Wish): Promise<MigrationView> =>
-  ended(world, await request(world, wish));
+export const migrate = async (managed: ManagedLab, wish: Wish): Promise<MigrationView> =>
+  ended(managed, await request(managed, wish));
 
 /** virsh's own word for a domain's state on a host, such as "running (migrated)"; undefined where there is no such domain. */
 export async function stateOn(lab: Lab, host: HostName, vm: string): Promise<string | undefined> {
