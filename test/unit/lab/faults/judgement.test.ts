@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { judge, type Outcome } from '../../../lab/faults/judgement.ts';
+import { judge, type Outcome } from '../../../../lab/faults/judgement.ts';
 
 const outcome = (
   given: Partial<Omit<Outcome, 'view'>> & { view?: Partial<NonNullable<Outcome['view']>> },
