@@ -60,8 +60,8 @@ describe.skipIf(!labSupport().able && process.env.CI === undefined)('bringing a 
     const own = await upLab();
     try {
       const labs = [own, ...(await Promise.all(others.map((each) => each.lab)))];
-      for (const of of ['name', 'subnet', 'folder', 'uplink'] as const) {
-        expect(new Set(labs.map((lab) => lab[of])).size, of).toBe(labs.length);
+      for (const part of ['name', 'subnet', 'folder', 'uplink'] as const) {
+        expect(new Set(labs.map((lab) => lab[part])).size, part).toBe(labs.length);
       }
       // The same guest in each, at the same place: none meets another's network, disk or definition.
       await Promise.all(
