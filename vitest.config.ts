@@ -11,6 +11,15 @@ const TIMING = ['blackout', 'forecast', 'migrate', 'steering'].map((name) => `te
  */
 export default defineConfig({
   test: {
+    coverage: {
+      provider: 'v8',
+      // What unit and integration tests are about; lab/ and bench/ are run by the lab.
+      include: ['agent', 'cdk', 'checks', 'cli', 'common', 'contract', 'embedded-aws', 'lambdas'].map(
+        (dir) => `${dir}/**/*.ts`,
+      ),
+      reporter: ['text-summary', 'html'],
+      thresholds: { statements: 75, branches: 70, functions: 75, lines: 75 },
+    },
     projects: [
       { test: { name: 'unit', include: ['test/unit/**/*.test.ts'], environment: 'node', sequence: { groupOrder: 0 } } },
       {
