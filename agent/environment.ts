@@ -1,7 +1,8 @@
+import { MIB } from '../common/units.ts';
 import { mailboxOf } from '../contract/mailbox.ts';
 import { HostId, ManagedNodeId } from '../contract/names.ts';
 
-/** What the agent is told by its surroundings: the SSM document's script, the SSM agent, and the host's administrator. */
+/** The agent's settings: from the SSM document's script, the SSM agent, and the host's administrator. */
 export interface Environment {
   region: string;
   table: string;
@@ -12,18 +13,22 @@ export interface Environment {
   runDirectory: string;
   localUri: string;
   launcher: 'systemd' | 'spawn' | undefined;
-  /** HANDOFF_POSTCOPY_RESUME is `always`: the libvirt of the hosts is mended where its version is known to crash. */
+  /** HANDOFF_POSTCOPY_RESUME is `always`: the hosts' libvirt is patched where its version is known to crash. */
   resumeAlways: boolean;
+  /** JSON lines of what the agent and the movers do (docs/logs.md). */
+  logFile: string;
+  /** The size at which the file is rotated. */
+  logMaxBytes: number;
 }
 
-/** The agent's exit codes, those of sysexits.h. A stage that failed and was reported is a 0: the report says it all. */
+/** The agent's exit codes, those of sysexits.h. A stage that failed and was reported is a 0: the failure is in the report. */
 export const EXIT = {
   reported: 0,
   /** The command line is wrong. */
   usage: 64,
-  /** There is no such order in this host's mailbox. */
+  /** There is no such task in this host's mailbox. */
   noTask: 66,
-  /** The mailbox could not be reached, so nobody was told how it went. */
+  /** The mailbox could not be reached, so that no outcome was reported. */
   unavailable: 69,
   /** A fault of the agent's own. */
   internal: 70,
@@ -67,6 +72,10 @@ export function readEnvironment(env: Record<string, string | undefined>): Enviro
   const localUri = optional('HANDOFF_LIBVIRT_URI', (v) => /^qemu(\+unix)?:\/\//.test(v), 'a local libvirt URI');
   const launcher = optional('HANDOFF_LAUNCHER', (v) => v === 'systemd' || v === 'spawn', '"systemd" or "spawn"');
   const resume = optional('HANDOFF_POSTCOPY_RESUME', (v) => v === 'always', '"always", or not set');
+  const logFile =
+    optional('HANDOFF_LOG_FILE', (v) => v.startsWith('/'), 'an absolute path') ?? '/var/log/handoff/agent.jsonl';
+  const logMaxMiB =
+    optional('HANDOFF_LOG_MAX_MIB', (v) => /^[1-9]\d{0,3}$/.test(v), 'a whole number from 1 to 9999') ?? '10';
   if (faults.length > 0) throw new ExitError(EXIT.configuration, faults.join('\n'));
   return {
     region,
@@ -77,5 +86,7 @@ export function readEnvironment(env: Record<string, string | undefined>): Enviro
     localUri: localUri ?? 'qemu:///system',
     launcher: launcher as Environment['launcher'],
     resumeAlways: resume === 'always',
+    logFile,
+    logMaxBytes: Number(logMaxMiB) * MIB,
   };
 }

@@ -7,11 +7,11 @@ import type { Report } from '../contract/reports.ts';
 
 /** This host's partition of the Mailbox table. Every call but `commit` rejects when AWS cannot be reached. */
 export interface Mailbox {
-  /** The order as it is stored, not yet validated; undefined when there is none. */
+  /** The task as it is stored, not yet validated; undefined when there is none. */
   readTask(requestId: string): Promise<unknown>;
   /**
-   * The order, for exactly one caller; undefined for every other, and when there is none. SSM may deliver a command twice; only the
-   * one that claims its task may carry it out.
+   * The task, for exactly one caller; undefined for every other, and when there is none. SSM may deliver a command twice; only the
+   * delivery that claims the task may carry it out.
    */
   claim(requestId: string): Promise<{ task: unknown } | undefined>;
   /** False when the report came too late: a newer or a final one is there already. */

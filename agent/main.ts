@@ -5,6 +5,7 @@
 import { Command, CommanderError } from 'commander';
 import type { Environment } from './environment.ts';
 import { EXIT, ExitError, readEnvironment } from './environment.ts';
+import type { Log } from './log/log.ts';
 
 declare const HANDOFF_VERSION: string | undefined;
 const VERSION = typeof HANDOFF_VERSION === 'undefined' ? 'development' : HANDOFF_VERSION;
@@ -13,7 +14,7 @@ const EXIT_CODES = `
 Exit codes:
   ${EXIT.reported}   the request is settled and reported (a failed stage too), or handed to the migration's mover
   ${EXIT.usage}  the command line is wrong
-  ${EXIT.noTask}  there is no such order in this host's mailbox
+  ${EXIT.noTask}  there is no such task in this host's mailbox
   ${EXIT.unavailable}  the mailbox could not be reached, so nothing was reported
   ${EXIT.internal}  a fault of the agent's own
   ${EXIT.configuration}  the environment is incomplete or malformed
@@ -22,15 +23,17 @@ Environment:
   HANDOFF_MAILBOX_TABLE, HANDOFF_ROLE_ID, AWS_REGION   set by the SSM document
   AWS_SSM_INSTANCE_ID                                  set by the SSM agent
   AWS_SHARED_CREDENTIALS_FILE, AWS_PROFILE             where the SSM agent keeps the host's credentials
-  HANDOFF_HOST_ID        this host's name in Handoff: orders for another host are refused (optional)
+  HANDOFF_HOST_ID        this host's name in Handoff: tasks for another host are refused (optional)
   HANDOFF_LIBVIRT_URI    this host's own libvirt (qemu:///system)
   HANDOFF_RUN_DIR        where movers keep sockets and pid files (/run/handoff)
+  HANDOFF_LOG_FILE       what the agent and its movers do, as JSON lines (/var/log/handoff/agent.jsonl)
+  HANDOFF_LOG_MAX_MIB    the size at which that file is rotated; four old files are kept (10)
   HANDOFF_POSTCOPY_RESUME  always: resume a broken post-copy also on a libvirt of a version known to crash from it (optional)
   HANDOFF_LAUNCHER       systemd or spawn: how movers are started (systemd where it runs)
 `;
 
 const program = new Command('handoff-agent')
-  .description("Carries out one order of this host's mailbox.")
+  .description("Carries out one task of this host's mailbox.")
   .version(VERSION)
   .addHelpText('after', EXIT_CODES)
   .exitOverride();
@@ -38,16 +41,18 @@ const program = new Command('handoff-agent')
 program
   .command('run')
   .description('run one stage of a migration (SSM calls this)')
-  .argument('<requestId>', 'which order of the mailbox, such as web01-5f2c.preflight.source.1')
+  .argument('<requestId>', 'which task of the mailbox, such as web01-5f2c.preflight.source.1')
   .action(async (requestId: string) => {
     const environment = readEnvironment(process.env);
     const { runRequest } = await import('./run.ts');
-    console.log(`${requestId}: ${await runRequest(requestId, await realDeps(environment))}`);
+    await withLog(environment, async (log) => {
+      console.log(`${requestId}: ${await runRequest(requestId, await realDeps(environment, log))}`);
+    });
   });
 
 program
   .command('mover', { hidden: true })
-  .argument('<requestId>', 'the claimed pre-copy order')
+  .argument('<requestId>', 'the claimed pre-copy task')
   .action(async (requestId: string) => {
     const environment = readEnvironment(process.env);
     const [{ Mover }, { runMoverProcess }, { identityOf, parseTask }] = await Promise.all([
@@ -55,14 +60,34 @@ program
       import('./mover/process.ts'),
       import('./run.ts'),
     ]);
-    const deps = await realDeps(environment);
-    const task = parseTask(await deps.mailbox.readTask(requestId), identityOf(requestId));
-    if (task.stage !== 'precopy') throw new ExitError(EXIT.usage, `${requestId} is not a pre-copy order`);
-    const mover = new Mover({ ...deps, log: (message) => console.error(message) }, task);
-    await runMoverProcess(mover, task.migrationId, environment.runDirectory);
+    await withLog(environment, async (log) => {
+      const deps = await realDeps(environment, log);
+      const task = parseTask(await deps.mailbox.readTask(requestId), identityOf(requestId));
+      if (task.stage !== 'precopy') throw new ExitError(EXIT.usage, `${requestId} is not a pre-copy task`);
+      await runMoverProcess(new Mover(deps, task), task.migrationId, environment.runDirectory);
+    });
   });
 
-async function realDeps(environment: Environment) {
+/** Opens the log for the time of `use`, which ends with all lines written. */
+async function withLog(environment: Environment, use: (log: Log) => Promise<void>): Promise<void> {
+  const [{ openAgentLog }, { systemClock }] = await Promise.all([
+    import('./log/agent-log.ts'),
+    import('../common/clock.ts'),
+  ]);
+  const { log, flush } = openAgentLog(environment, systemClock);
+  try {
+    await use(log);
+  } catch (error) {
+    log.error(`the agent ended with an error: ${error instanceof Error ? error.message : error}`, {
+      argv: process.argv.slice(2),
+    });
+    throw error;
+  } finally {
+    await flush();
+  }
+}
+
+async function realDeps(environment: Environment, log: Log) {
   const [{ systemClock }, { hostMailbox }, { linuxFacts }, { linuxImages }, { connectLibvirt }, { MoverProcesses }] =
     await Promise.all([
       import('../common/clock.ts'),
@@ -76,6 +101,7 @@ async function realDeps(environment: Environment) {
   return {
     clock: systemClock,
     mailbox: hostMailbox(environment),
+    log,
     facts: linuxFacts,
     images: linuxImages,
     connect: (uri: string) => connectLibvirt(uri),

@@ -7,7 +7,7 @@ import { type Report, StageResult } from '../contract/reports.ts';
 import { CONTRACT_VERSION } from '../contract/version.ts';
 import type { Mailbox } from './mailbox.ts';
 
-/** Whom a report is about: the request it answers. */
+/** The request that a report answers. */
 export interface RequestIdentity {
   requestId: string;
   migrationId: string;
@@ -23,15 +23,15 @@ export interface FailureReport {
 
 export type Outcome = { result: StageResult } | { failure: FailureReport };
 
-/** Progress is the heartbeat too. More often would cost writes and show nothing more. */
+/** Progress is the heartbeat too. A shorter interval would cost writes and show nothing more. */
 const PROGRESS_INTERVAL_MS = 2_000;
 const RETRY_FIRST_MS = 250;
 const RETRY_MAX_MS = 15_000;
 
 /**
- * Tells the control plane how one request goes. Nobody waits for `progress`: reports are written one after the other in the
- * background, the newest takes the place of one that still waits, and a lost one is made up for by the next. The outcome
- * is written last, and again until it is written.
+ * Reports one request's progress and outcome to the control plane. Nothing waits for `progress`: reports are written one after the
+ * other in the background, the newest replaces one that still waits, and the next makes up for a lost one. The outcome is written
+ * last, and tried again until it is written.
  */
 export class Reporter {
   readonly #mailbox: Mailbox;
@@ -52,7 +52,7 @@ export class Reporter {
     this.#identity = identity;
   }
 
-  /** Goes out with the next report, and with every later one of this request. */
+  /** Reported with the next report, and with every later one of this request. */
   decided(event: string, detail: Record<string, unknown>): void {
     this.#decisions.push({ at: new Date(this.#clock.now()).toISOString(), event, detail });
   }

@@ -16,38 +16,53 @@ import { preflightSource } from './stages/preflight-source.ts';
 import { storage } from './stages/storage.ts';
 import { verify } from './stages/verify.ts';
 
-/** How long a result is held on to while AWS is away: SSM kills the command after 120 s, and the stage has had its part. */
+/** How long a report is tried again while AWS is away: SSM kills the command after 120 s, part of which the stage has used. */
 const REPORT_PATIENCE_MS = 60_000;
 
 /** How a request ended on this host; every one of them is a success of the command. */
 export type RunOutcome = 'reported' | 'mover-reports' | 'claimed-before';
 
 /**
- * Carries out one order of this host's mailbox, from reading it to its last report. Whatever goes wrong in a stage becomes a
- * failed report. Throws an ExitError only when nobody could be told: no such order, or no AWS.
+ * Carries out one task of this host's mailbox, from its claim to its last report. A fault of the stage becomes a failed report. Throws
+ * an ExitError only when nothing can be reported: there is no such task, or AWS is away.
  */
 export async function runRequest(requestId: string, deps: AgentDeps): Promise<RunOutcome> {
   const identity = identityOf(requestId);
-  // Claimed before it is judged: a second delivery, late perhaps, must not speak for a task that is being carried out.
+  const log = deps.log.with({ ...(deps.hostId !== undefined && { hostId: deps.hostId }), ...identity });
+  const begunAt = deps.clock.now();
+  // Claimed before it is parsed: a second delivery, late perhaps, must not report on a task that is being carried out.
   const claimed = await reachingAws(deps.mailbox.claim(requestId));
   if (claimed === undefined) {
-    if ((await reachingAws(deps.mailbox.readTask(requestId))) !== undefined) return 'claimed-before';
-    throw new ExitError(EXIT.noTask, `there is no order ${requestId} in this host's mailbox`);
+    if ((await reachingAws(deps.mailbox.readTask(requestId))) !== undefined) {
+      log.info('the task was claimed before');
+      return 'claimed-before';
+    }
+    throw new ExitError(EXIT.noTask, `there is no task ${requestId} in this host's mailbox`);
   }
 
+  log.info('stage begins');
   let outcome: { result: StageResult } | { failure: FailureReport };
   try {
     const task = parseTask(claimed.task, identity);
     mustBeForNowAndHere(task, deps);
     const result = await runStage(deps, task);
-    if (result === 'mover-reports') return 'mover-reports';
+    if (result === 'mover-reports') {
+      log.info('the mover reports from here on');
+      return 'mover-reports';
+    }
     outcome = { result };
+    log.info('stage succeeded', { tookMs: deps.clock.now() - begunAt, result: forLog(result) });
   } catch (error) {
     outcome = { failure: failureOf(error) };
+    log.error('stage failed', { tookMs: deps.clock.now() - begunAt, ...outcome.failure });
   }
   await reachingAws(new Reporter(deps.mailbox, deps.clock, identity).end(outcome, REPORT_PATIENCE_MS));
   return 'reported';
 }
+
+/** Of the many domains that a host may have, their number. */
+const forLog = (result: StageResult): object =>
+  'domains' in result && result.domains ? { ...result, domains: result.domains.length } : result;
 
 function runStage(deps: AgentDeps, task: AgentTask): Promise<StageResult | 'mover-reports'> {
   switch (task.stage) {
@@ -74,13 +89,13 @@ function runStage(deps: AgentDeps, task: AgentTask): Promise<StageResult | 'move
 export function parseTask(raw: unknown, identity: RequestIdentity): AgentTask {
   const parsed = TaskSchema.safeParse(raw);
   if (!parsed.success) {
-    const faults = parsed.error.issues.map(({ path, message }) => `${path.join('.') || 'order'}: ${message}`);
-    throw new HandoffError('TaskInvalid', `the order is malformed: ${faults.join('; ')}`);
+    const faults = parsed.error.issues.map(({ path, message }) => `${path.join('.') || 'task'}: ${message}`);
+    throw new HandoffError('TaskInvalid', `the task is malformed: ${faults.join('; ')}`);
   }
   const task = parsed.data;
   for (const field of ['requestId', 'migrationId', 'stage', 'role'] as const) {
     if (task[field] !== identity[field]) {
-      throw new HandoffError('TaskInvalid', `the order under ${identity.requestId} has ${field} "${task[field]}"`);
+      throw new HandoffError('TaskInvalid', `the task under ${identity.requestId} has ${field} "${task[field]}"`);
     }
   }
   return task;
@@ -92,13 +107,13 @@ function mustBeForNowAndHere(task: AgentTask, { clock, hostId }: Pick<AgentDeps,
   if (task.hostId !== meant || task.hostId !== (hostId ?? meant)) {
     throw new HandoffError(
       'TaskMisdirected',
-      `the order is for host "${task.hostId}", but its ${task.role} is "${meant}" and this host is "${hostId ?? 'unnamed'}"`,
+      `the task is for host "${task.hostId}", but its ${task.role} is "${meant}" and this host is "${hostId ?? 'unnamed'}"`,
     );
   }
   if (clock.now() > Date.parse(task.expiresAt)) {
     throw new HandoffError(
       'TaskExpired',
-      `the order was to be begun by ${task.expiresAt}; the control plane waits no longer`,
+      `the task was to be begun by ${task.expiresAt}; the control plane waits no longer`,
     );
   }
 }

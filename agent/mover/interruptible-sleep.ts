@@ -1,7 +1,7 @@
 import type { Clock } from '../../common/clock.ts';
 
-/** A sleep that anybody can end early. */
-export class Pace {
+/** Sleeps that can be ended early, all of them at once. */
+export class InterruptibleSleep {
   readonly #clock: Clock;
   readonly #sleepers = new Set<() => void>();
 
@@ -9,7 +9,7 @@ export class Pace {
     this.#clock = clock;
   }
 
-  sleep(ms: number): Promise<void> {
+  for(ms: number): Promise<void> {
     return new Promise((resolve) => {
       const wake = () => {
         cancelTimer();
@@ -21,7 +21,7 @@ export class Pace {
     });
   }
 
-  wake(): void {
+  interrupt(): void {
     for (const wake of this.#sleepers) wake();
   }
 }

@@ -4,51 +4,56 @@ import type { GuestReachability, Observation } from '../../contract/forecast.ts'
 import type { TaskOf } from '../../contract/tasks.ts';
 import { messageOf } from '../error-message.ts';
 import type { JobStats } from '../hypervisor.ts';
+import type { Log } from '../log/log.ts';
 import type { Mailbox } from '../mailbox.ts';
 import { type FailureReport, type Outcome, Reporter } from '../reporter.ts';
-import type { Approach, Hold } from './copy.ts';
+import type { Approach, Hold } from './copy-context.ts';
 
-/** How a migration ended, before it is known which request will hear of it. */
-export type End =
-  | {
-      kind: 'switched';
-      downtimeMs: number;
-      commitMs: number;
-      finishedAt: number;
-      pausedAt: number;
-      /** From Begin to Finish's answer, holds not counted. */
-      activeMs: number;
-      postCopy: boolean;
-      bytesTransferred: number;
-      blackout: Observation;
-    }
-  | { kind: 'failed'; failure: FailureReport };
+/** The VM runs on the destination. */
+export interface Switched {
+  /** QEMU's own figure, in ms. */
+  downtimeMs: number;
+  /** The part of the blackout that the commit took, in ms. */
+  commitMs: number;
+  /** When the guest stopped, and when Finish answered, in ms of the clock. */
+  pausedAt: number;
+  finishedAt: number;
+  /** From Begin to Finish's answer, holds not counted, in ms. */
+  activeMs: number;
+  postCopy: boolean;
+  bytesTransferred: number;
+  blackout: Observation;
+}
 
-/** AWS may be away for a while; an outcome is kept for it that long. */
+/** How a migration ended, whichever request will have it reported. */
+export type End = ({ kind: 'switched' } & Switched) | { kind: 'failed'; failure: FailureReport };
+
+/** AWS may be away for a while; a report of an outcome is tried again for this long. */
 const PATIENCE_MS = 30 * 60_000;
 
 /**
- * Whom the mover tells what: the pre-copy request hears of everything until the copy is held, or about to be (or of an early
- * end), the cutover request of everything after it. Between the two nobody listens, so an end that comes then is kept for the
- * cutover order.
+ * Which request the mover reports to: the pre-copy request has everything until the copy is held or about to be (or until an end
+ * before that), the cutover request everything after it. Between the two there is no request, so an end in that time is kept for the
+ * cutover request.
  */
 export class MoverReports {
   readonly #mailbox: Mailbox;
   readonly #clock: Clock;
-  readonly #order: TaskOf<'precopy'>;
-  readonly #log: (message: string) => void;
+  readonly #task: TaskOf<'precopy'>;
+  readonly #log: Log;
   readonly #precopy: Reporter;
   readonly #begunAt: number;
   readonly #written: Promise<void>[] = [];
   #cutover: { reporter: Reporter; acceptedAt: number } | undefined;
-  #announced = false;
+  /** The pre-copy request has its outcome. */
+  #precopyAnswered = false;
   #hold: Hold | undefined;
   #end: End | undefined;
 
-  constructor(mailbox: Mailbox, clock: Clock, task: TaskOf<'precopy'>, log: (message: string) => void) {
+  constructor(mailbox: Mailbox, clock: Clock, task: TaskOf<'precopy'>, log: Log) {
     this.#mailbox = mailbox;
     this.#clock = clock;
-    this.#order = task;
+    this.#task = task;
     this.#log = log;
     this.#precopy = this.#reporter(task.requestId, 'precopy');
     this.#begunAt = clock.now();
@@ -62,19 +67,18 @@ export class MoverReports {
     return this.#cutover !== undefined;
   }
 
-  /** An end that nobody has heard of yet. */
+  /** No request has the end reported yet. */
   get waitsForCutover(): boolean {
-    return this.#announced && this.#cutover === undefined;
+    return this.#precopyAnswered && this.#cutover === undefined;
   }
 
   cutover(requestId: string): void {
     this.#cutover = { reporter: this.#reporter(requestId, 'cutover'), acceptedAt: this.#clock.now() };
-    if (this.#end !== undefined) this.#tellCutover(this.#end);
+    if (this.#end !== undefined) this.#reportToCutover(this.#end);
   }
 
   progress(phase: Progress['phase'], job: JobStats | undefined): void {
-    const reporter = this.#cutover?.reporter ?? (this.#announced ? undefined : this.#precopy);
-    reporter?.progress({
+    this.#current?.progress({
       phase,
       bytesTotal: job?.bytesTotal ?? 0,
       bytesProcessed: job?.bytesProcessed ?? 0,
@@ -88,36 +92,40 @@ export class MoverReports {
     });
   }
 
-  /** Told with whatever is reported next: to the pre-copy request until it has its answer, then to the cutover's. */
+  /** Reported together with whatever is reported next. */
   decided(event: string, detail: Record<string, unknown>): void {
-    const reporter = this.#cutover?.reporter ?? (this.#announced ? undefined : this.#precopy);
-    reporter?.decided(event, detail);
+    this.#current?.decided(event, detail);
   }
 
-  near(approach: Approach & { guest?: GuestReachability }): void {
-    this.#announced = true;
+  approaching(approach: Approach & { guest?: GuestReachability }): void {
+    this.#precopyAnswered = true;
     this.#write(this.#precopy, { result: { stage: 'precopy', precopy: 'approaching', ...approach } });
   }
 
-  /** Told with the cutover's outcome where the pre-copy request had its answer before. */
-  hold(hold: Hold & { guest?: GuestReachability }): void {
-    if (this.#announced) {
+  /** Reported with the cutover's outcome where the pre-copy request had its outcome before. */
+  held(hold: Hold & { guest?: GuestReachability }): void {
+    if (this.#precopyAnswered) {
       this.#hold = hold;
       return;
     }
-    this.#announced = true;
+    this.#precopyAnswered = true;
     this.#write(this.#precopy, { result: { stage: 'precopy', precopy: 'held', ...hold } });
   }
 
   end(end: End): void {
     this.#end = end;
-    if (!this.#announced) this.#write(this.#precopy, this.#precopyOutcome(end));
-    this.#tellCutover(end);
+    if (!this.#precopyAnswered) this.#write(this.#precopy, this.#precopyOutcome(end));
+    this.#reportToCutover(end);
   }
 
-  /** Resolves when every outcome is written, or given up. */
+  /** Resolves when every outcome is written or given up. */
   async allWritten(): Promise<void> {
     await Promise.all(this.#written);
+  }
+
+  /** The request that is open now, if any. */
+  get #current(): Reporter | undefined {
+    return this.#cutover?.reporter ?? (this.#precopyAnswered ? undefined : this.#precopy);
   }
 
   #precopyOutcome(end: End): Outcome {
@@ -136,7 +144,7 @@ export class MoverReports {
     };
   }
 
-  #tellCutover(end: End): void {
+  #reportToCutover(end: End): void {
     if (this.#cutover === undefined) return;
     const { reporter, acceptedAt } = this.#cutover;
     if (end.kind === 'failed') {
@@ -144,7 +152,7 @@ export class MoverReports {
       return;
     }
     const { downtimeMs, commitMs, bytesTransferred, finishedAt, pausedAt, activeMs, postCopy, blackout } = end;
-    // A guest that converged before the task came has switched without waiting for it.
+    // A guest that converged before the cutover was requested has switched without it.
     const switchMs = finishedAt - Math.min(acceptedAt, pausedAt);
     this.#write(reporter, {
       result: {
@@ -163,11 +171,13 @@ export class MoverReports {
 
   #write(reporter: Reporter, outcome: Outcome): void {
     const written = reporter.end(outcome, PATIENCE_MS);
-    this.#written.push(written.catch((error) => this.#log(`An outcome could not be reported: ${messageOf(error)}`)));
+    this.#written.push(
+      written.catch((error) => this.#log.warn(`an outcome could not be reported: ${messageOf(error)}`)),
+    );
   }
 
   #reporter(requestId: string, stage: 'precopy' | 'cutover'): Reporter {
-    const { migrationId, role } = this.#order;
+    const { migrationId, role } = this.#task;
     return new Reporter(this.#mailbox, this.#clock, { requestId, migrationId, stage, role });
   }
 }

@@ -134,6 +134,8 @@ export function environment(extra: Record<string, string> = {}): Record<string, 
     HOME: '/root',
     LANG: 'C.UTF-8',
     AWS_SHARED_CREDENTIALS_FILE: '/run/aws/credentials',
+    // In the host's own folder, beside libvirt's logs.
+    HANDOFF_LOG_FILE: '/var/log/libvirt/handoff-agent.jsonl',
     ...extra,
   };
 }

@@ -2,6 +2,7 @@ import type { DynamoDBDocumentClient } from '@aws-sdk/lib-dynamodb';
 import type { AgentDeps, Movers } from '../../agent/deps.ts';
 import { EXIT, ExitError, readEnvironment } from '../../agent/environment.ts';
 import type { HypervisorConnection } from '../../agent/hypervisor.ts';
+import { type Log, silentLog } from '../../agent/log/log.ts';
 import { dynamoMailbox, type Mailbox } from '../../agent/mailbox.ts';
 import { type RunOutcome, runRequest } from '../../agent/run.ts';
 import type { Clock } from '../../common/clock.ts';
@@ -16,7 +17,7 @@ export interface SimulatedNodeOptions {
   clock: Clock;
   /** A client with the node's own credentials, which it has only once it is registered: asked for at its first command. */
   dynamo(): DynamoDBDocumentClient;
-  log?(message: string): void;
+  log?: Log;
   /** Sees every call the host's processes make to their surroundings. */
   watch?: WatchBoundaries;
   /** Told how each run of the agent ended that was not killed. */
@@ -91,13 +92,14 @@ function runtimeOf(
   fleet: SimulatedFleet,
   hostId: string,
   env: Record<string, string>,
-  { clock, dynamo, log = () => {}, watch, alter = {} }: SimulatedNodeOptions,
+  { clock, dynamo, log = silentLog, watch, alter = {} }: SimulatedNodeOptions,
 ): Runtime {
   const { table, mailbox: partition, localUri } = readEnvironment(env);
   const client = dynamo();
   const mailbox = dynamoMailbox({ client, commitClient: client, table, mailbox: partition, clock });
   const own = {
     clock,
+    log,
     localUri,
     connect: async (uri: string, process?: SimulatedProcess) => {
       const connection = await connect(fleet, hostId, uri, process);
@@ -107,7 +109,7 @@ function runtimeOf(
     facts: simulatedFacts(fleet, hostId),
     images: fleet.host(hostId).images,
   };
-  const movers = new SimulatedMovers({ ...own, hostId, log, ...(watch && { watch }) });
+  const movers = new SimulatedMovers({ ...own, hostId, ...(watch && { watch }) });
   const altered = alter.movers?.(movers) ?? movers;
   return { ...own, movers, altered, hostId };
 }

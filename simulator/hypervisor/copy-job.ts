@@ -1,6 +1,6 @@
 import { MAX_THROTTLE, TOO_DIRTY, TOO_DIRTY_PASSES, writesLeft } from '../../agent/convergence/auto-converge.ts';
 import type { JobStats, MigrationOptions } from '../../agent/hypervisor.ts';
-import { Pace } from '../../agent/mover/interruptible-sleep.ts';
+import { InterruptibleSleep } from '../../agent/mover/interruptible-sleep.ts';
 import type { Clock } from '../../common/clock.ts';
 import { MIB } from '../../common/units.ts';
 import { STALL_CHECK_MS } from './timings.ts';
@@ -49,7 +49,7 @@ export const CPU_USE = 0.1;
  */
 export class CopyJob {
   readonly #clock: Clock;
-  readonly #pace: Pace;
+  readonly #sleep: InterruptibleSleep;
   readonly #load: Load;
   readonly #linkMiBps: number;
   readonly #begunAt: number;
@@ -72,7 +72,7 @@ export class CopyJob {
 
   constructor(clock: Clock, load: Load, linkMiBps: number, { throttle, disk }: CopyOptions = {}) {
     this.#clock = clock;
-    this.#pace = new Pace(clock);
+    this.#sleep = new InterruptibleSleep(clock);
     this.#load = load;
     this.#linkMiBps = linkMiBps;
     this.#begunAt = clock.now();
@@ -93,11 +93,11 @@ export class CopyJob {
       if (this.#ended !== undefined) throw this.#ended;
       if (this.#postCopy) return 'post-copy';
       if (this.#stalled) {
-        await this.#pace.sleep(STALL_CHECK_MS);
+        await this.#sleep.for(STALL_CHECK_MS);
         continue;
       }
       if (this.#disk !== undefined && this.#disk.remaining > 0) {
-        await this.#pace.sleep(Math.max(1, Math.ceil((this.#disk.remaining / this.#diskRate()) * 1_000)));
+        await this.#sleep.for(Math.max(1, Math.ceil((this.#disk.remaining / this.#diskRate()) * 1_000)));
         continue;
       }
       const rest = this.#remaining + this.#dirty;
@@ -112,7 +112,7 @@ export class CopyJob {
         this.#dirty = 0;
         this.#iteration += 1;
       }
-      await this.#pace.sleep(Math.max(1, Math.ceil((this.#remaining / this.#rate()) * 1_000)));
+      await this.#sleep.for(Math.max(1, Math.ceil((this.#remaining / this.#rate()) * 1_000)));
     }
   }
 
@@ -123,7 +123,7 @@ export class CopyJob {
     this.#postCopy = true;
     this.#remaining = Math.min(this.#load.memoryMiB * MIB, this.#remaining + this.#dirty);
     this.#dirty = 0;
-    this.#pace.wake();
+    this.#sleep.interrupt();
   }
 
   /** What a post-copy has left to send, and how fast it goes. */
@@ -133,25 +133,25 @@ export class CopyJob {
 
   end(reason: Error): void {
     this.#ended ??= reason;
-    this.#pace.wake();
+    this.#sleep.interrupt();
   }
 
   /** While its stream is stalled nothing is sent. */
   stall(stalled: boolean): void {
     this.#advance();
     this.#stalled = stalled;
-    this.#pace.wake();
+    this.#sleep.interrupt();
   }
 
   limitSpeed(mibps: number): void {
     this.#advance();
     this.#speedMiBps = mibps;
-    this.#pace.wake();
+    this.#sleep.interrupt();
   }
 
   limitDowntime(ms: number): void {
     this.#downtimeLimitMs = ms;
-    this.#pace.wake();
+    this.#sleep.interrupt();
   }
 
   stats(): JobStats {
@@ -184,7 +184,7 @@ export class CopyJob {
     this.#downtimeMs = Math.round((rest / (this.#linkMiBps * MIB)) * 1_000) + SWITCH_MS;
     await this.#clock.sleep(this.#downtimeMs);
     this.#at = this.#clock.now();
-    while (this.#stalled && this.#ended === undefined) await this.#pace.sleep(STALL_CHECK_MS);
+    while (this.#stalled && this.#ended === undefined) await this.#sleep.for(STALL_CHECK_MS);
     if (this.#ended !== undefined) throw this.#ended;
   }
 

@@ -1,4 +1,4 @@
-import { Pace } from '../../agent/mover/interruptible-sleep.ts';
+import { InterruptibleSleep } from '../../agent/mover/interruptible-sleep.ts';
 import type { Clock } from '../../common/clock.ts';
 import { MIB } from '../../common/units.ts';
 import type { Copy, PostCopyJob } from './copy.ts';
@@ -20,7 +20,7 @@ interface Half {
  */
 export class PostCopy implements PostCopyJob {
   readonly #clock: Clock;
-  readonly #pace: Pace;
+  readonly #sleep: InterruptibleSleep;
   readonly #network: SimulatedNetwork;
   readonly #source: Half;
   readonly #target: Half;
@@ -38,7 +38,7 @@ export class PostCopy implements PostCopyJob {
     { bytes, mibps }: { bytes: number; mibps: number },
   ) {
     this.#clock = clock;
-    this.#pace = new Pace(clock);
+    this.#sleep = new InterruptibleSleep(clock);
     this.#network = network;
     this.#source = source;
     this.#target = target;
@@ -97,7 +97,7 @@ export class PostCopy implements PostCopyJob {
       host.change(copy, 'postcopy-failed', 'running (post-copy failed)');
     }
     this.#settled.resolve();
-    this.#pace.wake();
+    this.#sleep.interrupt();
   }
 
   resume(): void {
@@ -113,7 +113,7 @@ export class PostCopy implements PostCopyJob {
     const ends = [this.#source.host.spec.hostId, this.#target.host.spec.hostId] as const;
     const stall = (up: boolean) => {
       this.#stalled = !up;
-      this.#pace.wake();
+      this.#sleep.interrupt();
     };
     stall(this.#network.isUp(...ends));
     const forget = [
@@ -127,7 +127,7 @@ export class PostCopy implements PostCopyJob {
     while (this.#state === 'sending' && (this.#restMs > 0 || this.#stalled)) {
       const at = this.#clock.now();
       const sending = !this.#stalled;
-      await this.#pace.sleep(sending ? this.#restMs : STALL_CHECK_MS);
+      await this.#sleep.for(sending ? this.#restMs : STALL_CHECK_MS);
       if (sending) this.#restMs -= this.#clock.now() - at;
     }
     for (const end of forget) end();

@@ -1,6 +1,7 @@
 import type { Domain, HypervisorConnection, JobStats } from '../../../agent/hypervisor.ts';
 import { connectLibvirt } from '../../../agent/libvirt/connect.ts';
-import { Copy, type Hold } from '../../../agent/mover/copy.ts';
+import { Copy } from '../../../agent/mover/copy.ts';
+import type { Hold } from '../../../agent/mover/copy-context.ts';
 import { Handover } from '../../../agent/mover/handover.ts';
 import { systemClock } from '../../../common/clock.ts';
 import type { Plan } from '../../../contract/forecast.ts';
@@ -73,7 +74,7 @@ export async function copyAlone(lab: Lab, wish: CopyWish): Promise<CopyOutcome> 
         onReleased?.();
       },
       announceMs: 0,
-      onNear: () => {},
+      onApproaching: () => {},
       onHeld: (hold) => {
         outcome.hold = hold;
         void clock.sleep(holdMs).then(() => copy.release());
@@ -87,7 +88,7 @@ export async function copyAlone(lab: Lab, wish: CopyWish): Promise<CopyOutcome> 
     } catch (error) {
       copy.stop();
       outcome.activeMs = copy.activeMs;
-      outcome.why = (copy.aborted ?? (error as Error)).message;
+      outcome.why = (copy.abortReason ?? (error as Error)).message;
       await handover.discardDestinationCopy();
       return outcome;
     }

@@ -21,6 +21,8 @@ describe('the environment', () => {
       hostId: undefined,
       runDirectory: '/run/handoff',
       localUri: 'qemu:///system',
+      logFile: '/var/log/handoff/agent.jsonl',
+      logMaxBytes: 10_485_760,
       launcher: undefined,
       resumeAlways: false,
     });
@@ -33,6 +35,8 @@ describe('the environment', () => {
     ['AWS_SSM_INSTANCE_ID', 'host7'],
     ['HANDOFF_HOST_ID', 'Host 7'],
     ['HANDOFF_RUN_DIR', 'run'],
+    ['HANDOFF_LOG_FILE', 'agent.jsonl'],
+    ['HANDOFF_LOG_MAX_MIB', '0'],
     ['HANDOFF_LIBVIRT_URI', 'xen:///'],
     ['HANDOFF_LAUNCHER', 'cron'],
   ])('is refused when %s is "%s"', (name, value) => {

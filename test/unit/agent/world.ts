@@ -1,4 +1,5 @@
 import type { AgentDeps } from '../../../agent/deps.ts';
+import { createLog, type LogRecord } from '../../../agent/log/log.ts';
 import type { CommitOutcome, Mailbox } from '../../../agent/mailbox.ts';
 import type { CommitRecordState } from '../../../contract/mailbox.ts';
 import { type Role, requestIdOf, type StageName } from '../../../contract/names.ts';
@@ -83,7 +84,8 @@ export class World {
   readonly destination = this.fleet.addHost({ hostId: 'kvm-b' });
   readonly mailbox = new MemoryMailbox();
   readonly images = { source: this.source.images, destination: this.destination.images };
-  readonly logged: string[] = [];
+  readonly logged: LogRecord[] = [];
+  readonly #log = createLog((record) => this.logged.push(record), this.clock);
   readonly movers: SimulatedMovers;
   readonly #destinationMovers: SimulatedMovers;
 
@@ -150,12 +152,13 @@ export class World {
   }
 
   #movers(hostId: string): SimulatedMovers {
-    return new SimulatedMovers({ ...this.#own(hostId), log: (message) => this.logged.push(message) });
+    return new SimulatedMovers(this.#own(hostId));
   }
 
   #own(hostId: string) {
     return {
       clock: this.clock,
+      log: this.#log,
       mailbox: this.mailbox,
       localUri: 'qemu:///system',
       facts: simulatedFacts(this.fleet, hostId),

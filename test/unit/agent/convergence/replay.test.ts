@@ -1,6 +1,6 @@
 /** What libvirt said of real copies, put before the steering once more, with the policy they had and with others. */
 import { describe, expect, it } from 'vitest';
-import { noticesOf } from '../../../../agent/convergence/copy-events.ts';
+import { copyEventsOf } from '../../../../agent/convergence/copy-events.ts';
 import { firstLimitMs, mostLimitMs } from '../../../../agent/convergence/downtime-limit.ts';
 import { type Iteration, withLook } from '../../../../agent/convergence/iterations.ts';
 import { steer } from '../../../../agent/convergence/steer.ts';
@@ -30,7 +30,7 @@ function replay(recording: Recording, wish: { policy?: Partial<Policy>; plan?: P
     iterations = withLook(before, job);
     const newIteration = iterations !== before;
     const at = { iteration: job.iteration, afterMs: job.elapsedMs - looks[0]!.elapsedMs };
-    if (newIteration) for (const { event } of noticesOf(iterations)) decided.push({ event, ...at });
+    if (newIteration) for (const { event } of copyEventsOf(iterations)) decided.push({ event, ...at });
     // What was worked for is known of the end; the looks say how long before it each was.
     const situation = {
       iterations,

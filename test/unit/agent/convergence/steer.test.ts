@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { noticesOf } from '../../../../agent/convergence/copy-events.ts';
+import { copyEventsOf } from '../../../../agent/convergence/copy-events.ts';
 import { bandwidthOf, type Iteration, withLook } from '../../../../agent/convergence/iterations.ts';
 import { type Situation, steer } from '../../../../agent/convergence/steer.ts';
 import type { JobStats } from '../../../../agent/hypervisor.ts';
@@ -205,7 +205,7 @@ describe('passes', () => {
 
 describe('what is worth an event', () => {
   const told = (iterations: Partial<Iteration>[]) =>
-    noticesOf(iterationsOf(iterations.map(() => 100)).map((pass, index) => ({ ...pass, ...iterations[index] })));
+    copyEventsOf(iterationsOf(iterations.map(() => 100)).map((pass, index) => ({ ...pass, ...iterations[index] })));
   const at = (mib: number, throttlePercent = 0) => ({ dirtyBytesPerSecond: mib * MIB, throttlePercent });
 
   it.each<[string, Partial<Iteration>[], string[]]>([

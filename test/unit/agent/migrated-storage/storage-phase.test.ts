@@ -28,7 +28,7 @@ it('copies disks without a brake, with the limits set before memory may flow, an
   const job = (): JobStats => {
     const disks = { bytesTotal: 1_000, bytesProcessed: 0, bytesRemaining: Math.max(0, 1_000 - at() / 2) };
     if (at() < 2_000) return stats({ elapsedMs: at(), disks });
-    const braked = settings.findIndex((requireEnv) => requireEnv.endsWith('speed 1'));
+    const braked = settings.findIndex((setting) => setting.endsWith('speed 1'));
     const until = braked === -1 ? at() : Number(settings[braked]!.split(' ')[0]);
     const bytesRemaining = Math.max(0, 400 - (until - 2_000) / 5) * MIB - (at() - until);
     return stats({
@@ -59,7 +59,7 @@ it('copies disks without a brake, with the limits set before memory may flow, an
       held = bytesRemaining;
     },
     announceMs: 0,
-    onNear: () => {},
+    onApproaching: () => {},
     onDecision: () => {},
     startPostCopy: async () => {},
   });
@@ -69,7 +69,7 @@ it('copies disks without a brake, with the limits set before memory may flow, an
   expect(phases).toEqual(['copying-disks']);
   await clock.advance(4_000);
   expect(phases).toEqual(['copying-disks', 'copying', 'held']);
-  expect(settings.slice(2).map((requireEnv) => requireEnv.replace(/^\d+ /, ''))).toEqual(['speed 1']);
+  expect(settings.slice(2).map((setting) => setting.replace(/^\d+ /, ''))).toEqual(['speed 1']);
   expect(held).toBeGreaterThan(64 * MIB);
   copy.stop();
   await clock.runUntilIdle();

@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { silentLog } from '../../../../agent/log/log.ts';
 import { runRequest } from '../../../../agent/run.ts';
 import type { Observation } from '../../../../contract/forecast.ts';
 import type { Report } from '../../../../contract/reports.ts';
@@ -202,7 +203,7 @@ it('a killed mover leaves no probe behind', async () => {
       return { ...probe, stop };
     },
   };
-  const movers = new SimulatedMovers({ mailbox, clock, connect, localUri, facts: counted, log: () => {} });
+  const movers = new SimulatedMovers({ mailbox, clock, connect, localUri, facts: counted, log: silentLog });
   await movers.start(world.task('precopy', { guestAddress: ADDRESS }));
   await world.until(() => world.reportOf('precopy')?.kind === 'succeeded');
   expect(asking.size).toBe(1);
