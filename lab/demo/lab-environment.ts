@@ -8,16 +8,16 @@ import type { DemoEnvironment } from './demo-environment.ts';
 
 const VM = 'web';
 
-/** Two real libvirt hosts, a guest that serves TCP, and clients that watch it. */
-export async function openLabEnvironment(say: (line: string) => void): Promise<DemoEnvironment> {
-  await installLab(say);
-  say('bringing up two libvirt hosts, a disk server and a client, in network namespaces');
+/** Two real libvirt hosts, a guest that serves TCP, and clients that measure it. */
+export async function openLabEnvironment(log: (line: string) => void): Promise<DemoEnvironment> {
+  await installLab(log);
+  log('bringing up two libvirt hosts, a disk server and a client, in network namespaces');
   const lab = await upLab();
   try {
-    say('starting the embedded AWS from the synthesized template');
+    log('starting the embedded AWS from the synthesized template');
     const managed = await startManagedLab(lab);
     const address = `${lab.subnet}.101`;
-    say('booting a guest that serves TCP, writes to its disk and dirties memory');
+    log('booting a guest that serves TCP, writes to its disk and dirties memory');
     await startGuest(lab, 'kvm1', { name: VM, address });
     const before = await guestStatus(address);
     return {
