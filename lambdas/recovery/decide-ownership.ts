@@ -1,6 +1,7 @@
 import { GetCommand } from '@aws-sdk/lib-dynamodb';
 import { z } from 'zod';
 import { decideCleanup } from '../../common/ownership/decide-cleanup.ts';
+import { decideImages } from '../../common/ownership/decide-images.ts';
 import { decideOwnership, type OwnershipDecision } from '../../common/ownership/decide-ownership.ts';
 import { type HostEvidence, type OwnershipEvidence, stateOf } from '../../common/ownership/evidence.ts';
 import { runsInPostCopy } from '../../common/ownership/post-copy.ts';
@@ -8,7 +9,6 @@ import { Evidence } from '../../contract/facts.ts';
 import { type CommitRecordState, reportKey } from '../../contract/mailbox.ts';
 import { MigrationId, requestIdOf } from '../../contract/names.ts';
 import { Report } from '../../contract/reports.ts';
-import { withImages } from '../migrations/image-cleanup.ts';
 import { getRecord, movedOn } from '../migrations/migration-record.ts';
 import { addEvent } from '../migrations/timeline.ts';
 import { MAILBOX, type MigrationItem } from '../platform/control-table.ts';
@@ -54,8 +54,8 @@ export const handler = lambda(async (event: unknown) => {
   };
   const cleanup = record?.endedAt !== undefined;
   const decision = cleanup
-    ? withCleanupPatience(withImages(await decidePendingCleanup(record, evidence), evidence), round)
-    : withPatience(withImages(decideOwnership(evidence), evidence), round);
+    ? withCleanupPatience(decideImages(await decidePendingCleanup(record, evidence), evidence), round)
+    : withPatience(decideImages(decideOwnership(evidence), evidence), round);
   await addEvent(migrationId, `recovery: ${decision.kind}`, {
     commitRecord,
     source: input.source,

@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest';
+import { decideImages } from '../../../../common/ownership/decide-images.ts';
 import type { OwnershipDecision } from '../../../../common/ownership/decide-ownership.ts';
 import type { OwnershipEvidence } from '../../../../common/ownership/evidence.ts';
-import { withImages } from '../../../../lambdas/migrations/image-cleanup.ts';
 
 const settle = (owner: 'source' | 'destination' | 'none'): OwnershipDecision => ({
   kind: 'settle',
@@ -32,7 +32,7 @@ it.each([
     'keep-images',
   ],
 ] satisfies [string, OwnershipDecision, OwnershipEvidence, string][])('%s: %s', (_, decision, input, action) => {
-  expect(withImages(decision, input)).toMatchObject({ kind: 'act', role: 'destination', action });
+  expect(decideImages(decision, input)).toMatchObject({ kind: 'act', role: 'destination', action });
 });
 
 it.each([
@@ -46,7 +46,7 @@ it.each([
     made,
   ],
 ] satisfies [string, OwnershipDecision, OwnershipEvidence][])('the decision stays where %s', (_, decision, input) => {
-  expect(withImages(decision, input)).toBe(decision);
+  expect(decideImages(decision, input)).toBe(decision);
 });
 
 it('a silent host is still flagged afterwards', () => {
@@ -56,5 +56,7 @@ it('a silent host is still flagged afterwards', () => {
     why: 'proof',
     pendingCleanup: ['source'],
   };
-  expect(withImages(pendingCleanup, { ...made, source: 'unreachable' })).toMatchObject({ pendingCleanup: ['source'] });
+  expect(decideImages(pendingCleanup, { ...made, source: 'unreachable' })).toMatchObject({
+    pendingCleanup: ['source'],
+  });
 });

@@ -1,14 +1,14 @@
-import type { OwnershipDecision } from '../../common/ownership/decide-ownership.ts';
-import type { OwnershipEvidence } from '../../common/ownership/evidence.ts';
+import type { OwnershipDecision } from './decide-ownership.ts';
+import type { OwnershipEvidence } from './evidence.ts';
 
 /**
- * What becomes of the images that a migration made on the destination for disks it copied along. Only once it is settled where the
- * VM is: left to the VM when that is on the destination, removed when it is not, and then settled.
+ * What becomes of the images that the migration made on the destination for the VM's migrated storage: in place of a decision that
+ * settles, an action on the images first. They are left to the VM when the destination owns it, and removed when it does not.
  *
  * An image that the destination's guest may have written to is never removed: neither after the mover's report that it ran there,
  * nor by decision of an operator. It is left as an ordinary file, which the next preflight names.
  */
-export function withImages(
+export function decideImages(
   decision: OwnershipDecision,
   { destination, startReported, operatorDecision }: OwnershipEvidence,
 ): OwnershipDecision {
