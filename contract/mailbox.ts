@@ -14,9 +14,33 @@ export function mailboxOf(hostRoleId: string, nodeId: string): string {
   return `${hostRoleId}:${nodeId}`;
 }
 
-export const taskKey = (mailbox: string, requestId: string) => ({ pk: mailbox, sk: `TASK#${requestId}` });
-export const commitRecordKey = (mailbox: string, migrationId: string) => ({ pk: mailbox, sk: `COMMIT#${migrationId}` });
-export const reportKey = (mailbox: string, requestId: string) => ({ pk: mailbox, sk: `REPORT#${requestId}` });
+const PREFIXES = { task: 'TASK#', commit: 'COMMIT#', report: 'REPORT#' } as const;
+/** What the sort keys of all reports begin with, for the stream's filter. */
+export const REPORT_PREFIX = PREFIXES.report;
+/** What the sort keys of all commit records begin with, for a query. */
+export const COMMIT_PREFIX = PREFIXES.commit;
+
+export type MailboxKey = { pk: string; sk: string };
+
+export const taskKey = (mailbox: string, requestId: string): MailboxKey => ({
+  pk: mailbox,
+  sk: `${PREFIXES.task}${requestId}`,
+});
+export const commitRecordKey = (mailbox: string, migrationId: string): MailboxKey => ({
+  pk: mailbox,
+  sk: `${PREFIXES.commit}${migrationId}`,
+});
+export const reportKey = (mailbox: string, requestId: string): MailboxKey => ({
+  pk: mailbox,
+  sk: `${PREFIXES.report}${requestId}`,
+});
+
+/** `id` is a commit record's migration id, and a task's or a report's request id. Undefined for any other sort key. */
+export function parseMailboxItem(sk: string): { kind: keyof typeof PREFIXES; id: string } | undefined {
+  for (const kind of ['task', 'commit', 'report'] as const)
+    if (sk.startsWith(PREFIXES[kind])) return { kind, id: sk.slice(PREFIXES[kind].length) };
+  return undefined;
+}
 
 /** The state of the commit record, the item in the source host's mailbox whose one conditional write decides a handover. */
 export type CommitRecordState = 'OPEN' | 'COMMITTED' | 'REVOKED';

@@ -14,6 +14,8 @@ export interface Invocation {
   /** How they are answered without any request. */
   directly?: CallAws | undefined;
   now: () => number;
+  sleep: (ms: number) => Promise<void>;
+  random: () => number;
   uuid: () => string;
   /** Set when the answer is given or the time is up: AWS freezes the sandbox then. */
   ended: boolean;
@@ -60,11 +62,15 @@ interface FunctionRuntime {
   made(client: unknown): void;
   /** The clock of the running invocation, in ms since the epoch. */
   now(): number;
+  /** Resolves after `ms` milliseconds of that clock. */
+  sleep(ms: number): Promise<void>;
+  /** A number in [0, 1). */
+  random(): number;
   uuid(): string;
 }
 
 /**
- * Gives function code its clients, clock and identifiers. All of it asks which invocation is running, so bundles are loaded
+ * Gives function code its clients, clock, identifiers and random numbers. All of it asks which invocation is running, so bundles are loaded
  * once and serve every embedded AWS of the process.
  */
 export function provideRuntime(region: string): void {
@@ -76,6 +82,8 @@ export function provideRuntime(region: string): void {
     }),
     made: (client) => answerDirectly(client, directRoute),
     now: () => (running.getStore()?.now ?? Date.now)(),
+    sleep: (ms) => callingInvocation().sleep(ms),
+    random: () => (running.getStore()?.random ?? Math.random)(),
     uuid: () => (running.getStore()?.uuid ?? randomUUID)(),
   };
   Object.assign(globalThis, { [RUNTIME]: runtime });

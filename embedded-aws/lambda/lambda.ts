@@ -28,6 +28,7 @@ export type InvokeResult = { payload: Json; error?: undefined } | { error: Funct
 
 export interface LambdaOptions {
   clock: Clock;
+  random: () => number;
   uuid: () => string;
   callerForRole: (roleArn: string, session: string) => Caller;
   /** The way function code's SDK clients take to the services. It asks `currentCaller` who calls. */
@@ -56,7 +57,7 @@ const ASYNC_RETRY_PAUSES_MS = [60_000, 120_000];
 
 /** Lambda, with the code in this process. All functions share its memory; an invocation that timed out is left to itself. */
 export function createLambda(options: LambdaOptions): Lambda {
-  const { clock, uuid, signal } = options;
+  const { clock, random, uuid, signal } = options;
   const functions = new Map<string, LambdaFunction>();
 
   function find(name: string): LambdaFunction {
@@ -86,6 +87,8 @@ export function createLambda(options: LambdaOptions): Lambda {
       transport: options.transport,
       directly: options.directly,
       now: () => clock.now(),
+      sleep: (ms) => clock.sleep(ms),
+      random,
       uuid,
       ended: false,
     };

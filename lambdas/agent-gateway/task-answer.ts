@@ -1,30 +1,27 @@
 import { SendTaskFailureCommand, SendTaskHeartbeatCommand, SendTaskSuccessCommand } from '@aws-sdk/client-sfn';
-import { GetCommand, UpdateCommand } from '@aws-sdk/lib-dynamodb';
+import { UpdateCommand } from '@aws-sdk/lib-dynamodb';
 import type { Failure, Report } from '../../contract/reports.ts';
-import { CONTROL, type RequestItem, requestKey } from '../platform/control-table.ts';
+import { requestKey } from '../platform/control-keys.ts';
+import { CONTROL, type RequestItem } from '../platform/control-table.ts';
+import { getItem } from '../platform/dynamo.ts';
 import { dynamo, sfn } from '../platform/runtime.ts';
 
 /**
- * Gives a state machine what a host reported. The token is answered first and the request closed afterwards, so that a
+ * Answers a state machine's task with a host's report. The token is answered first and the request closed afterwards, so that a
  * crash in between leads to a second, harmless answer and never to none. A token that is no longer waited for (timed out,
- * answered before, execution stopped) is not an error. If a newer token has taken the place of the one just tried, the
- * answer goes to that one.
+ * answered before, execution stopped) is not an error. If the request has a newer token by then, that one is answered.
  */
-export async function answer(request: RequestItem, report: Report): Promise<void> {
+export async function answerTask(request: RequestItem, report: Report): Promise<void> {
   const sent = await send(request.taskToken, report);
   if (!sent) {
     const current = await getRequest(request.migrationId, request.requestId);
-    if (current !== undefined && current.taskToken !== request.taskToken) return answer(current, report);
+    if (current !== undefined && current.taskToken !== request.taskToken) return answerTask(current, report);
   }
   if (report.kind !== 'progress') await close(request);
 }
 
-export async function getRequest(migrationId: string, requestId: string): Promise<RequestItem | undefined> {
-  const { Item } = await dynamo.send(
-    new GetCommand({ TableName: CONTROL, Key: requestKey(migrationId, requestId), ConsistentRead: true }),
-  );
-  return Item as RequestItem | undefined;
-}
+export const getRequest = (migrationId: string, requestId: string): Promise<RequestItem | undefined> =>
+  getItem(CONTROL, requestKey(migrationId, requestId));
 
 export async function failTask(request: RequestItem, failure: Failure): Promise<void> {
   const { taskToken } = request;

@@ -1,4 +1,3 @@
-import { QueryCommand } from '@aws-sdk/lib-dynamodb';
 import type { APIGatewayProxyEventV2, APIGatewayProxyStructuredResultV2 } from 'aws-lambda';
 import { FINAL_STATUSES, MigrationRequest } from '../../contract/api.ts';
 import { HandoffError } from '../../contract/errors.ts';
@@ -7,27 +6,21 @@ import { failTask } from '../agent-gateway/task-answer.ts';
 import { getHost } from '../hosts/hosts.ts';
 import { getExecution, getRecord, hostLinks, newRecord, unknownMigration } from '../migrations/migration-record.ts';
 import { addEvent } from '../migrations/timeline.ts';
-import {
-  CONTROL,
-  MAILBOX,
-  type MigrationItem,
-  mailboxOfNode,
-  migrationKey,
-  type RequestItem,
-} from '../platform/control-table.ts';
-import { dynamo, isoNow } from '../platform/runtime.ts';
-import { transact } from '../platform/transaction.ts';
+import { migrationKey, requestsOf } from '../platform/control-keys.ts';
+import { CONTROL, MAILBOX, type MigrationItem, mailboxOfNode, type RequestItem } from '../platform/control-table.ts';
+import { queryAll, transact } from '../platform/dynamo.ts';
+import { isoNow } from '../platform/runtime.ts';
+import { migrationIdIn } from './path-parameters.ts';
 import { json } from './problem.ts';
-import { migrationIdOf } from './show-migrations.ts';
 
 /**
- * Cancels a migration that has not been handed over yet. The commit record decides: revoking it and noting the cancel are one
- * write, and whichever comes first, that or the mover's commit, wins. Everything after it is only to be quick: the stage
- * under way is failed, so that the state machine goes to recovery now and not when the mover finds its commit record revoked.
+ * Cancels a migration that has not been handed over yet. The commit record decides: one transaction revokes it and stores the cancel,
+ * and either that transaction or the mover's commit is first. What follows only saves time: the running stage is failed, so that the
+ * state machine enters recovery now, and not when the mover finds its commit record revoked.
  */
 export async function cancelMigration(event: APIGatewayProxyEventV2): Promise<APIGatewayProxyStructuredResultV2> {
-  const migrationId = migrationIdOf(event);
-  const record = (await getRecord(migrationId)) ?? (await forestall(migrationId));
+  const migrationId = migrationIdIn(event);
+  const record = (await getRecord(migrationId)) ?? (await createCancelledRecord(migrationId));
   if (record.status === 'CANCELLED' || (record.cancelRequestedAt !== undefined && record.endedAt === undefined)) {
     return answer(record, record.status === 'CANCELLED');
   }
@@ -37,7 +30,7 @@ export async function cancelMigration(event: APIGatewayProxyEventV2): Promise<AP
   if (refused.length > 0) {
     const latest = await getRecord(migrationId);
     if (latest === undefined) throw unknownMigration(migrationId);
-    // Between the two reads the migration was admitted, ended, or was cancelled by somebody else: decide anew.
+    // Between the two reads the migration was admitted, has ended, or was cancelled by another request: decide again.
     if (latest.cancelRequestedAt !== undefined || latest.status !== record.status || refused.includes('record')) {
       if (latest.cancelRequestedAt !== undefined) return answer(latest, latest.status === 'CANCELLED');
       if (latest.endedAt !== undefined) throw tooLate(migrationId, `it has ended (${latest.status})`);
@@ -52,10 +45,10 @@ export async function cancelMigration(event: APIGatewayProxyEventV2): Promise<AP
 }
 
 /**
- * The migration was asked for a moment ago, and admission has not come to it: stores the record in its place, cancelled, which
- * admission finds. Returns the record, this one or the one admission has stored meanwhile.
+ * The migration was started a moment ago, and admission has not stored its record yet: stores the record, cancelled, for admission to
+ * find. Returns the record, this one or the one that admission has stored meanwhile.
  */
-async function forestall(migrationId: string): Promise<MigrationItem> {
+async function createCancelledRecord(migrationId: string): Promise<MigrationItem> {
   const { executionArn, status, startDate, input } = await getExecution(migrationId);
   const request = MigrationRequest.safeParse(JSON.parse(input ?? '{}')).data;
   if (status !== 'RUNNING' || startDate === undefined || request === undefined) {
@@ -83,7 +76,7 @@ async function revoke(record: MigrationItem) {
         TableName: CONTROL,
         Key: migrationKey(record.migrationId),
         UpdateExpression: 'SET cancelRequestedAt = :now',
-        // A migration in line has no commit record yet; one that was admitted since has to be looked at again.
+        // A queued migration has no commit record yet; the cancel of one that was admitted since has to be decided again.
         ConditionExpression: `attribute_not_exists(cancelRequestedAt) AND ${queued ? '#status = :queued' : 'attribute_not_exists(endedAt)'}`,
         ExpressionAttributeValues: { ':now': isoNow(), ...(queued && { ':queued': 'QUEUED' }) },
         ...(queued && { ExpressionAttributeNames: { '#status': 'status' } }),
@@ -111,16 +104,14 @@ async function revoke(record: MigrationItem) {
 }
 
 async function openRequests(migrationId: string): Promise<RequestItem[]> {
-  const { Items } = await dynamo.send(
-    new QueryCommand({
-      TableName: CONTROL,
-      KeyConditionExpression: 'pk = :pk',
-      ExpressionAttributeValues: { ':pk': `REQUESTS#${migrationId}` },
-      ConsistentRead: true,
-    }),
-  );
+  const requests = await queryAll<RequestItem>({
+    TableName: CONTROL,
+    KeyConditionExpression: 'pk = :pk',
+    ExpressionAttributeValues: { ':pk': requestsOf(migrationId) },
+    ConsistentRead: true,
+  });
   const stages = ['preflight', 'storage', 'precopy', 'cutover'];
-  return ((Items ?? []) as RequestItem[]).filter((request) => request.open && stages.includes(request.stage));
+  return requests.filter((request) => request.open && stages.includes(request.stage));
 }
 
 function tooLate(migrationId: string, why: string): HandoffError {

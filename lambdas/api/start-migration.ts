@@ -1,24 +1,19 @@
 import { createHash } from 'node:crypto';
-import { ConditionalCheckFailedException } from '@aws-sdk/client-dynamodb';
-import { StartExecutionCommand } from '@aws-sdk/client-sfn';
-import { GetCommand, PutCommand } from '@aws-sdk/lib-dynamodb';
+import { PutCommand } from '@aws-sdk/lib-dynamodb';
 import type { APIGatewayProxyEventV2, APIGatewayProxyStructuredResultV2 } from 'aws-lambda';
 import { z } from 'zod';
 import { MigrationRequest } from '../../contract/api.ts';
 import { HandoffError } from '../../contract/errors.ts';
-import { slug } from '../../contract/names.ts';
+import { newMigrationId } from '../../contract/names.ts';
 import { getHosts, mustAccept } from '../hosts/hosts.ts';
-import { consoleUrl, executionArnOf } from '../platform/aws-console.ts';
-import {
-  CONTROL,
-  idempotencyKey,
-  type KeyItem,
-  type LockItem,
-  lockKey,
-  migrationOfLock,
-} from '../platform/control-table.ts';
+import { getLock, vmBusy } from '../migrations/vm-lock.ts';
+import { idempotencyKey } from '../platform/control-keys.ts';
+import { CONTROL, type KeyItem } from '../platform/control-table.ts';
+import { getItem, unlessConditionFails } from '../platform/dynamo.ts';
+import { consoleUrl } from '../platform/execution-names.ts';
+import { startExecution } from '../platform/executions.ts';
 import { parse } from '../platform/parse.ts';
-import { dynamo, now, requireEnv, sfn, uuid } from '../platform/runtime.ts';
+import { dynamo, now, requireEnv, uuid } from '../platform/runtime.ts';
 import { json } from './problem.ts';
 
 const IdempotencyKey = z
@@ -40,21 +35,18 @@ export async function startMigration(event: APIGatewayProxyEventV2): Promise<API
   const key = parse(IdempotencyKey, event.headers['idempotency-key'], 'Idempotency-Key');
   const fingerprint = createHash('sha256').update(JSON.stringify(request)).digest('hex');
   const before = key === undefined ? undefined : await seenBefore(key, fingerprint);
-  if (before !== undefined) return accepted(await start(before.migrationId, request), before.migrationId);
+  if (before !== undefined) return start(before.migrationId, request);
 
   const { destination } = await getHosts(request.source, request.destination);
   mustAccept(destination);
-  await mustBeFree(request.vm);
-  const fresh = `${slug(request.vm)}-${uuid().replaceAll('-', '').slice(0, 10)}`;
+  if ((await getLock(request.vm)) !== undefined) throw await vmBusy(request.vm);
+  const fresh = newMigrationId(request.vm, uuid());
   const migrationId = key === undefined ? fresh : await remember(key, fingerprint, fresh);
-  return accepted(await start(migrationId, request), migrationId);
+  return start(migrationId, request);
 }
 
 async function seenBefore(key: string, fingerprint: string): Promise<KeyItem | undefined> {
-  const { Item } = await dynamo.send(
-    new GetCommand({ TableName: CONTROL, Key: idempotencyKey(key), ConsistentRead: true }),
-  );
-  const item = Item as KeyItem | undefined;
+  const item = await getItem<KeyItem>(CONTROL, idempotencyKey(key));
   if (item !== undefined && item.fingerprint !== fingerprint) {
     throw new HandoffError(
       'IdempotencyKeyReused',
@@ -65,7 +57,7 @@ async function seenBefore(key: string, fingerprint: string): Promise<KeyItem | u
   return item;
 }
 
-/** Stores the key, unless the same request did so a moment ago: then its migration is the one. */
+/** Stores the key. Returns the key's migration, which is another one if the same request has just stored the key. */
 async function remember(key: string, fingerprint: string, migrationId: string): Promise<string> {
   const item: KeyItem = {
     ...idempotencyKey(key),
@@ -73,41 +65,16 @@ async function remember(key: string, fingerprint: string, migrationId: string): 
     fingerprint,
     expiresAt: Math.floor(now() / 1000) + KEY_SECONDS,
   };
-  try {
-    await dynamo.send(
-      new PutCommand({ TableName: CONTROL, Item: item, ConditionExpression: 'attribute_not_exists(pk)' }),
-    );
-    return migrationId;
-  } catch (error) {
-    if (!(error instanceof ConditionalCheckFailedException)) throw error;
-    const other = await seenBefore(key, fingerprint);
-    if (other === undefined) throw error;
-    return other.migrationId;
-  }
+  const put = new PutCommand({ TableName: CONTROL, Item: item, ConditionExpression: 'attribute_not_exists(pk)' });
+  if ((await unlessConditionFails(dynamo.send(put))) !== undefined) return migrationId;
+  const other = await seenBefore(key, fingerprint);
+  if (other === undefined) throw new Error('The item of an Idempotency-Key was there, and then was not.');
+  return other.migrationId;
 }
 
-async function mustBeFree(vm: string): Promise<void> {
-  const { Item } = await dynamo.send(new GetCommand({ TableName: CONTROL, Key: lockKey(vm), ConsistentRead: true }));
-  if (Item === undefined) return;
-  const migrationId = migrationOfLock(Item as LockItem);
-  throw new HandoffError('VmBusy', `${vm} is being migrated by ${migrationId}; wait for it, or cancel it.`, {
-    detail: { migrationId },
-  });
-}
-
-/** Returns the execution's ARN, whether it was started now or by an earlier try. */
-async function start(migrationId: string, request: MigrationRequest): Promise<string> {
-  const stateMachineArn = requireEnv('MIGRATE_MACHINE');
-  try {
-    await sfn.send(new StartExecutionCommand({ stateMachineArn, name: migrationId, input: JSON.stringify(request) }));
-  } catch (error) {
-    // Started by an earlier try, and over by now.
-    if (!(error instanceof Error && error.name === 'ExecutionAlreadyExists')) throw error;
-  }
-  return executionArnOf(stateMachineArn, migrationId);
-}
-
-function accepted(executionArn: string, migrationId: string): APIGatewayProxyStructuredResultV2 {
+/** Answers the same whether the execution was started now or by an earlier request. */
+async function start(migrationId: string, request: MigrationRequest): Promise<APIGatewayProxyStructuredResultV2> {
+  const { executionArn } = await startExecution(requireEnv('MIGRATE_MACHINE'), migrationId, request);
   const body = { migrationId, status: 'REQUESTED', executionArn, consoleUrl: consoleUrl(executionArn) };
   return json(202, body, { location: `/migrations/${migrationId}` });
 }

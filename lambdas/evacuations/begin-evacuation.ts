@@ -1,9 +1,10 @@
-import { ConditionalCheckFailedException } from '@aws-sdk/client-dynamodb';
 import { UpdateCommand } from '@aws-sdk/lib-dynamodb';
 import { z } from 'zod';
 import { EvacuationRequest } from '../../contract/api.ts';
 import { getHost, unknownHost } from '../hosts/hosts.ts';
-import { CONTROL, type HostItem, hostKey } from '../platform/control-table.ts';
+import { hostKey } from '../platform/control-keys.ts';
+import { CONTROL, type HostItem } from '../platform/control-table.ts';
+import { unlessConditionFails } from '../platform/dynamo.ts';
 import { describeExecution } from '../platform/executions.ts';
 import { lambda } from '../platform/function.ts';
 import { parse } from '../platform/parse.ts';
@@ -12,8 +13,8 @@ import { dynamo } from '../platform/runtime.ts';
 const Input = z.object({ executionArn: z.string(), request: z.unknown() });
 
 /**
- * Cordons the host, so that nothing new is moved to it, and takes the host for this execution. Events come at least once:
- * a second evacuation of the same host while the first is at work does nothing and says which one is.
+ * Cordons the host, so that no VM is moved to it, and reserves the host for this execution. Events are delivered at least once:
+ * a second evacuation of the same host changes nothing while the first one runs, and answers with the ARN of the first.
  */
 export const handler = lambda(async (event: unknown) => {
   const { executionArn, request: raw } = parse(Input, event, 'evacuation');
@@ -32,8 +33,8 @@ const running = async (executionArn: string): Promise<boolean> =>
   (await describeExecution(executionArn))?.status === 'RUNNING';
 
 async function cordon(hostId: string, executionArn: string, previous: string | undefined): Promise<HostItem> {
-  try {
-    const { Attributes } = await dynamo.send(
+  const written = await unlessConditionFails(
+    dynamo.send(
       new UpdateCommand({
         TableName: CONTROL,
         Key: hostKey(hostId),
@@ -48,12 +49,10 @@ async function cordon(hostId: string, executionArn: string, previous: string | u
         },
         ReturnValues: 'ALL_NEW',
       }),
-    );
-    return Attributes as HostItem;
-  } catch (error) {
-    if (!(error instanceof ConditionalCheckFailedException)) throw error;
-    const host = await getHost(hostId);
-    if (host.evacuation === undefined) throw unknownHost(hostId);
-    return host;
-  }
+    ),
+  );
+  if (written !== undefined) return written.Attributes as HostItem;
+  const host = await getHost(hostId);
+  if (host.evacuation === undefined) throw unknownHost(hostId);
+  return host;
 }

@@ -1,16 +1,14 @@
-import { BatchGetCommand, GetCommand, QueryCommand } from '@aws-sdk/lib-dynamodb';
 import { HandoffError } from '../../contract/errors.ts';
 import type { HostAddress } from '../../contract/tasks.ts';
-import { CONTROL, type HostItem, hostKey } from '../platform/control-table.ts';
-import { dynamo } from '../platform/runtime.ts';
+import { HOSTS, hostKey } from '../platform/control-keys.ts';
+import { CONTROL, type HostItem } from '../platform/control-table.ts';
+import { getItem, getItems, queryAll } from '../platform/dynamo.ts';
 
 /** Fails with UnknownHost. */
 export async function getHost(hostId: string): Promise<HostItem> {
-  const { Item } = await dynamo.send(
-    new GetCommand({ TableName: CONTROL, Key: hostKey(hostId), ConsistentRead: true }),
-  );
-  if (Item === undefined) throw unknownHost(hostId);
-  return Item as HostItem;
+  const host = await getItem<HostItem>(CONTROL, hostKey(hostId));
+  if (host === undefined) throw unknownHost(hostId);
+  return host;
 }
 
 /** Both hosts of a migration, read at once. Fails with UnknownHost. */
@@ -25,12 +23,7 @@ export async function getHosts(
       { detail: { errors: [{ field: 'destination', message: 'must be another host than the source' }] } },
     );
   }
-  const { Responses } = await dynamo.send(
-    new BatchGetCommand({
-      RequestItems: { [CONTROL]: { Keys: [hostKey(source), hostKey(destination)], ConsistentRead: true } },
-    }),
-  );
-  const found = (Responses?.[CONTROL] ?? []) as HostItem[];
+  const found = await getItems<HostItem>(CONTROL, [hostKey(source), hostKey(destination)]);
   const one = (hostId: string) => {
     const host = found.find((item) => item.sk === hostId);
     if (host === undefined) throw unknownHost(hostId);
@@ -40,7 +33,10 @@ export async function getHosts(
 }
 
 export function unknownHost(hostId: string): HandoffError {
-  return new HandoffError('UnknownHost', `No host "${hostId}" is registered; register it with PUT /hosts/${hostId}.`);
+  return new HandoffError(
+    'UnknownHost',
+    `No host "${hostId}" is registered; register it with "handoff register ${hostId}".`,
+  );
 }
 
 export const addressOf = (host: HostItem): HostAddress => ({
@@ -59,21 +55,11 @@ export function mustAccept(destination: HostItem): void {
 }
 
 /** All registered hosts, by name. They share one partition; a thousand of them are two or three pages. */
-export async function listHosts(): Promise<HostItem[]> {
-  const hosts: HostItem[] = [];
-  let from: Record<string, unknown> | undefined;
-  do {
-    const page = await dynamo.send(
-      new QueryCommand({
-        TableName: CONTROL,
-        KeyConditionExpression: 'pk = :hosts',
-        ExpressionAttributeValues: { ':hosts': 'HOSTS' },
-        ConsistentRead: true,
-        ...(from !== undefined && { ExclusiveStartKey: from }),
-      }),
-    );
-    hosts.push(...((page.Items ?? []) as HostItem[]));
-    from = page.LastEvaluatedKey;
-  } while (from !== undefined);
-  return hosts;
+export function listHosts(): Promise<HostItem[]> {
+  return queryAll<HostItem>({
+    TableName: CONTROL,
+    KeyConditionExpression: 'pk = :hosts',
+    ExpressionAttributeValues: { ':hosts': HOSTS },
+    ConsistentRead: true,
+  });
 }

@@ -1,12 +1,12 @@
 import type { HostItem } from '../platform/control-table.ts';
 
 /**
- * Who waits longest goes first. A waiting migration shows that it is still there by asking again; one that has not asked
- * for this long (its execution was stopped, say) no longer stands in anybody's way.
+ * The migration that has waited longest goes first. A queued migration renews its queue position with every attempt; one that has not
+ * done so for this long (its execution was stopped, say) no longer counts.
  */
-export const LINE_FORGETS_AFTER_MS = 60_000;
-/** How long a migration in line waits before it asks again. */
-export const ASK_AGAIN_SECONDS = 5;
+export const QUEUE_POSITION_LASTS_MS = 60_000;
+/** How long a queued migration waits before its next attempt. */
+export const RETRY_SECONDS = 5;
 
 export type Side = 'outgoing' | 'incoming';
 export type Admission = { admit: true } | { admit: false; because: string };
@@ -16,13 +16,13 @@ function sideAdmits(host: HostItem, side: Side, migrationId: string, now: number
   const taken = host[side] ?? new Set<string>();
   if (taken.has(migrationId)) return { admit: true };
   const limit = host.limits[side];
-  const mine = host.line[migrationId]?.since ?? now;
-  const ahead = Object.entries(host.line).filter(
-    ([id, place]) =>
+  const mine = host.queue[migrationId]?.since ?? now;
+  const ahead = Object.entries(host.queue).filter(
+    ([id, position]) =>
       id !== migrationId &&
       !taken.has(id) &&
-      now - place.seen <= LINE_FORGETS_AFTER_MS &&
-      (place.since < mine || (place.since === mine && id < migrationId)),
+      now - position.seen <= QUEUE_POSITION_LASTS_MS &&
+      (position.since < mine || (position.since === mine && id < migrationId)),
   ).length;
   if (taken.size + ahead < limit) return { admit: true };
   return {
@@ -31,7 +31,7 @@ function sideAdmits(host: HostItem, side: Side, migrationId: string, now: number
   };
 }
 
-/** Both sides must admit; the first that does not says why. */
+/** Both sides must admit; the first that does not gives the reason. */
 export function admission(source: HostItem, destination: HostItem, migrationId: string, now: number): Admission {
   const outgoing = sideAdmits(source, 'outgoing', migrationId, now);
   return outgoing.admit ? sideAdmits(destination, 'incoming', migrationId, now) : outgoing;

@@ -1,28 +1,27 @@
-import { GetCommand, UpdateCommand } from '@aws-sdk/lib-dynamodb';
+import { UpdateCommand } from '@aws-sdk/lib-dynamodb';
 import { z } from 'zod';
 import { MigrationRequest } from '../../contract/api.ts';
 import { HandoffError } from '../../contract/errors.ts';
 import { commitRecordKey } from '../../contract/mailbox.ts';
 import { MigrationId } from '../../contract/names.ts';
 import { addressOf, getHosts, mustAccept } from '../hosts/hosts.ts';
+import { hostKey, lockKey } from '../platform/control-keys.ts';
 import {
   CONTROL,
   type HostItem,
-  hostKey,
   type LockItem,
-  lockKey,
   MAILBOX,
   type MigrationItem,
   mailboxOfNode,
-  migrationOfLock,
 } from '../platform/control-table.ts';
+import { transact } from '../platform/dynamo.ts';
 import { lambda, logger } from '../platform/function.ts';
 import { parse } from '../platform/parse.ts';
 import { dynamo, isoNow, now } from '../platform/runtime.ts';
-import { transact } from '../platform/transaction.ts';
-import { ASK_AGAIN_SECONDS, admission } from './admission.ts';
+import { admission, RETRY_SECONDS } from './admission.ts';
 import { getRecord, hostLinks, type NewMigration, newRecord } from './migration-record.ts';
 import { addEvent } from './timeline.ts';
+import { vmBusy } from './vm-lock.ts';
 
 /** Step Functions adds this to a child execution's input by custom, to link the two in the console. */
 const PARENT = 'AWS_STEP_FUNCTIONS_STARTED_BY_EXECUTION_ID';
@@ -36,9 +35,9 @@ const Input = z.object({
 /**
  * The first state of a migration: takes everything it needs at once, or nothing.
  *
- * One transaction makes the record, the VM's lock, the commit record and a slot on each host. When a host has no slot free, only the
- * record and the lock are made, the migration takes its place in both hosts' lines, and the state machine asks again later.
- * Asking twice, after an answer that was lost, finds its own things and changes nothing.
+ * One transaction makes the record, the VM's lock, the commit record and a slot on each host. When a host has no free slot, only the
+ * record and the lock are made, the migration enters both hosts' queues, and the state machine tries again later.
+ * A repetition, after an answer that was lost, finds its own items and changes nothing.
  */
 export const handler = lambda(async (event: unknown) => {
   const { migrationId, executionArn, requestedAt, request: raw } = parse(Input, event, 'admission');
@@ -50,8 +49,8 @@ export const handler = lambda(async (event: unknown) => {
   mustNotBeCancelled(known);
   if (known === undefined || known.status === 'QUEUED') mustAccept(destination);
 
-  const verdict = admission(source, destination, migrationId, now());
-  if (verdict.admit) {
+  const decision = admission(source, destination, migrationId, now());
+  if (decision.admit) {
     const refused = await take(wanted);
     if (refused.length === 0)
       await addEvent(migrationId, 'admitted', { source: source.sk, destination: destination.sk });
@@ -69,16 +68,16 @@ export const handler = lambda(async (event: unknown) => {
       };
     }
     if (refused.includes('lock')) throw await vmBusy(request.vm);
-    logger.info('Lost a race for a slot; waiting in line.', { refused });
+    logger.info('Another migration took the slot first; queued.', { refused });
   }
 
   const waitedSeconds = (now() - Date.parse(requestedAt)) / 1000;
-  const because = verdict.admit ? 'another migration took the slot first' : verdict.because;
+  const because = decision.admit ? 'another migration took the slot first' : decision.because;
   if (waitedSeconds >= request.policy.queueTimeoutSeconds) {
-    throw new HandoffError('HostBusy', `Waited ${Math.round(waitedSeconds)} s in line: ${because}.`);
+    throw new HandoffError('HostBusy', `Queued for ${Math.round(waitedSeconds)} s: ${because}.`);
   }
-  await queue(wanted, known);
-  return { admitted: false, vm: request.vm, because, askAgainSeconds: ASK_AGAIN_SECONDS };
+  await enqueue(wanted, known);
+  return { admitted: false, vm: request.vm, because, retrySeconds: RETRY_SECONDS };
 });
 
 interface Wanted extends NewMigration {
@@ -91,19 +90,7 @@ function mustNotBeCancelled(record: MigrationItem | undefined): void {
     throw new HandoffError('Cancelled', 'Cancelled on request before it began.');
 }
 
-async function vmBusy(vm: string): Promise<HandoffError> {
-  const { Item } = await dynamo.send(new GetCommand({ TableName: CONTROL, Key: lockKey(vm), ConsistentRead: true }));
-  const owner = Item && migrationOfLock(Item as LockItem);
-  return new HandoffError(
-    'VmBusy',
-    `${vm} is being migrated by ${owner ?? 'another migration, which has just ended'}.`,
-    {
-      detail: { migrationId: owner },
-    },
-  );
-}
-
-/** The record and the lock, which a waiting migration holds as well. Neither overwrites anybody else's. */
+/** The record and the lock, which a queued migration holds as well. Neither overwrites another migration's. */
 function recordAndLock(wanted: Wanted, admitted: boolean) {
   const { migrationId, request } = wanted;
   return [
@@ -138,7 +125,7 @@ function recordAndLock(wanted: Wanted, admitted: boolean) {
   ];
 }
 
-/** Everything at once. Returns what stood in the way. */
+/** Everything at once. Returns the names of the writes that were refused. */
 function take(wanted: Wanted) {
   const { migrationId, source, destination } = wanted;
   const slot = (host: HostItem, side: 'outgoing' | 'incoming', state: string) => ({
@@ -147,7 +134,7 @@ function take(wanted: Wanted) {
       Update: {
         TableName: CONTROL,
         Key: hostKey(host.sk),
-        UpdateExpression: 'ADD #side :me REMOVE line.#id',
+        UpdateExpression: 'ADD #side :me REMOVE queue.#id',
         ConditionExpression: `(attribute_not_exists(#side) OR size(#side) < :limit OR contains(#side, :id)) AND ${state}`,
         ExpressionAttributeNames: {
           '#side': side,
@@ -176,7 +163,7 @@ function take(wanted: Wanted) {
           Item: {
             ...commitRecordKey(mailboxOfNode(source.nodeId), migrationId),
             migrationId,
-            // Nobody can ever hand over what is only to be forecast.
+            // A migration that is only to be forecast can never be handed over.
             state: wanted.request.forecastOnly ? 'REVOKED' : 'OPEN',
           },
           ConditionExpression: 'attribute_not_exists(pk)',
@@ -186,8 +173,8 @@ function take(wanted: Wanted) {
   ]);
 }
 
-/** The record, the lock, and a place in both hosts' lines (or a sign that the place is still wanted). */
-async function queue(wanted: Wanted, known: MigrationItem | undefined): Promise<void> {
+/** The record, the lock, and a position in both hosts' queues, which every repetition renews. */
+async function enqueue(wanted: Wanted, known: MigrationItem | undefined): Promise<void> {
   const { migrationId, requestedAt } = wanted;
   if (known === undefined) {
     const refused = await transact(recordAndLock(wanted, false));
@@ -200,11 +187,11 @@ async function queue(wanted: Wanted, known: MigrationItem | undefined): Promise<
       new UpdateCommand({
         TableName: CONTROL,
         Key: hostKey(host.sk),
-        UpdateExpression: 'SET line.#id = :place',
+        UpdateExpression: 'SET queue.#id = :position',
         ConditionExpression: 'attribute_exists(pk)',
         ExpressionAttributeNames: { '#id': migrationId },
         ExpressionAttributeValues: {
-          ':place': { since: host.line[migrationId]?.since ?? Date.parse(requestedAt), seen: now() },
+          ':position': { since: host.queue[migrationId]?.since ?? Date.parse(requestedAt), seen: now() },
         },
       }),
     );

@@ -1,20 +1,26 @@
-import { DescribeExecutionCommand, type DescribeExecutionCommandOutput } from '@aws-sdk/client-sfn';
-import { GetCommand, QueryCommand } from '@aws-sdk/lib-dynamodb';
+import type { DescribeExecutionCommandOutput } from '@aws-sdk/client-sfn';
+import { QueryCommand } from '@aws-sdk/lib-dynamodb';
 import type { MigrationRequest } from '../../contract/api.ts';
 import { HandoffError } from '../../contract/errors.ts';
 import type { Observation } from '../../contract/forecast.ts';
-import { executionArnOf } from '../platform/aws-console.ts';
-import { CONTROL, type MigrationItem, migrationHostKey, migrationKey } from '../platform/control-table.ts';
-import { dynamo, requireEnv, sfn } from '../platform/runtime.ts';
+import { migrationHostKey, migrationIdOf, migrationKey } from '../platform/control-keys.ts';
+import { CONTROL, type MigrationItem } from '../platform/control-table.ts';
+import { getItem, getItems } from '../platform/dynamo.ts';
+import { executionArnOf } from '../platform/execution-names.ts';
+import { describeExecution } from '../platform/executions.ts';
+import { dynamo, requireEnv } from '../platform/runtime.ts';
 
-export async function getRecord(migrationId: string): Promise<MigrationItem | undefined> {
-  const { Item } = await dynamo.send(
-    new GetCommand({ TableName: CONTROL, Key: migrationKey(migrationId), ConsistentRead: true }),
-  );
-  return Item as MigrationItem | undefined;
+export const getRecord = (migrationId: string): Promise<MigrationItem | undefined> =>
+  getItem(CONTROL, migrationKey(migrationId));
+
+/** The records of these migrations (100 at most), in the order of their ids, as they were a moment ago; those that are gone are left out. */
+export async function getRecords(ids: readonly string[]): Promise<MigrationItem[]> {
+  const records = await getItems<MigrationItem>(CONTROL, ids.map(migrationKey), { consistent: false });
+  const byId = new Map(records.map((record) => [record.migrationId, record]));
+  return ids.flatMap((id) => byId.get(id) ?? []);
 }
 
-/** How many newer migrations of a VM are looked at: one of them that moved it is enough. */
+/** How many newer migrations of a VM are read: one of them that moved it is enough. */
 const NEWER = 25;
 
 /** Whether a newer migration left the VM elsewhere than on this one's source. None is at work while its lock is held. */
@@ -29,8 +35,8 @@ export async function movedOn({ vm, source, requestedAt }: MigrationItem): Promi
       Limit: NEWER,
     }),
   );
-  const newer = await Promise.all((Items ?? []).map(({ pk }) => getRecord(String(pk).slice('MIGRATION#'.length))));
-  // The newest that says where the VM is; one that was refused says nothing.
+  const newer = await Promise.all((Items ?? []).map(({ pk }) => getRecord(migrationIdOf(String(pk)))));
+  // The newest with a known end; a migration that was refused has none.
   const last = newer.find((record) => record?.runsOn !== undefined);
   return last !== undefined && last.runsOn !== source;
 }
@@ -64,13 +70,13 @@ export function newRecord({ migrationId, executionArn, requestedAt, request }: N
 }
 
 /**
- * What a migration came to. What the destination saw of the blackout is not waited for by the settlement, and so lies beside the
- * result.
+ * A migration's result. The settlement does not wait for the blackout that the destination observed, which is therefore an attribute
+ * of its own.
  */
-export function resultOf({ result, watched, runsOn, destination }: MigrationItem): MigrationItem['result'] {
+export function resultOf({ result, destinationBlackout, runsOn, destination }: MigrationItem): MigrationItem['result'] {
   if (result === undefined || runsOn !== destination) return result;
-  const unheard: Observation = { observed: false, why: 'nothing was heard of the watch at the destination' };
-  return { ...result, blackout: { ...result.blackout, destination: watched ?? unheard } };
+  const unreported: Observation = { observed: false, why: 'the destination has not reported its observation' };
+  return { ...result, blackout: { ...result.blackout, destination: destinationBlackout ?? unreported } };
 }
 
 /** The writes by which a migration is found by its hosts. */
@@ -88,14 +94,11 @@ export async function getExecution(
   migrationId: string,
 ): Promise<DescribeExecutionCommandOutput & { executionArn: string }> {
   const executionArn = executionArnOf(requireEnv('MIGRATE_MACHINE'), migrationId);
-  try {
-    return { ...(await sfn.send(new DescribeExecutionCommand({ executionArn }))), executionArn };
-  } catch (error) {
-    if (error instanceof Error && error.name === 'ExecutionDoesNotExist') throw unknownMigration(migrationId);
-    throw error;
-  }
+  const execution = await describeExecution(executionArn);
+  if (execution === undefined) throw unknownMigration(migrationId);
+  return { ...execution, executionArn };
 }
 
-export function unknownMigration(migrationId: string, why = 'GET /migrations lists them'): HandoffError {
+export function unknownMigration(migrationId: string, why = '"handoff list" shows the known ones'): HandoffError {
   return new HandoffError('UnknownMigration', `No migration "${migrationId}" is known; ${why}.`);
 }

@@ -1,21 +1,22 @@
-import { ConditionalCheckFailedException } from '@aws-sdk/client-dynamodb';
 import { DeleteCommand, UpdateCommand, type UpdateCommandInput } from '@aws-sdk/lib-dynamodb';
-import type { commitRecordKey } from '../../contract/mailbox.ts';
-import { CONTROL, HISTORY_SECONDS, hostKey, lockKey, MAILBOX } from '../platform/control-table.ts';
-import { dynamo, now } from '../platform/runtime.ts';
+import type { MailboxKey } from '../../contract/mailbox.ts';
+import { hostKey, lockKey } from '../platform/control-keys.ts';
+import { CONTROL, historyEnd, MAILBOX } from '../platform/control-table.ts';
+import { unlessConditionFails } from '../platform/dynamo.ts';
+import { dynamo } from '../platform/runtime.ts';
 
 /**
- * Giving back what a migration or an evacuation held. Settle does it, and the audit for those that never came to it. Each names
- * its owner, so that giving back twice, or what is another's by now, changes nothing.
+ * Releases what a migration or an evacuation held. Settle calls these, and the audit for those that were never settled. Each write
+ * names the owner, so that a second release, or the release of what has another owner by now, changes nothing.
  */
 
-/** A migration's slots on one side of a host, its place in the host's line, and the memory promised to it there. */
+/** A migration's slots on one side of a host, its queue position there, and the memory promised to it. */
 export async function release(hostId: string, side: 'outgoing' | 'incoming', migrationId: string): Promise<void> {
   await dynamo.send(
     new UpdateCommand({
       TableName: CONTROL,
       Key: hostKey(hostId),
-      UpdateExpression: 'DELETE #side :me, cutovers :me REMOVE line.#id, reservations.#id',
+      UpdateExpression: 'DELETE #side :me, cutovers :me REMOVE queue.#id, reservations.#id',
       ConditionExpression: 'attribute_exists(pk)',
       ExpressionAttributeNames: { '#side': side, '#id': migrationId },
       ExpressionAttributeValues: { ':me': new Set([migrationId]) },
@@ -23,7 +24,7 @@ export async function release(hostId: string, side: 'outgoing' | 'incoming', mig
   );
 }
 
-/** The turn to switch, which the next one waits for. */
+/** The cutover slot, which the next migration waits for. */
 export async function releaseCutover(hostId: string, migrationId: string): Promise<void> {
   await update({
     TableName: CONTROL,
@@ -35,21 +36,18 @@ export async function releaseCutover(hostId: string, migrationId: string): Promi
 }
 
 export async function unlock(vm: string, migrationId: string): Promise<void> {
-  await unlessRefused(() =>
-    dynamo.send(
-      new DeleteCommand({
-        TableName: CONTROL,
-        Key: lockKey(vm),
-        ConditionExpression: 'migrationId = :id',
-        ExpressionAttributeValues: { ':id': migrationId },
-      }),
-    ),
-  );
+  const command = new DeleteCommand({
+    TableName: CONTROL,
+    Key: lockKey(vm),
+    ConditionExpression: 'migrationId = :id',
+    ExpressionAttributeValues: { ':id': migrationId },
+  });
+  await unlessConditionFails(dynamo.send(command));
 }
 
 /** A commit record nobody used is revoked; a committed one stays as the proof it is. */
-export async function closeCommitRecord(key: ReturnType<typeof commitRecordKey>): Promise<void> {
-  await unlessRefused(() =>
+export async function closeCommitRecord(key: MailboxKey): Promise<void> {
+  await unlessConditionFails(
     update({
       TableName: MAILBOX,
       Key: key,
@@ -61,22 +59,22 @@ export async function closeCommitRecord(key: ReturnType<typeof commitRecordKey>)
   );
 }
 
-/** Lets a closed commit record go when history goes. One that may still have to prove something must stay. */
-export async function retireCommitRecord(key: ReturnType<typeof commitRecordKey>): Promise<void> {
-  await unlessRefused(() =>
+/** Lets a closed commit record expire with the history. One that recovery may still need as a proof must stay. */
+export async function retireCommitRecord(key: MailboxKey): Promise<void> {
+  await unlessConditionFails(
     update({
       TableName: MAILBOX,
       Key: key,
       UpdateExpression: 'SET expiresAt = :expiry',
       ConditionExpression: 'attribute_exists(pk)',
-      ExpressionAttributeValues: { ':expiry': Math.floor(now() / 1000) + HISTORY_SECONDS },
+      ExpressionAttributeValues: { ':expiry': historyEnd() },
     }),
   );
 }
 
-/** Lets go of a host an evacuation had taken; the host's state stays. */
+/** Releases a host that an evacuation had reserved; the host's state stays. */
 export async function endEvacuation(hostId: string, executionArn: string): Promise<void> {
-  await unlessRefused(() =>
+  await unlessConditionFails(
     update({
       TableName: CONTROL,
       Key: hostKey(hostId),
@@ -88,12 +86,3 @@ export async function endEvacuation(hostId: string, executionArn: string): Promi
 }
 
 const update = (input: UpdateCommandInput) => dynamo.send(new UpdateCommand(input));
-
-/** A condition that does not hold says that there is nothing to give back any more. */
-async function unlessRefused(write: () => Promise<unknown>): Promise<void> {
-  try {
-    await write();
-  } catch (error) {
-    if (!(error instanceof ConditionalCheckFailedException)) throw error;
-  }
-}

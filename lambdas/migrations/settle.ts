@@ -1,4 +1,3 @@
-import { ConditionalCheckFailedException } from '@aws-sdk/client-dynamodb';
 import { PutEventsCommand } from '@aws-sdk/client-eventbridge';
 import { UpdateCommand, type UpdateCommandInput } from '@aws-sdk/lib-dynamodb';
 import { z } from 'zod';
@@ -9,17 +8,13 @@ import { Role } from '../../contract/names.ts';
 import { CutoverResult, PrecopyResult } from '../../contract/reports.ts';
 import { learnLink } from '../fleet/links.ts';
 import { getHost, getHosts } from '../hosts/hosts.ts';
-import {
-  CONTROL,
-  type MigrationItem,
-  mailboxOfNode,
-  migrationKey,
-  type PendingCleanupItem,
-} from '../platform/control-table.ts';
+import { migrationKey } from '../platform/control-keys.ts';
+import { CONTROL, type MigrationItem, mailboxOfNode, type PendingCleanupItem } from '../platform/control-table.ts';
+import { transact, unlessConditionFails } from '../platform/dynamo.ts';
+import { parseExecutionArn } from '../platform/execution-names.ts';
 import { count, lambda, observe } from '../platform/function.ts';
 import { parse } from '../platform/parse.ts';
 import { dynamo, events, isoNow } from '../platform/runtime.ts';
-import { transact } from '../platform/transaction.ts';
 import {
   newPendingCleanup,
   pendingCleanupsOf,
@@ -37,12 +32,12 @@ const Input = z.object({
   executionArn: z.string(),
   outcome: z.object({
     status: z.enum(['SUCCEEDED', 'FAILED', 'FORECASTED', 'NEEDS_OPERATOR']),
-    /** Who owns the VM now; absent when nothing was touched and nothing is known. */
+    /** Who owns the VM now; absent when nothing was changed and nothing is known. */
     owner: z.union([Role, z.literal('none')]).optional(),
     failure: z.object({ code: z.string(), message: z.string() }).optional(),
-    /** Whose hosts did not answer, so that something may be left there. */
+    /** The roles whose hosts did not answer, so that a copy of the VM may be left there. */
     pendingCleanup: z.array(Role).default([]),
-    /** Whether the migration had ended before, and this was about its flagged hosts only. */
+    /** Whether the migration had ended before, and this execution was a cleanup of its silent hosts. */
     cleanup: z.boolean().optional(),
   }),
   results: z.object({ precopy: PrecopyResult.optional(), cutover: CutoverResult.optional() }),
@@ -50,13 +45,12 @@ const Input = z.object({
 type Input = z.infer<typeof Input>;
 
 /**
- * The last thing a migration does, whatever happened: writes the outcome, closes the commit record, and gives back everything the
- * migration held. It may run any number of times; the first outcome written stays. An execution whose migration another one has
- * taken over has nothing more to say.
+ * The last step of every migration: writes the outcome, closes the commit record, and releases everything the migration held. It may
+ * run any number of times; the first outcome written stays. An execution that was superseded by another one changes nothing.
  *
- * Order matters for a crash in between: the commit record first (nobody may hand over any more), then the outcome, then the things
- * others wait for. A VM that needs an operator keeps its lock, so that nothing else touches it. Flags are written together with
- * the outcome: the lock, by which alone they are followed up, is never free without them.
+ * The order matters for a crash in between: the commit record first (no handover is possible any more), then the outcome, then what
+ * other migrations wait for. A VM that needs an operator keeps its lock, so that no other migration changes it. Pending cleanups are
+ * written together with the outcome: the lock, under which alone they are ended, is never free without them.
  */
 export const handler = lambda(async (event: unknown) => {
   const input = parse(Input, event, 'settlement');
@@ -80,17 +74,17 @@ export const handler = lambda(async (event: unknown) => {
   await release(record.destination, 'incoming', migrationId);
   if (final.status !== 'NEEDS_OPERATOR') {
     await unlock(record.vm, migrationId);
-    // A follow-up still has to know how it was decided.
+    // A cleanup still needs to know how the handover was decided.
     if (input.outcome.pendingCleanup.length === 0) await retireCommitRecord(commitRecord);
   }
   await learnLink(final);
-  await tellTheWorld(final);
-  // Like the event at least once: an alarm hangs on it, so it must not be lost with the answer to the write above.
+  await publishMigrationEnded(final);
+  // At least once, like the event: an alarm depends on it, so it must not be lost with the answer to the write above.
   count('MigrationEnded', { status: final.status });
   return settlement(final);
 });
 
-/** What became of the flagged hosts; the outcome was told long ago. The lock is the follow-up's own. */
+/** Ends the cleanups that succeeded and postpones the others. The outcome was written before; the lock is this execution's own. */
 async function settlePendingCleanups({ outcome, executionArn }: Input, record: MigrationItem): Promise<void> {
   const pendingCleanups = await pendingCleanupsOf(record);
   const needsPerson = outcome.status === 'NEEDS_OPERATOR' ? outcome.failure?.message : undefined;
@@ -102,7 +96,7 @@ async function settlePendingCleanups({ outcome, executionArn }: Input, record: M
   const hosts = (of: readonly PendingCleanupItem[]) => of.map(({ hostId }) => hostId);
   if (needsPerson !== undefined) count('PendingCleanup', { why: 'needs a person' });
   if (pendingCleanups.length > 0) {
-    await addEvent(record.migrationId, 'follow-up ended', {
+    await addEvent(record.migrationId, 'cleanup ended', {
       clear: hosts(pendingCleanups.filter((pendingCleanup) => !kept.includes(pendingCleanup))),
       pendingCleanup: hosts(kept),
       ...(needsPerson !== undefined && { why: needsPerson }),
@@ -112,7 +106,7 @@ async function settlePendingCleanups({ outcome, executionArn }: Input, record: M
     const { nodeId } = await getHost(record.source);
     await retireCommitRecord(commitRecordKey(mailboxOfNode(nodeId), record.migrationId));
   }
-  await unlock(record.vm, executionArn.slice(executionArn.lastIndexOf(':') + 1));
+  await unlock(record.vm, parseExecutionArn(executionArn).name);
 }
 
 const superseded = ({ executionArn }: Input, record: MigrationItem): boolean =>
@@ -130,7 +124,7 @@ const settlement = (record: MigrationItem) => {
   };
 };
 
-const UNTOLD: Observation = { observed: false, why: 'the mover did not live to tell' };
+const UNREPORTED: Observation = { observed: false, why: 'the mover ended before it could report' };
 
 async function writeOutcome(input: Input, record: MigrationItem): Promise<MigrationItem> {
   const { outcome } = input;
@@ -143,8 +137,8 @@ async function writeOutcome(input: Input, record: MigrationItem): Promise<Migrat
   const failure = cancelled
     ? { code: 'Cancelled', message: 'Cancelled on request; the VM was not moved.' }
     : outcome.failure;
-  // The VM is where it should be: what went wrong on the way is a caution, not a failure.
-  const said = failure === undefined ? undefined : status === 'SUCCEEDED' ? { warning: failure } : { failure };
+  // The VM is where it should be: what went wrong on the way is a warning, not a failure.
+  const problem = failure === undefined ? undefined : status === 'SUCCEEDED' ? { warning: failure } : { failure };
   const downtimeMs = cutover?.downtimeMs ?? precopy?.downtimeMs;
   const activeMs = cutover?.activeMs ?? precopy?.activeMs;
   const guaranteedHoldSeconds = cutover?.guaranteedHoldSeconds ?? precopy?.guaranteedHoldSeconds;
@@ -153,7 +147,7 @@ async function writeOutcome(input: Input, record: MigrationItem): Promise<Migrat
     status,
     endedAt,
     ...(runsOn !== undefined && { runsOn }),
-    ...said,
+    ...problem,
     result: {
       totalMs: Date.parse(endedAt) - Date.parse(record.requestedAt),
       ...(downtimeMs !== undefined && { downtimeMs }),
@@ -165,7 +159,7 @@ async function writeOutcome(input: Input, record: MigrationItem): Promise<Migrat
         ...(guaranteedHoldSeconds !== undefined && { guaranteedHoldSeconds }),
       }),
       ...(outcome.owner === 'destination' && {
-        blackout: { source: cutover?.blackout ?? precopy?.blackout ?? UNTOLD },
+        blackout: { source: cutover?.blackout ?? precopy?.blackout ?? UNREPORTED },
         ...(record.migratedDisks !== undefined && {
           imagesLeft: { host: record.source, paths: record.migratedDisks.map(({ path }) => path) },
         }),
@@ -194,21 +188,21 @@ async function writeOutcome(input: Input, record: MigrationItem): Promise<Migrat
   if (!(await written(update, pendingCleanups))) {
     const latest = await getRecord(record.migrationId);
     if (latest === undefined) throw new Error(`The record of ${record.migrationId} is gone.`);
-    // Another run of this function was first, and its word stands; or a cancel came in between, or another execution.
+    // Another run of this function was first, and its outcome stays; or a cancel came in between, or another execution.
     return latest.endedAt === undefined && !superseded(input, latest) ? writeOutcome(input, latest) : latest;
   }
   await addEvent(record.migrationId, 'ended', {
     status,
     ...(runsOn !== undefined && { runsOn }),
     ...(pendingCleanups.length > 0 && { pendingCleanup: pendingCleanups.map(({ hostId }) => hostId) }),
-    ...said,
+    ...problem,
   });
   if (status === 'SUCCEEDED') observeMiss(final);
   if (pendingCleanups.length > 0) count('PendingCleanup', { why: 'silent' });
   return final;
 }
 
-/** How far the forecast was off. What the destination saw of the blackout may not have come yet; the calibration has it later. */
+/** The forecast's error. The destination's observation of the blackout may not have arrived yet; the calibration includes it later. */
 function observeMiss(record: MigrationItem): void {
   const miss = missOf(record);
   if (miss === undefined) return;
@@ -216,29 +210,23 @@ function observeMiss(record: MigrationItem): void {
   if (miss.blackout !== undefined) observe('ForecastBlackoutError', 'Milliseconds', Math.abs(miss.blackout.errorMs));
 }
 
-/** Whether the outcome was written, and the flags with it; not when another outcome, or another execution, was first. */
+/** Whether the outcome was written, and the pending cleanups with it; not when another outcome, or another execution, was first. */
 async function written(
   update: UpdateCommandInput & { UpdateExpression: string },
   pendingCleanups: readonly PendingCleanupItem[],
 ) {
   if (pendingCleanups.length > 0) {
     const puts = pendingCleanups.map((Item) => ({
-      name: 'flag' as const,
+      name: 'pending cleanup' as const,
       write: { Put: { TableName: CONTROL, Item } },
     }));
     return (await transact([{ name: 'record' as const, write: { Update: update } }, ...puts])).length === 0;
   }
-  try {
-    await dynamo.send(new UpdateCommand(update));
-    return true;
-  } catch (error) {
-    if (!(error instanceof ConditionalCheckFailedException)) throw error;
-    return false;
-  }
+  return (await unlessConditionFails(dynamo.send(new UpdateCommand(update)))) !== undefined;
 }
 
-/** An event for whoever wants to act on ends: a pager, a commit record, a program that waits. It comes at least once. */
-async function tellTheWorld({
+/** The event for those who act on a migration's end: a pager, a ticket system, a program that waits. Published at least once. */
+async function publishMigrationEnded({
   migrationId,
   vm,
   source,

@@ -5,22 +5,10 @@ import type { Forecast, GuestReachability, Measurements, Observation } from '../
 import { mailboxOf } from '../../contract/mailbox.ts';
 import type { Role, StageName } from '../../contract/names.ts';
 import type { Policy } from '../../contract/policy.ts';
-import { requireEnv } from './runtime.ts';
+import { now, requireEnv } from './runtime.ts';
 
 /**
- * The Control table: what only the control plane sees.
- *
- * | pk                 | sk              | what                                                                  |
- * |--------------------|-----------------|-----------------------------------------------------------------------|
- * | `HOSTS`            | host id         | HostItem: registration, state, slots, the line, memory reservations     |
- * | `VM#<name>`        | `LOCK`          | LockItem: the migration that may move this VM; in the `recent` index  |
- * | `MIGRATION#<id>`   | `RECORD`        | MigrationItem                                                         |
- * | `MIGRATION#<id>`   | `HOST#<host>`   | puts the migration into the `byHost` index, once for each of its hosts  |
- * | `MIGRATION#<id>`   | `EVENT#<time>#` | EventItem: the timeline                                               |
- * | `REQUESTS#<id>`    | request id      | RequestItem: a stage's task token                                     |
- * | `LINK#<host>`      | host id         | LinkItem: the bandwidth seen from the first host to the second          |
- * | `KEY#<key>`        | `KEY`           | KeyItem: an Idempotency-Key seen before                               |
- * | `CLEANUPS`            | host + VM       | FlagItem: what a migration may have left on a host that was silent    |
+ * The items of the Control table, which only the control plane sees; control-keys.ts has their keys.
  *
  * Indexes (keys only, so that progress does not write to them): `byVm`, `byHost`, `byStatus`, `recent`; all sorted by
  * `requestedAt`. Sets and maps are keyed by migration id: taking or giving back twice changes nothing, and a leak names
@@ -36,10 +24,10 @@ export interface HostItem extends HostRegistration {
   state: HostState;
   outgoing?: Set<string>;
   incoming?: Set<string>;
-  /** Who switches now. */
+  /** The migrations that hold a cutover slot. */
   cutovers?: Set<string>;
-  /** Who waits for a slot here, since when and last seen when (ms); see admission.ts. */
-  line: Record<string, { since: number; seen: number }>;
+  /** The migrations that wait for a slot here, since when, and when they were last seen (ms); see admission.ts. */
+  queue: Record<string, { since: number; seen: number }>;
   /** Memory promised to arriving VMs, MiB by migration id, guarded by `reservationVersion`. */
   reservations: Record<string, number>;
   reservationVersion: number;
@@ -52,14 +40,11 @@ export interface LockItem {
   pk: string;
   sk: 'LOCK';
   entity: 'LOCK';
+  /** The holder: a migration's id, or for a cleanup the name of its Recover execution (execution-names.ts). */
   migrationId: string;
   /** When the lock was taken. */
   requestedAt: string;
 }
-
-/** The name of a migration, or of the Recover execution that follows up on a flag of it: `<migration id>.<number>`. */
-export const migrationOfLock = ({ migrationId }: Pick<LockItem, 'migrationId'>): string =>
-  migrationId.replace(/\.\d+$/, '');
 
 /**
  * A host did not answer when a migration was settled, so that a copy of the VM may be left there, paused. One for each host and
@@ -77,10 +62,10 @@ export interface PendingCleanupItem {
   owner: Role;
   /** ISO. */
   since: string;
-  /** How often it was looked at since, and when that is due again (ms since the epoch). */
-  looks: number;
-  lookAgainAt: number;
-  /** What was seen there that only a person can put right. */
+  /** How many cleanups have not ended it, and when the next is due (ms since the epoch). */
+  attempts: number;
+  nextAttemptAt: number;
+  /** What was found there that only a person can put right. */
   why?: string;
 }
 
@@ -95,14 +80,14 @@ export interface MigrationItem {
   guestAddress?: string;
   reason?: string;
   policy: Policy;
-  /** It is to be measured and forecast, and never moved. */
+  /** Only measured and forecast, never moved. */
   forecastOnly?: true;
   status: MigrationStatus;
   requestedAt: string;
   admittedAt?: string;
   endedAt?: string;
   cancelRequestedAt?: string;
-  /** The word for a cutover that waits for one. */
+  /** When a manual cutover was requested. */
   cutoverRequestedAt?: string;
   runsOn?: string;
   progress?: Progress;
@@ -113,12 +98,12 @@ export interface MigrationItem {
   result?: MigrationView['result'];
   failure?: { code: string; message: string };
   warning?: { code: string; message: string };
-  /** Where the source looked for the guest, and what the destination saw of its blackout, however late it says so. */
+  /** Where the source observed the guest, and the blackout that the destination observed, whenever its report arrives. */
   guest?: GuestReachability;
-  watched?: Observation;
-  /** What a person said who resolved it; recovery takes it for what a host could not be asked. */
+  destinationBlackout?: Observation;
+  /** The statement of the operator who resolved it; recovery uses it in the place of what a host did not answer. */
   operator?: MigrationView['operator'];
-  /** The execution at work on it: Migrate's, or the last of Recover's. */
+  /** The execution responsible for it: Migrate's, or the last of Recover's. */
   executionArn: string;
 }
 
@@ -141,15 +126,15 @@ export interface RequestItem {
   nodeId: string;
   /** The only mailbox whose reports may answer this request. */
   mailbox: string;
-  /** Absent when nobody waits for the answer. */
+  /** Absent when no state machine waits for the answer. */
   taskToken?: string;
   open: boolean;
   issuedAt: string;
   /** How many of its host's decisions are in the timeline. */
-  decisionsTold?: number;
+  decisionsRecorded?: number;
 }
 
-/** The bandwidth from one host to another, as the last migration that could tell saw it. */
+/** The bandwidth from one host to another, as the last migration that measured it. */
 export interface LinkItem {
   pk: string;
   sk: string;
@@ -165,23 +150,10 @@ export interface KeyItem {
   expiresAt: number;
 }
 
-export const hostKey = (hostId: string) => ({ pk: 'HOSTS' as const, sk: hostId });
-export const lockKey = (vm: string) => ({ pk: `VM#${vm}`, sk: 'LOCK' as const });
-export const migrationKey = (migrationId: string) => ({ pk: `MIGRATION#${migrationId}`, sk: 'RECORD' as const });
-export const migrationHostKey = (migrationId: string, hostId: string) => ({
-  pk: `MIGRATION#${migrationId}`,
-  sk: `HOST#${hostId}`,
-});
-export const requestKey = (migrationId: string, requestId: string) => ({
-  pk: `REQUESTS#${migrationId}`,
-  sk: requestId,
-});
-export const pendingCleanupKey = (hostId: string, vm: string) => ({ pk: 'CLEANUPS' as const, sk: `${hostId}#${vm}` });
-export const linkKey = (source: string, destination: string) => ({ pk: `LINK#${source}`, sk: destination });
-export const idempotencyKey = (key: string) => ({ pk: `KEY#${key}`, sk: 'KEY' as const });
-
 /** The mailbox of a managed node, as IAM sees it. */
 export const mailboxOfNode = (nodeId: string): string => mailboxOf(HOST_ROLE_ID, nodeId);
 
-/** How long finished things are kept for people to look at, before DynamoDB's TTL removes them. */
-export const HISTORY_SECONDS = 90 * 24 * 3600;
+/** How long finished things are kept for people to read, before DynamoDB's TTL removes them. */
+const HISTORY_SECONDS = 90 * 24 * 3600;
+/** The `expiresAt` (seconds since the epoch) of what finishes now. */
+export const historyEnd = (): number => Math.floor(now() / 1000) + HISTORY_SECONDS;

@@ -8,13 +8,15 @@ import { DynamoDBDocumentClient } from '@aws-sdk/lib-dynamodb';
 /**
  * What a function takes from the place it runs in. In AWS that is the Lambda environment, and nothing is set here. The
  * embedded AWS runs all functions in one process. Before it loads them it sets these at `globalThis[RUNTIME]`
- * (embedded-aws/lambda/invocation.ts): clients that reach it without a socket, and, in simulations, time and identifiers.
+ * (embedded-aws/lambda/invocation.ts): clients that reach it without a socket, and, in simulations, time, identifiers and random numbers.
  */
 interface Runtime {
   client?: Record<string, unknown>;
-  /** Told of each client. */
+  /** Called with each client. */
   made?: (client: unknown) => void;
   now?: () => number;
+  sleep?: (ms: number) => Promise<void>;
+  random?: () => number;
   uuid?: () => string;
 }
 
@@ -25,6 +27,11 @@ const given = (): Runtime => (globalThis as unknown as Record<symbol, Runtime | 
 /** Milliseconds since the epoch. */
 export const now = (): number => (given().now ?? Date.now)();
 export const isoNow = (): string => new Date(now()).toISOString();
+/** Resolves after `ms` milliseconds. */
+export const sleep = (ms: number): Promise<void> => (given().sleep ?? pause)(ms);
+const pause = (ms: number) => new Promise<void>((resolve) => void setTimeout(resolve, ms));
+/** A number in [0, 1). */
+export const random = (): number => (given().random ?? Math.random)();
 export const uuid = (): string => (given().uuid ?? randomUUID)();
 
 function made<Client>(client: Client): Client {

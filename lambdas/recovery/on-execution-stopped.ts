@@ -1,10 +1,11 @@
 import type { EventBridgeEvent } from 'aws-lambda';
 import { z } from 'zod';
 import { getRecord } from '../migrations/migration-record.ts';
-import { recoverNext, recoveryNumber } from '../platform/executions.ts';
+import { parseExecutionName } from '../platform/execution-names.ts';
 import { count, lambda } from '../platform/function.ts';
 import { parse } from '../platform/parse.ts';
 import { requireEnv } from '../platform/runtime.ts';
+import { startRecovery } from './start-recovery.ts';
 
 const Detail = z.object({
   executionArn: z.string(),
@@ -15,13 +16,13 @@ const Detail = z.object({
 });
 
 /**
- * Hears of executions of Migrate and Recover that were stopped from outside, by StopExecution or by Step Functions itself: they
- * have settled nothing, and a mover may be at work. The next Recover takes over. Migrate also fails when it has settled a
- * migration that failed; that is left alone.
+ * Receives the events of executions of Migrate and Recover that were stopped from outside, by StopExecution or by Step Functions: they
+ * have settled nothing, and a mover may run. The next Recover execution resumes the migration. Migrate also fails after it has settled
+ * a migration that failed; such an execution needs no recovery.
  */
 export const handler = lambda(async (event: EventBridgeEvent<string, unknown>) => {
   const { executionArn, stateMachineArn, name, status } = parse(Detail, event.detail, 'event');
-  const migrationId = name.replace(/\.\d+$/, '');
+  const { migrationId, recovery } = parseExecutionName(name);
   if (status === 'FAILED') {
     const record = await getRecord(migrationId);
     const settled = record?.endedAt !== undefined && stateMachineArn !== requireEnv('RECOVER_MACHINE');
@@ -29,5 +30,5 @@ export const handler = lambda(async (event: EventBridgeEvent<string, unknown>) =
     if (record === undefined || settled) return;
   }
   count('ExecutionStopped', { status });
-  await recoverNext(migrationId, recoveryNumber(name), executionArn);
+  await startRecovery(migrationId, recovery, executionArn);
 });

@@ -1,17 +1,17 @@
-import { ConditionalCheckFailedException } from '@aws-sdk/client-dynamodb';
-import { BatchGetCommand, DeleteCommand, QueryCommand, UpdateCommand } from '@aws-sdk/lib-dynamodb';
+import { DeleteCommand, UpdateCommand } from '@aws-sdk/lib-dynamodb';
 import type { Role } from '../../contract/names.ts';
-import { CONTROL, type MigrationItem, type PendingCleanupItem, pendingCleanupKey } from '../platform/control-table.ts';
+import { CLEANUPS, pendingCleanupKey } from '../platform/control-keys.ts';
+import { CONTROL, type MigrationItem, type PendingCleanupItem } from '../platform/control-table.ts';
+import { getItems, queryAll, unlessConditionFails } from '../platform/dynamo.ts';
 import { dynamo, isoNow, now } from '../platform/runtime.ts';
 
-/** A host that answers SSM and yet gives no evidence is asked less and less often. */
-const LOOK_AGAIN = { firstMs: 5 * 60_000, mostMs: 24 * 3_600_000 };
-const PAGE = 100;
+/** A host that is online for SSM and yet gives no evidence is asked less and less often. */
+const PAUSE = { firstMs: 5 * 60_000, mostMs: 24 * 3_600_000 };
 
-type Wanted = Pick<MigrationItem, 'migrationId' | 'vm' | 'source' | 'destination'>;
+type OfMigration = Pick<MigrationItem, 'migrationId' | 'vm' | 'source' | 'destination'>;
 
-/** A new flag, for the write that settles the migration. It is due at once. */
-export function newPendingCleanup(record: Wanted, role: Role, owner: Role): PendingCleanupItem {
+/** For the write that settles the migration. The cleanup is due at once. */
+export function newPendingCleanup(record: OfMigration, role: Role, owner: Role): PendingCleanupItem {
   const hostId = record[role];
   return {
     ...pendingCleanupKey(hostId, record.vm),
@@ -21,49 +21,34 @@ export function newPendingCleanup(record: Wanted, role: Role, owner: Role): Pend
     role,
     owner,
     since: isoNow(),
-    looks: 0,
-    lookAgainAt: now(),
+    attempts: 0,
+    nextAttemptAt: now(),
   };
 }
 
-export async function listPendingCleanups(): Promise<PendingCleanupItem[]> {
-  const pendingCleanups: PendingCleanupItem[] = [];
-  let from: Record<string, unknown> | undefined;
-  do {
-    const page = await dynamo.send(
-      new QueryCommand({
-        TableName: CONTROL,
-        KeyConditionExpression: 'pk = :flags',
-        ExpressionAttributeValues: { ':flags': 'CLEANUPS' },
-        ConsistentRead: true,
-        Limit: PAGE,
-        ...(from && { ExclusiveStartKey: from }),
-      }),
-    );
-    pendingCleanups.push(...((page.Items ?? []) as PendingCleanupItem[]));
-    from = page.LastEvaluatedKey;
-  } while (from !== undefined);
-  return pendingCleanups;
+export function listPendingCleanups(): Promise<PendingCleanupItem[]> {
+  return queryAll<PendingCleanupItem>({
+    TableName: CONTROL,
+    KeyConditionExpression: 'pk = :cleanups',
+    ExpressionAttributeValues: { ':cleanups': CLEANUPS },
+    ConsistentRead: true,
+  });
 }
 
-/** The flags that this migration, and no newer one, has put on its hosts. */
+/** The pending cleanups that this migration, and no newer one, has left. */
 export async function pendingCleanupsOf({
   migrationId,
   vm,
   source,
   destination,
-}: Wanted): Promise<PendingCleanupItem[]> {
-  const Keys = [pendingCleanupKey(source, vm), pendingCleanupKey(destination, vm)];
-  const { Responses } = await dynamo.send(
-    new BatchGetCommand({ RequestItems: { [CONTROL]: { Keys, ConsistentRead: true } } }),
-  );
-  return ((Responses?.[CONTROL] ?? []) as PendingCleanupItem[]).filter(
-    (pendingCleanup) => pendingCleanup.migrationId === migrationId,
-  );
+}: OfMigration): Promise<PendingCleanupItem[]> {
+  const keys = [pendingCleanupKey(source, vm), pendingCleanupKey(destination, vm)];
+  const pending = await getItems<PendingCleanupItem>(CONTROL, keys);
+  return pending.filter((pendingCleanup) => pendingCleanup.migrationId === migrationId);
 }
 
 export async function removePendingCleanup({ hostId, vm, migrationId }: PendingCleanupItem): Promise<void> {
-  await unlessAnothers(
+  await unlessConditionFails(
     dynamo.send(
       new DeleteCommand({
         TableName: CONTROL,
@@ -75,34 +60,26 @@ export async function removePendingCleanup({ hostId, vm, migrationId }: PendingC
   );
 }
 
-/** It was looked at in vain: it stays, with the reason where a person has to put it right, and is looked at again later. */
+/** The attempt has not ended it: it stays, with the reason where an operator has to act, and is due again later. */
 export async function postponePendingCleanup(
-  { hostId, vm, migrationId, looks }: PendingCleanupItem,
+  { hostId, vm, migrationId, attempts }: PendingCleanupItem,
   why?: string,
 ): Promise<void> {
-  const wait = Math.min(LOOK_AGAIN.firstMs * 2 ** looks, LOOK_AGAIN.mostMs);
-  await unlessAnothers(
+  const wait = Math.min(PAUSE.firstMs * 2 ** attempts, PAUSE.mostMs);
+  await unlessConditionFails(
     dynamo.send(
       new UpdateCommand({
         TableName: CONTROL,
         Key: pendingCleanupKey(hostId, vm),
-        UpdateExpression: `SET looks = :looks, lookAgainAt = :again ${why === undefined ? 'REMOVE why' : ', why = :why'}`,
+        UpdateExpression: `SET attempts = :attempts, nextAttemptAt = :next ${why === undefined ? 'REMOVE why' : ', why = :why'}`,
         ConditionExpression: 'migrationId = :id',
         ExpressionAttributeValues: {
-          ':looks': looks + 1,
-          ':again': now() + wait,
+          ':attempts': attempts + 1,
+          ':next': now() + wait,
           ':id': migrationId,
           ...(why !== undefined && { ':why': why }),
         },
       }),
     ),
   );
-}
-
-async function unlessAnothers(write: Promise<unknown>): Promise<void> {
-  try {
-    await write;
-  } catch (error) {
-    if (!(error instanceof ConditionalCheckFailedException)) throw error;
-  }
 }

@@ -1,19 +1,21 @@
-import { GetCommand, QueryCommand, type QueryCommandInput } from '@aws-sdk/lib-dynamodb';
 import type { AuditFinding } from '../../contract/api.ts';
-import { commitRecordKey } from '../../contract/mailbox.ts';
+import { COMMIT_PREFIX, commitRecordKey, parseMailboxItem } from '../../contract/mailbox.ts';
 import { getHost, listHosts } from '../hosts/hosts.ts';
 import { getRecord } from '../migrations/migration-record.ts';
 import { closeCommitRecord, endEvacuation, release, releaseCutover, unlock } from '../migrations/release.ts';
-import { executionArnOf } from '../platform/aws-console.ts';
-import { CONTROL, type HostItem, type LockItem, lockKey, MAILBOX, mailboxOfNode } from '../platform/control-table.ts';
-import { describeExecution, recoveryNumber } from '../platform/executions.ts';
+import { getLock } from '../migrations/vm-lock.ts';
+import { vmOfLock } from '../platform/control-keys.ts';
+import { CONTROL, type HostItem, type LockItem, MAILBOX, mailboxOfNode } from '../platform/control-table.ts';
+import { queryAll } from '../platform/dynamo.ts';
+import { executionArnOf, parseExecutionName } from '../platform/execution-names.ts';
+import { describeExecution } from '../platform/executions.ts';
 import { count, logger } from '../platform/function.ts';
-import { dynamo, now, requireEnv } from '../platform/runtime.ts';
+import { now, requireEnv } from '../platform/runtime.ts';
 import { findLeaks, type Held, type Leak, type Owner } from './audit.ts';
 import { listPendingCleanups } from './pending-cleanups.ts';
 
-/** Everything that is held. Commit records lie among all there ever were, so they are looked at only when asked for. */
-async function listHoldings({ commitRecords }: { commitRecords: boolean }): Promise<Held[]> {
+/** Everything that is held. Commit records are read on request only: the open ones lie among all there ever were. */
+async function listHeld({ commitRecords }: { commitRecords: boolean }): Promise<Held[]> {
   const hosts = await listHosts();
   const held = hosts.flatMap(heldOf);
   for await (const { vm, owner } of locks()) held.push({ resource: 'lock', of: vm, owner });
@@ -21,19 +23,19 @@ async function listHoldings({ commitRecords }: { commitRecords: boolean }): Prom
   return held;
 }
 
-/** The VMs that are locked, and by whom: a migration, or a follow-up to one. */
+/** The VMs that are locked, and the holder of each lock. */
 export async function* locks(): AsyncGenerator<{ vm: string; owner: string }> {
-  // The index has keys only, and lags: a lock may be gone, or another's, by now.
-  const known = queryAll<LockItem>({
+  // The index has keys only, and lags: a lock may be gone, or have another holder, by now.
+  const known = await queryAll<LockItem>({
     TableName: CONTROL,
     IndexName: 'recent',
     KeyConditionExpression: 'entity = :lock',
     ExpressionAttributeValues: { ':lock': 'LOCK' },
   });
-  for await (const { pk } of known) {
-    const vm = pk.slice('VM#'.length);
-    const { Item } = await dynamo.send(new GetCommand({ TableName: CONTROL, Key: lockKey(vm), ConsistentRead: true }));
-    if (Item !== undefined) yield { vm, owner: (Item as LockItem).migrationId };
+  for (const { pk } of known) {
+    const vm = vmOfLock(pk);
+    const lock = await getLock(vm);
+    if (lock !== undefined) yield { vm, owner: lock.migrationId };
   }
 }
 
@@ -45,44 +47,37 @@ export function heldOf(host: HostItem): Held[] {
     ...each('outgoing slot', host.outgoing ?? []),
     ...each('incoming slot', host.incoming ?? []),
     ...each('cutover slot', host.cutovers ?? []),
-    ...each('queue position', Object.keys(host.line)),
+    ...each('queue position', Object.keys(host.queue)),
     ...each('memory', Object.keys(host.reservations)),
     ...each('evacuation', host.evacuation === undefined ? [] : [host.evacuation]),
   ];
 }
 
 async function openCommitRecords(host: HostItem): Promise<Held[]> {
-  const commitRecords = queryAll<{ sk: string }>({
+  const commitRecords = await queryAll<{ sk: string }>({
     TableName: MAILBOX,
     KeyConditionExpression: 'pk = :mailbox AND begins_with(sk, :commitRecord)',
     FilterExpression: '#state = :open',
     ExpressionAttributeNames: { '#state': 'state' },
-    ExpressionAttributeValues: { ':mailbox': mailboxOfNode(host.nodeId), ':commitRecord': 'COMMIT#', ':open': 'OPEN' },
+    ExpressionAttributeValues: {
+      ':mailbox': mailboxOfNode(host.nodeId),
+      ':commitRecord': COMMIT_PREFIX,
+      ':open': 'OPEN',
+    },
     ConsistentRead: true,
   });
-  const held: Held[] = [];
-  for await (const { sk } of commitRecords)
-    held.push({ resource: 'commit record', of: host.sk, owner: sk.slice('COMMIT#'.length) });
-  return held;
+  return commitRecords.map(({ sk }) => ({ resource: 'commit record', of: host.sk, owner: parseMailboxItem(sk)!.id }));
 }
 
-async function* queryAll<T>(input: QueryCommandInput): AsyncGenerator<T> {
-  let from: Record<string, unknown> | undefined;
-  do {
-    const page = await dynamo.send(new QueryCommand({ ...input, ...(from && { ExclusiveStartKey: from }) }));
-    yield* (page.Items ?? []) as T[];
-    from = page.LastEvaluatedKey;
-  } while (from !== undefined);
-}
-
-/** Read after the holdings: whoever held something by then had a record or an execution before. */
+/** Read after what is held: every holder of something had a record or an execution before. */
 async function ownersOf(held: readonly Held[]): Promise<Map<string, Owner>> {
   const owners = new Map<string, Owner>();
   for (const { resource, owner } of held) {
     if (owners.has(owner)) continue;
     if (resource === 'evacuation') owners.set(owner, await execution(owner));
-    // A lock may be a follow-up's.
-    else if (recoveryNumber(owner) > 0) owners.set(owner, await execution(executionArnOf(recoverMachine(), owner)));
+    // A cleanup holds its VM's lock in the name of its execution.
+    else if (parseExecutionName(owner).recovery > 0)
+      owners.set(owner, await execution(executionArnOf(recoverMachine(), owner)));
     else owners.set(owner, await migration(owner));
   }
   return owners;
@@ -105,8 +100,8 @@ async function execution(executionArn: string): Promise<Owner> {
   return { state: 'ended', at: known.stopDate?.getTime() ?? 0, how: String(known.status) };
 }
 
-/** By the same code that settle uses. */
-async function giveBack({ resource, of, owner }: Leak): Promise<void> {
+/** With the same code as settle. */
+async function releaseLeak({ resource, of, owner }: Leak): Promise<void> {
   switch (resource) {
     case 'lock':
       return unlock(of, owner);
@@ -125,7 +120,7 @@ async function giveBack({ resource, of, owner }: Leak): Promise<void> {
   }
 }
 
-/** Nothing that could be given back: what may be left on a host is put right by a follow-up, or by a person. */
+/** Not for release: what may be left on a host is removed by a cleanup, or by an operator. */
 async function hostsWithPendingCleanup(): Promise<AuditFinding[]> {
   return (await listPendingCleanups()).map(({ hostId, vm, migrationId, since, why }) => ({
     resource: 'pending cleanup',
@@ -137,19 +132,19 @@ async function hostsWithPendingCleanup(): Promise<AuditFinding[]> {
 }
 
 /**
- * Looks for leaks; gives back those that are proven when `repair` says so. Everything found is logged and counted. Flagged hosts
- * are listed besides; they were counted when they were flagged.
+ * Finds leaks, and with `repair` releases those that are proven. Every leak is logged and counted. Pending cleanups are listed too;
+ * they were counted when they were written.
  */
-export async function auditHoldings(options: { repair: boolean; commitRecords: boolean }): Promise<AuditFinding[]> {
-  const held = await listHoldings(options);
+export async function auditResources(options: { repair: boolean; commitRecords: boolean }): Promise<AuditFinding[]> {
+  const held = await listHeld(options);
   const leaks = findLeaks(held, await ownersOf(held), now());
   const findings: AuditFinding[] = [];
   for (const leak of leaks) {
     const { proven, ...rest } = leak;
     const repaired = proven && options.repair;
-    if (repaired) await giveBack(leak);
+    if (repaired) await releaseLeak(leak);
     const finding: AuditFinding = { ...rest, outcome: repaired ? 'repaired' : 'reported' };
-    logger.warn('Something is held that should not be.', { finding });
+    logger.warn('Something is held that should not be.', { migrationId: leak.owner, finding });
     count('LeakFound', { outcome: finding.outcome });
     findings.push(finding);
   }

@@ -1,4 +1,3 @@
-import { ConditionalCheckFailedException } from '@aws-sdk/client-dynamodb';
 import { UpdateCommand } from '@aws-sdk/lib-dynamodb';
 import { z } from 'zod';
 import { commitRecordKey } from '../../contract/mailbox.ts';
@@ -6,32 +5,27 @@ import { MigrationId } from '../../contract/names.ts';
 import { getHost } from '../hosts/hosts.ts';
 import { getRecord } from '../migrations/migration-record.ts';
 import { addEvent } from '../migrations/timeline.ts';
-import {
-  CONTROL,
-  type LockItem,
-  lockKey,
-  type MigrationItem,
-  mailboxOfNode,
-  migrationKey,
-} from '../platform/control-table.ts';
+import { lockKey, migrationKey } from '../platform/control-keys.ts';
+import { CONTROL, type LockItem, type MigrationItem, mailboxOfNode } from '../platform/control-table.ts';
+import { transact, unlessConditionFails } from '../platform/dynamo.ts';
+import { recoveryName } from '../platform/execution-names.ts';
 import { lambda } from '../platform/function.ts';
 import { parse } from '../platform/parse.ts';
 import { dynamo, isoNow } from '../platform/runtime.ts';
-import { transact } from '../platform/transaction.ts';
 import { pendingCleanupsOf } from './pending-cleanups.ts';
 
 const Input = z.object({
   migrationId: MigrationId,
   number: z.int().min(1).max(99),
   executionArn: z.string(),
-  /** Whether it takes over from an execution that was stopped, and may have stopped in the midst of settling. */
+  /** Whether it succeeds an execution that was stopped, and may have been stopped while it settled. */
   stopped: z.boolean(),
 });
 
 /**
  * For a Recover execution: what admission has given the migration, and why it has to be recovered. A migration that had not
- * been admitted, or has ended, needs no recovery; it is only settled. But one that ended with a host flagged is followed up: for
- * that the VM's lock is taken, in the name of this very execution, so that nothing late of an earlier one can release it.
+ * been admitted, or has ended, needs no recovery; it is only settled. A migration that ended with a pending cleanup is cleaned up: for
+ * that the VM's lock is taken, in the name of this execution, so that no late write of an earlier one can release it.
  */
 export const handler = lambda(async (event: unknown) => {
   const { migrationId, number, executionArn, stopped } = parse(Input, event, 'recovery');
@@ -39,10 +33,11 @@ export const handler = lambda(async (event: unknown) => {
   const failure = failureOf(record);
   if (record === undefined) return { admitted: false, failure };
   if (record.endedAt !== undefined) {
-    const cleansUp = !stopped && (await beginCleanup(record, { executionArn, holder: `${migrationId}.${number}` }));
+    const cleansUp =
+      !stopped && (await beginCleanup(record, { executionArn, holder: recoveryName(migrationId, number) }));
     if (!cleansUp) return { admitted: false, failure };
   } else if (await take(record, executionArn)) {
-    await addEvent(migrationId, 'taken over', { from: record.executionArn, by: executionArn });
+    await addEvent(migrationId, 'stopped execution resumed', { from: record.executionArn, by: executionArn });
   }
   const source = await getHost(record.source);
   return {
@@ -53,7 +48,7 @@ export const handler = lambda(async (event: unknown) => {
   };
 });
 
-/** Whether there is something to follow up, and no other migration at work on the VM. */
+/** Whether there is a pending cleanup, and no other migration holds the VM's lock. */
 async function beginCleanup(
   record: MigrationItem,
   { executionArn, holder }: { executionArn: string; holder: string },
@@ -77,9 +72,9 @@ async function beginCleanup(
         },
       },
     },
-    // A migration between the look and the lock may have taken them away, or put newer ones in their place.
+    // Another migration may have removed or replaced them since they were read.
     ...pendingCleanups.map(({ pk, sk, migrationId }) => ({
-      name: 'flag' as const,
+      name: 'pending cleanup' as const,
       write: {
         ConditionCheck: {
           TableName: CONTROL,
@@ -92,7 +87,7 @@ async function beginCleanup(
   ]);
   if (refused.length > 0) return false;
   if (await take(record, executionArn)) {
-    await addEvent(record.migrationId, 'followed up', {
+    await addEvent(record.migrationId, 'cleanup started', {
       hosts: pendingCleanups.map(({ hostId }) => hostId),
       by: executionArn,
     });
@@ -113,10 +108,10 @@ function failureOf(record: MigrationItem | undefined): { code: string; message: 
       };
 }
 
-/** Makes this execution the one at work. Whether it was not yet. */
+/** Makes this execution the one responsible for the migration. False when it was already. */
 async function take(record: MigrationItem, executionArn: string): Promise<boolean> {
-  try {
-    await dynamo.send(
+  const written = await unlessConditionFails(
+    dynamo.send(
       new UpdateCommand({
         TableName: CONTROL,
         Key: migrationKey(record.migrationId),
@@ -124,10 +119,7 @@ async function take(record: MigrationItem, executionArn: string): Promise<boolea
         ConditionExpression: 'attribute_exists(pk) AND executionArn <> :me',
         ExpressionAttributeValues: { ':me': executionArn },
       }),
-    );
-    return true;
-  } catch (error) {
-    if (!(error instanceof ConditionalCheckFailedException)) throw error;
-    return false;
-  }
+    ),
+  );
+  return written !== undefined;
 }

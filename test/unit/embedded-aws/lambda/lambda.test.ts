@@ -30,6 +30,7 @@ describe('Lambda', () => {
     provideRuntime('eu-north-1');
     lambda = createLambda({
       clock,
+      random: () => 0.5,
       uuid: () => `id-${++ids}`,
       signal: stop.signal,
       callerForRole: (roleArn, session) => ({ arn: roleArn, userId: session, statements: [] }),

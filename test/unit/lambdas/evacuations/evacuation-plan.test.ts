@@ -11,7 +11,7 @@ const host = (sk: string, more: Partial<HostItem> = {}): HostItem => ({
   libvirtUri: `qemu+tcp://${sk}/system`,
   limits: { outgoing: 2, incoming: 2, cutovers: 1 },
   state: 'ACTIVE',
-  line: {},
+  queue: {},
   reservations: {},
   reservationVersion: 0,
   ...more,

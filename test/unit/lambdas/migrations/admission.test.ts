@@ -4,7 +4,7 @@ import type { HostItem } from '../../../../lambdas/platform/control-table.ts';
 process.env.CONTROL_TABLE ??= 'control';
 process.env.MAILBOX_TABLE ??= 'mailbox';
 process.env.HOST_ROLE_ID ??= 'AROAHOST';
-const { admission, LINE_FORGETS_AFTER_MS } = await import('../../../../lambdas/migrations/admission.ts');
+const { admission, QUEUE_POSITION_LASTS_MS } = await import('../../../../lambdas/migrations/admission.ts');
 
 const NOW = 1_000_000;
 const host = (sk: string, more: Partial<HostItem> = {}): HostItem => ({
@@ -15,7 +15,7 @@ const host = (sk: string, more: Partial<HostItem> = {}): HostItem => ({
   libvirtUri: 'qemu+tcp://10.0.0.1/system',
   limits: { outgoing: 2, incoming: 1, cutovers: 1 },
   state: 'ACTIVE',
-  line: {},
+  queue: {},
   reservations: {},
   reservationVersion: 0,
   ...more,
@@ -41,19 +41,19 @@ describe('admission', () => {
   });
 
   it('lets go first who has waited longest', () => {
-    const line = { early: { since: NOW - 500, seen: NOW - 10 }, me: { since: NOW - 100, seen: NOW - 10 } };
-    expect(ask({}, { line })).toMatchObject({ admit: false, because: expect.stringContaining('1 waiting before') });
-    expect(ask({}, { line }, 'early')).toEqual({ admit: true });
+    const queue = { early: { since: NOW - 500, seen: NOW - 10 }, me: { since: NOW - 100, seen: NOW - 10 } };
+    expect(ask({}, { queue })).toMatchObject({ admit: false, because: expect.stringContaining('1 waiting before') });
+    expect(ask({}, { queue }, 'early')).toEqual({ admit: true });
   });
 
   it('orders those who came in the same moment by their ids, so that never two wait for each other', () => {
-    const line = { me: { since: NOW, seen: NOW }, other: { since: NOW, seen: NOW } };
-    expect(ask({}, { line }, 'me')).toEqual({ admit: true });
-    expect(ask({}, { line }, 'other')).toMatchObject({ admit: false });
+    const queue = { me: { since: NOW, seen: NOW }, other: { since: NOW, seen: NOW } };
+    expect(ask({}, { queue }, 'me')).toEqual({ admit: true });
+    expect(ask({}, { queue }, 'other')).toMatchObject({ admit: false });
   });
 
   it('forgets who has not asked for a while', () => {
-    const line = { gone: { since: NOW - 900_000, seen: NOW - LINE_FORGETS_AFTER_MS - 1 } };
-    expect(ask({}, { line })).toEqual({ admit: true });
+    const queue = { gone: { since: NOW - 900_000, seen: NOW - QUEUE_POSITION_LASTS_MS - 1 } };
+    expect(ask({}, { queue })).toEqual({ admit: true });
   });
 });
