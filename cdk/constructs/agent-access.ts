@@ -49,12 +49,11 @@ export class AgentAccess extends Construct {
       updateMethod: 'NewVersion',
       content: {
         schemaVersion: '2.2',
-        description:
-          'Handoff: runs one stage of a migration on this host. The order itself lies in the host’s mailbox.',
+        description: 'Handoff: runs one stage of a migration on this host. The task itself is in the host’s mailbox.',
         parameters: {
           requestId: {
             type: 'String',
-            description: 'Which order to fetch',
+            description: 'Which task to fetch',
             allowedPattern: REQUEST_ID_PATTERN,
             // The value reaches the script as an environment variable and never as text of the script.
             interpolationType: 'ENV_VAR',

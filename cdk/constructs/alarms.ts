@@ -12,7 +12,7 @@ import { Topic } from 'aws-cdk-lib/aws-sns';
 import type { IQueue } from 'aws-cdk-lib/aws-sqs';
 import { Construct } from 'constructs';
 
-/** What a person should be woken for, or look at in the morning. Subscribe to the topic to hear of it. */
+/** What an operator should act on, at once or in the morning. The topic passes the alarms on to its subscribers. */
 export class Alarms extends Construct {
   readonly topic: Topic;
 
@@ -29,27 +29,27 @@ export class Alarms extends Construct {
       });
     this.alarm(
       'NeedsOperator',
-      'A VM is locked until a person has said where it is: handoff list --status NEEDS_OPERATOR',
+      'A VM is locked until an operator has stated where it is: handoff list --status NEEDS_OPERATOR',
       counted('MigrationEnded', { status: 'NEEDS_OPERATOR' }),
     );
     this.alarm(
       'ReportsRejected',
-      'A host wrote what is no report of its own; the logs of relay name its mailbox',
+      'A host wrote a malformed report, or one for a request of another host; the logs of handoff-relay name its mailbox',
       counted('ReportRejected'),
     );
     this.alarm(
       'CommandsFailed',
-      'SSM could not run the agent on a host; the failed migration says where and why',
+      'SSM could not run the agent on a host; the failure of the migration names the host and the reason',
       counted('CommandFailed'),
     );
     this.alarm(
       'TasksRefused',
-      'An agent was given an order it may not act on: of another version, for another host, too late or malformed; the timeline says which',
+      'An agent refused a task: of another version, for another host, too late or malformed; the timeline shows which',
       counted('TaskRefused'),
     );
     this.alarm(
       'PendingCleanups',
-      'A migration was settled while a host was silent, or what it left there needs a person: handoff audit',
+      'A migration was settled while a host was silent, or what it left there needs an operator: handoff audit',
       counted('PendingCleanup'),
     );
     this.alarm(
@@ -83,7 +83,7 @@ export class Alarms extends Construct {
       threshold: 1,
       evaluationPeriods: 1,
       comparisonOperator: ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD,
-      // Nothing counted is nothing wrong.
+      // Without a count there is no fault.
       treatMissingData: TreatMissingData.NOT_BREACHING,
     }).addAlarmAction(new SnsAction(this.topic));
   }

@@ -1,6 +1,6 @@
 /**
- * Amazon States Language in JSONata, as data. The machines are written as what they become, because that is what an operator
- * reads in the console; this file has the few shapes that repeat.
+ * Amazon States Language in JSONata, as data. The machines are written in the form that an operator reads in the console; this file
+ * has the few shapes that repeat.
  */
 export type State = Record<string, unknown> & { Type: string };
 export interface Definition {
@@ -15,10 +15,10 @@ export interface Definition {
 export const js = (expression: string): string => `{% ${expression} %}`;
 
 /**
- * Faults that pass: Lambda's own, and throttling that outlasted the SDK's retries inside a function. Whether the call took
+ * Transient faults: Lambda's own, and throttling that outlasted the SDK's retries inside a function. Whether the call took
  * effect may be unknown; every function may be called again.
  */
-const PASSING_FAULTS = [
+const TRANSIENT_FAULTS = [
   'Lambda.ServiceException',
   'Lambda.AWSLambdaException',
   'Lambda.SdkClientException',
@@ -37,7 +37,7 @@ const PASSING_FAULTS = [
 export function retry(more: { errors?: string[]; attempts?: number } = {}) {
   return [
     {
-      ErrorEquals: more.errors ?? PASSING_FAULTS,
+      ErrorEquals: more.errors ?? TRANSIENT_FAULTS,
       IntervalSeconds: 1,
       BackoffRate: 2,
       MaxDelaySeconds: 30,
@@ -47,7 +47,7 @@ export function retry(more: { errors?: string[]; attempts?: number } = {}) {
   ];
 }
 
-/** Calls a function and goes on with its answer. */
+/** Calls a function; its answer is the state's output. */
 export function call(functionArn: string, payload: Record<string, unknown>, rest: Record<string, unknown>): State {
   return {
     Type: 'Task',
@@ -60,7 +60,7 @@ export function call(functionArn: string, payload: Record<string, unknown>, rest
 }
 
 /**
- * One stage on one host: the dispatch function gives the task, and the host's report answers the task token.
+ * One stage on one host: the dispatch function sends the task, and the host's report answers the task token.
  *
  * `heartbeatSeconds` is for stages that report progress; `timeoutSeconds` for all.
  */
@@ -89,13 +89,13 @@ export function stage(
 
 /**
  * What a Catch knows, as a failure with a code and a message. A function's error comes as Lambda's JSON, a host's failure as
- * the plain message it reported; a time limit comes without a cause, and is told in our words.
+ * the plain message it reported; a time limit comes without a cause, and gets a message here.
  */
 export const CAUGHT = js(
   "$states.errorOutput.Error = 'States.HeartbeatTimeout' ? { 'code': 'MoverGone', 'message': " +
     "'The mover was silent for longer than the policy allows (heartbeatTimeoutSeconds).' } : " +
     "$states.errorOutput.Error = 'States.Timeout' ? { 'code': 'HostSilent', 'message': " +
-    "'No report came in time in \"' & $states.context.State.Name & '\"; the timeline shows who was asked and has not answered.' } : " +
+    "'No report came in time in \"' & $states.context.State.Name & '\"; the timeline shows which host was asked and has not answered.' } : " +
     "{ 'code': $states.errorOutput.Error, 'message': " +
     '$not($exists($states.errorOutput.Cause)) ? $states.errorOutput.Error : ' +
     '$substring($states.errorOutput.Cause, 0, 13) = \'{"errorType":\' ? $parse($states.errorOutput.Cause).errorMessage : ' +

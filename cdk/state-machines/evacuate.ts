@@ -1,3 +1,4 @@
+import { HOSTS } from '../../lambdas/platform/control-keys.ts';
 import { CAUGHT, call, type Definition, js, type State, stage } from './asl.ts';
 
 export interface EvacuateParts {
@@ -10,10 +11,10 @@ export interface EvacuateParts {
 
 /** Migrations under way at once; the slots of the hosts limit them further. */
 const CONCURRENT = 4;
-/** With the waits in between: about ten minutes for VMs that are busy, on their way to the host, or find theirs full. */
+/** With the waits in between: about ten minutes for VMs that are busy, are arriving at the host, or find every candidate full. */
 const MAX_ROUNDS = 30;
 
-/** Refusals that another host may not share; after any other failure the VM stays where it runs, for a person to look at. */
+/** Refusals that another candidate may not repeat; after any other failure the VM stays where it runs, for an operator. */
 const ANOTHER_HOST_MAY_TAKE_IT = ['PreflightFailed', 'MemoryTaken', 'HostNotAccepting', 'HostBusy', 'UnknownHost'];
 /** Refusals that pass by themselves. */
 const LATER = ['VmBusy', 'HostBusy'];
@@ -25,7 +26,7 @@ const list = (values: readonly string[]): string => `[${values.map((value) => `'
  * that nothing runs there any more. Input: host, policy, reason (contract/api.ts, EvacuationRequest). No VM is ever stopped.
  */
 export function evacuateDefinition(fn: EvacuateParts): Definition {
-  const look = (rest: Record<string, unknown>): State =>
+  const listVms = (rest: Record<string, unknown>): State =>
     stage(
       fn.dispatch,
       {
@@ -38,12 +39,12 @@ export function evacuateDefinition(fn: EvacuateParts): Definition {
       { timeoutSeconds: 90 },
       { Output: js('$states.result'), Catch: giveUp, ...rest },
     );
-  const giveUp = [{ ErrorEquals: ['States.ALL'], Assign: { failure: CAUGHT }, Next: 'Let go of the host' }];
+  const giveUp = [{ ErrorEquals: ['States.ALL'], Assign: { failure: CAUGHT }, Next: 'Release the host' }];
   const mine = {
     ConditionExpression: 'evacuation = :me',
     ExpressionAttributeValues: { ':me': { S: js('$states.context.Execution.Id') } },
   };
-  const hostItem = { TableName: fn.controlTable, Key: { pk: { S: 'HOSTS' }, sk: { S: js('$host') } } };
+  const hostItem = { TableName: fn.controlTable, Key: { pk: { S: HOSTS }, sk: { S: js('$host') } } };
 
   return {
     Comment: 'Handoff: empties a host. Input: host, policy, reason. Each VM is a child execution of Migrate.',
@@ -54,7 +55,7 @@ export function evacuateDefinition(fn: EvacuateParts): Definition {
         fn.beginEvacuation,
         { executionArn: js('$states.context.Execution.Id'), request: js('$states.input') },
         {
-          Comment: 'Nothing new is moved to it. A second evacuation of the same host ends here.',
+          Comment: 'No VM is moved to it any more. A second evacuation of the same host ends here.',
           Assign: {
             begun: js('$states.result.Payload'),
             host: js('$states.result.Payload.host'),
@@ -63,18 +64,22 @@ export function evacuateDefinition(fn: EvacuateParts): Definition {
             stays: [],
             left: [],
           },
-          Next: 'The only one?',
+          Next: 'Already being evacuated?',
         },
       ),
-      'The only one?': {
+      'Already being evacuated?': {
         Type: 'Choice',
-        Choices: [{ Condition: js('$begun.begun'), Next: 'Look for VMs' }],
-        Default: 'Already at work',
+        Choices: [{ Condition: js('$begun.begun'), Next: 'List the VMs' }],
+        Default: 'Duplicate evacuation',
       },
-      'Already at work': { Type: 'Succeed', Comment: 'Another execution empties this host.', Output: js('$begun') },
+      'Duplicate evacuation': {
+        Type: 'Succeed',
+        Comment: 'Another execution empties this host.',
+        Output: js('$begun'),
+      },
 
-      'Look for VMs': look({
-        Comment: "Asks the host's libvirt, not a record of ours.",
+      'List the VMs': listVms({
+        Comment: "Asks the host's libvirt, not a record of the control plane.",
         Assign: { domains: js('[$states.result.domains]') },
         Next: 'Plan',
       }),
@@ -100,19 +105,19 @@ export function evacuateDefinition(fn: EvacuateParts): Definition {
         },
         Output: js('$states.result'),
         Catch: giveUp,
-        Next: 'Who is on the way?',
+        Next: 'List arriving VMs',
       },
-      'Who is on the way?': {
+      'List arriving VMs': {
         Type: 'Task',
         Resource: 'arn:aws:states:::dynamodb:getItem',
         Comment:
-          'A VM that was let in before the host was cordoned may not be there yet. Asked before the look, which then sees whoever has come.',
+          'A VM that was admitted before the host was cordoned may not be there yet. Read first, so that the list of VMs that follows includes those that have arrived.',
         Arguments: { ...hostItem, ConsistentRead: true },
         Assign: { arriving: js('[$states.result.Item.incoming.SS]') },
         Catch: giveUp,
-        Next: 'Look again',
+        Next: 'List the remaining VMs',
       },
-      'Look again': look({
+      'List the remaining VMs': listVms({
         Comment: 'Is anything left running there?',
         Assign: { remaining: js("[$states.result.domains[$not(state in ['shutoff', 'absent'])].name]") },
         Next: 'Empty?',
@@ -122,7 +127,7 @@ export function evacuateDefinition(fn: EvacuateParts): Definition {
         Choices: [
           { Condition: js('$count($remaining) = 0 and $count($arriving) = 0'), Next: 'Mark IN_MAINTENANCE' },
           {
-            // VMs that were busy or had to wait, that arrived since the first look, or will.
+            // VMs that were busy or had to wait, that have arrived since the first list, or will arrive.
             Condition: js(
               `$round < ${MAX_ROUNDS} and ($count($arriving) > 0 or $count($remaining[$not($ in $left[final].vm)]) > 0)`,
             ),
@@ -131,12 +136,12 @@ export function evacuateDefinition(fn: EvacuateParts): Definition {
         ],
         Default: 'Not emptied',
       },
-      'Wait for busy VMs': { Type: 'Wait', Seconds: 20, Assign: { round: js('$round + 1') }, Next: 'Look for VMs' },
+      'Wait for busy VMs': { Type: 'Wait', Seconds: 20, Assign: { round: js('$round + 1') }, Next: 'List the VMs' },
 
       'Mark IN_MAINTENANCE': {
         Type: 'Task',
         Resource: 'arn:aws:states:::dynamodb:updateItem',
-        Comment: 'Unless somebody uncordoned it meanwhile, or a VM was let in.',
+        Comment: 'Unless the host was uncordoned meanwhile, or a VM was admitted.',
         Arguments: {
           ...hostItem,
           UpdateExpression: 'SET #state = :maintenance REMOVE evacuation',
@@ -155,10 +160,10 @@ export function evacuateDefinition(fn: EvacuateParts): Definition {
             Assign: {
               failure: {
                 code: 'HostNotEmptied',
-                message: 'The host was uncordoned, or let a VM in, while it was being emptied.',
+                message: 'The host was uncordoned, or a VM was admitted to it, while it was being emptied.',
               },
             },
-            Next: 'Let go of the host',
+            Next: 'Release the host',
           },
           ...giveUp,
         ],
@@ -168,20 +173,20 @@ export function evacuateDefinition(fn: EvacuateParts): Definition {
 
       'Not emptied': {
         Type: 'Pass',
-        Comment: 'What could not move runs on here; the host stays cordoned.',
+        Comment: 'What could not be moved continues to run here; the host stays cordoned.',
         Assign: {
           failure: js(
             "{ 'code': 'HostNotEmptied', 'message': $join([" +
               "$count($remaining) > 0 ? $string($count($remaining)) & ' VM(s) left running: ' & " +
               '$join($map($remaining, function($name) { ($why := $left[vm = $name][-1].why; ' +
               "$name & ($exists($why) ? ' - ' & $why : '')) }), ' | '), " +
-              "$count($arriving) > 0 ? 'on the way here: ' & $join($arriving, ', ')" +
+              "$count($arriving) > 0 ? 'arriving here: ' & $join($arriving, ', ')" +
               "], '; ') }",
           ),
         },
-        Next: 'Let go of the host',
+        Next: 'Release the host',
       },
-      'Let go of the host': {
+      'Release the host': {
         Type: 'Task',
         Resource: 'arn:aws:states:::dynamodb:updateItem',
         Arguments: { ...hostItem, UpdateExpression: 'REMOVE evacuation', ...mine },
@@ -196,14 +201,14 @@ export function evacuateDefinition(fn: EvacuateParts): Definition {
 /** Tries one VM's candidates in turn. Ends with { vm, moved, to } or { vm, moved: false, final, why }; it never fails. */
 function moveOne(fn: EvacuateParts): { StartAt: string; States: Record<string, State> } {
   return {
-    StartAt: 'Take up the VM',
+    StartAt: 'Start with the first candidate',
     States: {
-      'Take up the VM': {
+      'Start with the first candidate': {
         Type: 'Pass',
         Assign: { move: js('$states.input'), tried: 0, refusals: [], last: 'None' },
-        Next: 'Another destination?',
+        Next: 'Another candidate?',
       },
-      'Another destination?': {
+      'Another candidate?': {
         Type: 'Choice',
         Choices: [
           {
@@ -251,12 +256,12 @@ function moveOne(fn: EvacuateParts): { StartAt: string; States: Record<string, S
       },
       'May another host take it?': {
         Type: 'Choice',
-        Choices: [{ Condition: js(`$last in ${list(ANOTHER_HOST_MAY_TAKE_IT)}`), Next: 'Another destination?' }],
+        Choices: [{ Condition: js(`$last in ${list(ANOTHER_HOST_MAY_TAKE_IT)}`), Next: 'Another candidate?' }],
         Default: 'Left running',
       },
       'Left running': {
         Type: 'Pass',
-        Comment: 'Named with what stood in the way at each host.',
+        Comment: 'Lists why each candidate refused it.',
         Output: js(
           `{ 'vm': $move.vm, 'moved': false, 'final': $not($last in ${list(LATER)}), ` +
             "'why': $count($refusals) = 0 ? 'no other host takes VMs' : $join($refusals, '; ') }",

@@ -19,26 +19,26 @@ const OBSERVE_GUEST_DISPATCH_SECONDS = 5;
 /** The execution's name is the migration's id. */
 const MINE = { migrationId: js('$states.context.Execution.Name') };
 /**
- * The mover itself keeps the deadline, and reports for as long as it lives; this is for one that does neither. A post-copy that has
- * begun can't be given up: the rest of the memory takes as long as it takes.
+ * The mover itself keeps the deadline, and reports for as long as it runs; this is for one that does neither. A post-copy that has
+ * begun cannot be cancelled: the rest of the memory takes as long as it takes.
  */
 const CUTOVER_SECONDS = js(
   "$admission.policy.onNonConvergence = 'postcopy' ? 86400 : $admission.policy.deadlineSeconds + 300",
 );
 
-/** Of the mover, before its host or its way to AWS counts as gone. */
-const SILENCE = js('$admission.policy.heartbeatTimeoutSeconds');
+/** After so long without a report, the mover, its host or its network counts as gone. */
+const HEARTBEAT = js('$admission.policy.heartbeatTimeoutSeconds');
 
 /**
  * One VM's move. The execution's name is the migration's id, its input the request (contract/api.ts, MigrationRequest).
  * An execution that was stopped from outside settles nothing; Recover does it in its place (recover.ts).
  *
- * Until pre-copy is ordered nothing has been touched, and a failure only has to be settled. From then on every failure goes
- * through recovery, which finds out by proof where the VM is. Settle always runs.
+ * Before the pre-copy task nothing has been changed, and a failure only has to be settled. From then on every failure leads to
+ * recovery, which proves where the VM is. Settle always runs.
  */
 export function migrateDefinition(fn: MigrateParts): Definition {
   const untouched = [
-    { ErrorEquals: ['States.ALL'], Assign: { failure: CAUGHT, results: {} }, Next: 'Nothing was touched' },
+    { ErrorEquals: ['States.ALL'], Assign: { failure: CAUGHT, results: {} }, Next: 'Nothing changed' },
   ];
   const touched = [
     {
@@ -48,8 +48,8 @@ export function migrateDefinition(fn: MigrateParts): Definition {
     },
   ];
 
-  /** One host's half of a stage that both run side by side. */
-  const half = (
+  /** One host's branch of a stage that both hosts run in parallel. */
+  const branch = (
     name: 'preflight' | 'verify',
     role: 'source' | 'destination',
     title: string,
@@ -65,9 +65,9 @@ export function migrateDefinition(fn: MigrateParts): Definition {
       ),
     },
   });
-  const CHECKS = 'Answers with its list of checks, each passed or failed with what was found.';
+  const CHECKS = 'Reports a list of checks, each passed or failed, with what was found.';
 
-  /** In two places, so that a move without disks to copy, which nearly every one is, passes no state more than it needs. */
+  /** Two states, so that a migration without disks to copy, which is the usual case, enters no state that it does not need. */
   const reserveMemory = (next: string): State =>
     call(
       fn.reserveMemory,
@@ -98,7 +98,8 @@ export function migrateDefinition(fn: MigrateParts): Definition {
           request: js('$states.context.Execution.Input'),
         },
         {
-          Comment: 'Takes the VM’s lock, the commit record and a slot on each host, all at once, or waits in line.',
+          Comment:
+            'Takes the VM’s lock, the commit record and a slot on each host in one transaction, or enters the queue.',
           Assign: { admission: js('$states.result.Payload'), results: {} },
           Catch: untouched,
           Next: 'Admitted?',
@@ -112,23 +113,23 @@ export function migrateDefinition(fn: MigrateParts): Definition {
       'Wait in queue': {
         Type: 'Wait',
         Comment: 'A host has no slot free.',
-        Seconds: js('$admission.askAgainSeconds'),
+        Seconds: js('$admission.retrySeconds'),
         Next: 'Admit',
       },
 
       Preflight: {
         Type: 'Parallel',
-        Comment: 'Both hosts check that the VM can move, and say what they found.',
+        Comment: 'Both hosts check that the VM can move, and report what they found.',
         Branches: [
-          half('preflight', 'source', 'Check the source', CHECKS),
-          half('preflight', 'destination', 'Check the destination', CHECKS),
+          branch('preflight', 'source', 'Check the source', CHECKS),
+          branch('preflight', 'destination', 'Check the destination', CHECKS),
         ],
         Assign: {
           guest: js('$exists($states.result[0].guest) ? $states.result[0].guest : {}'),
           freeMemoryMiB: js('$exists($states.result[1].freeMemoryMiB) ? $states.result[1].freeMemoryMiB : 0'),
           failedChecks: FAILED_CHECKS,
           onlyPolicyFailed: js("$states.result.checks[passed = false].name = 'policy'"),
-          // Made by the source from what it measured; there is none of a VM that could not be measured.
+          // Made by the source from its measurements; absent when the VM could not be measured.
           forecast: js('$exists($states.result[0].forecast) ? $states.result[0].forecast : {}'),
         },
         Output: js("{ 'source': $states.result[0], 'destination': $states.result[1] }"),
@@ -161,7 +162,7 @@ export function migrateDefinition(fn: MigrateParts): Definition {
             message: js("$join($failedChecks, '; ')"),
           },
         },
-        Next: 'Nothing was touched',
+        Next: 'Nothing changed',
       },
       'Reserve memory': reserveMemory('Pre-copy'),
       'Reserve memory (disks to copy)': reserveMemory('Create disk images'),
@@ -170,7 +171,7 @@ export function migrateDefinition(fn: MigrateParts): Definition {
         { ...MINE, stage: 'storage', role: 'destination', plan: js('$forecast.plan') },
         { timeoutSeconds: SHORT_STAGE_SECONDS },
         {
-          Comment: 'The destination makes an empty image for each disk that only the source has.',
+          Comment: 'The destination creates an empty image for each disk that only the source has.',
           Output: js('$states.result'),
           Catch: touched,
           Next: 'Pre-copy',
@@ -181,18 +182,18 @@ export function migrateDefinition(fn: MigrateParts): Definition {
         fn.dispatch,
         { ...MINE, stage: 'precopy', role: 'source', plan: js('$forecast.plan') },
         // The mover itself keeps the deadline; this is for a mover that does not.
-        { timeoutSeconds: js('$admission.policy.deadlineSeconds + 300'), heartbeatSeconds: SILENCE },
+        { timeoutSeconds: js('$admission.policy.deadlineSeconds + 300'), heartbeatSeconds: HEARTBEAT },
         {
-          Comment: 'Copies the memory while the guest runs, and holds just before the switch.',
+          Comment: 'Copies the memory while the guest runs, and holds before the cutover.',
           Assign: { results: js("{ 'precopy': $states.result }") },
           Output: js('$states.result'),
           Catch: touched,
-          Next: 'Already switched?',
+          Next: 'Cutover completed?',
         },
       ),
-      'Already switched?': {
+      'Cutover completed?': {
         Type: 'Choice',
-        Comment: 'A very idle guest converges despite the brake; its handover is committed and done.',
+        Comment: 'An idle guest converges despite the brake; its handover is committed and completed.',
         Choices: [{ Condition: js("$results.precopy.precopy = 'completed'"), Next: 'Verify' }],
         Default: 'Acquire cutover slot',
       },
@@ -201,7 +202,7 @@ export function migrateDefinition(fn: MigrateParts): Definition {
         { ...MINE },
         {
           Comment:
-            'Few VMs switch at a time; where the policy says so, one waits for the word. The copy is held meanwhile.',
+            'Limits concurrent cutovers on each host, and waits for the request where the policy says manual. The copy is held meanwhile.',
           Retry: [{ ErrorEquals: ['NotYet'], ...CUTOVER_SLOT_RETRY }, ...retry()],
           Catch: touched,
           Next: 'Start guest observation',
@@ -212,7 +213,7 @@ export function migrateDefinition(fn: MigrateParts): Definition {
         { ...MINE, stage: 'observe-guest', role: 'destination' },
         {
           Comment:
-            'The destination looks when the guest answers there, and tells the record. Nothing waits for it, or fails with it.',
+            'The destination observes when the guest answers there. No state waits for its report, or fails with it.',
           TimeoutSeconds: OBSERVE_GUEST_DISPATCH_SECONDS,
           Retry: [],
           Catch: [{ ErrorEquals: ['States.ALL'], Next: 'Cut over' }],
@@ -222,10 +223,10 @@ export function migrateDefinition(fn: MigrateParts): Definition {
       'Cut over': stage(
         fn.dispatch,
         { ...MINE, stage: 'cutover', role: 'source' },
-        { timeoutSeconds: CUTOVER_SECONDS, heartbeatSeconds: SILENCE },
+        { timeoutSeconds: CUTOVER_SECONDS, heartbeatSeconds: HEARTBEAT },
         {
           Comment:
-            'Releases the brake; the commit record is committed while both sides are paused; the destination takes over.',
+            'Releases the brake; the commit record is committed while both sides are paused; the VM starts at the destination.',
           Assign: { results: js("$merge([$results, { 'cutover': $states.result }])") },
           Output: js('$states.result'),
           Catch: touched,
@@ -234,10 +235,10 @@ export function migrateDefinition(fn: MigrateParts): Definition {
       ),
       Verify: {
         Type: 'Parallel',
-        Comment: 'Believes positive evidence only.',
+        Comment: 'Needs positive evidence from both hosts.',
         Branches: [
-          half('verify', 'source', 'Verify the source', 'The copy left on the source is gone.'),
-          half(
+          branch('verify', 'source', 'Verify the source', 'The copy left on the source is gone.'),
+          branch(
             'verify',
             'destination',
             'Verify the destination',
@@ -270,9 +271,9 @@ export function migrateDefinition(fn: MigrateParts): Definition {
         Next: 'Revoke commit record',
       },
 
-      'Nothing was touched': {
+      'Nothing changed': {
         Type: 'Pass',
-        Comment: 'The VM runs on where it was.',
+        Comment: 'The VM continues to run at the source.',
         Assign: { outcome: js("{ 'status': 'FAILED', 'failure': $failure }") },
         Next: 'Settle',
       },

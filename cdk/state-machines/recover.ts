@@ -5,30 +5,30 @@ export interface RecoverParts extends RecoveryParts {
   resumeStoppedExecution: string;
 }
 
-/** A function of a stopped execution may run on for as long as a function may run at all. */
+/** A function that a stopped execution has called may still run for as long as its timeout. */
 const FUNCTIONS_END_SECONDS = 30;
 
 /**
- * Settles a migration whose execution can't: it was stopped from outside, or it ended asking for an operator, who has spoken.
- * And follows up on one that was settled while a host did not answer: what was left there is put right, the outcome stays.
+ * Settles a migration whose own execution did not: it was stopped from outside, or it ended with NEEDS_OPERATOR and an operator has
+ * resolved it. Also runs the cleanup of a migration that was settled while a host did not answer; the outcome stays.
  *
  * Input: `migrationId`; `number`, counted from 1 over all Recover executions of one migration; `stoppedExecutionArn`, the ARN of the
- * execution that was stopped, if one was. The name is `<migrationId>.<number>`, so that however many want a migration
- * recovered, one execution does it. It succeeds when the migration is settled, with the settlement as output, whatever that
- * is: any other end means that nothing is settled, and the next number takes over.
+ * execution that was stopped, if one was. The name is `<migrationId>.<number>`, so that one execution recovers a
+ * migration, however often that is asked for. It succeeds when the migration is settled, with the settlement as output, whatever
+ * the outcome is: after any other end nothing is settled, and the next number resumes.
  */
 export function recoverDefinition(fn: RecoverParts): Definition {
   const input = '$states.context.Execution.Input';
   const migrationId = js(`${input}.migrationId`);
   return {
     Comment:
-      'Handoff: settles a migration whose execution was stopped, or follows up on a flagged host. Input: migrationId, number, stoppedExecutionArn.',
+      'Handoff: settles a migration whose execution was stopped, or runs a pending cleanup. Input: migrationId, number, stoppedExecutionArn.',
     QueryLanguage: 'JSONata',
     StartAt: 'Drain stopped execution',
     States: {
       'Drain stopped execution': {
         Type: 'Wait',
-        Comment: 'What a stopped execution had called may still be at work.',
+        Comment: 'Functions that the stopped execution has called may still run.',
         Seconds: js(`$exists(${input}.stoppedExecutionArn) ? ${FUNCTIONS_END_SECONDS} : 0`),
         Next: 'Resume stopped execution',
       },
@@ -42,7 +42,7 @@ export function recoverDefinition(fn: RecoverParts): Definition {
         },
         {
           Comment:
-            'Reads what the migration had been given, and what an operator said; or which hosts to follow up on.',
+            'Reads what admission gave the migration and what an operator stated, or which hosts have pending cleanups.',
           Assign: {
             admission: js('$states.result.Payload'),
             failure: js('$states.result.Payload.failure'),
@@ -55,12 +55,12 @@ export function recoverDefinition(fn: RecoverParts): Definition {
       'Was it admitted?': {
         Type: 'Choice',
         Choices: [{ Condition: js('$admission.admitted'), Next: 'Revoke commit record' }],
-        Default: 'Nothing was touched',
+        Default: 'Nothing changed',
       },
-      'Nothing was touched': {
+      'Nothing changed': {
         Type: 'Pass',
         Comment:
-          'The VM runs on where it was; or the migration has ended, with nothing to follow up, and its outcome stays.',
+          'The VM continues to run at the source; or the migration has ended, without a pending cleanup, and its outcome stays.',
         Assign: { outcome: js("{ 'status': 'FAILED', 'failure': $failure }") },
         Next: 'Settle',
       },

@@ -2,15 +2,15 @@ import { call, js, retry, type State, stage } from './asl.ts';
 
 export interface RecoveryParts {
   dispatch: string;
-  decideRecovery: string;
+  decideOwnership: string;
   settle: string;
   mailboxTable: string;
 }
 
-/** What Settle is told of the hosts that did not answer, and whether the migration had been settled before. */
+/** For Settle: the hosts that did not answer, and whether the migration had been settled before. */
 const CLEANUP = "'pendingCleanup': [$decision.pendingCleanup], 'cleanup': $decision.cleanup";
 
-/** Not when the state was entered that failed: a copy may have been at work for hours. */
+/** Counted from here, and not from the state that failed: a copy may have run for hours. */
 const BEGIN = { round: 1, recoverySince: js('$states.context.State.EnteredTime') };
 
 /** How long a host may take to answer a short stage: delivery of the command (30 s at most), start, work. */
@@ -21,8 +21,8 @@ export const SHORT_STAGE_SECONDS = 90;
  * `settled`. They read the variables `admission` (the commit record's key), `failure` and `results`; `Settle` alone
  * reads `outcome` and `results`, and assigns `settled`.
  *
- * `execution` tells the executions of one migration apart: rounds are counted anew by each of them, and one's requests
- * must not be mistaken for another's.
+ * `execution` numbers the executions of one migration: each counts its rounds from 1, and the requests of one must not be mistaken
+ * for another's.
  */
 export function recoveryStates(
   fn: RecoveryParts,
@@ -50,14 +50,18 @@ export function recoveryStates(
           ],
         },
       ),
-      [`No evidence from the ${role}`]: { Type: 'Pass', Comment: 'Not answering proves nothing.', End: true },
+      [`No evidence from the ${role}`]: {
+        Type: 'Pass',
+        Comment: 'A host that does not answer proves nothing.',
+        End: true,
+      },
     },
   });
 
   return {
     'Revoke commit record': {
       Type: 'Task',
-      Comment: 'Recovery begins: from here on nobody can commit a handover, unless it is committed already.',
+      Comment: 'Recovery begins: from here on no handover can be committed, unless it is committed already.',
       Resource: 'arn:aws:states:::dynamodb:updateItem',
       Arguments: {
         TableName: fn.mailboxTable,
@@ -89,15 +93,15 @@ export function recoveryStates(
         inspect(
           'source',
           'Fence and inspect the source',
-          'Kills the mover, waits until its libvirt job is gone, and looks.',
+          'Kills the mover, waits until its libvirt job is gone, and inspects the VM.',
         ),
-        inspect('destination', 'Inspect the destination', 'Looks for the VM or an incoming copy of it.'),
+        inspect('destination', 'Inspect the destination', 'Inspects the VM or an incoming copy of it.'),
       ],
       Output: js("{ 'source': $states.result[0], 'destination': $states.result[1] }"),
       Next: 'Decide who owns the VM',
     },
     'Decide who owns the VM': call(
-      fn.decideRecovery,
+      fn.decideOwnership,
       {
         migrationId,
         commitRecord: js('$admission.commitRecord'),
@@ -107,11 +111,11 @@ export function recoveryStates(
         destination: js('$states.input.destination'),
       },
       {
-        Comment: 'From the commit record and what both hosts proved, never from guesses.',
+        Comment: 'From the commit record and the evidence of both hosts.',
         Assign: {
           decision: js('$states.result.Payload'),
           round: js('$round + 1'),
-          // While libvirt is seen to bring the VM together by itself, patience is not spent.
+          // The time in which libvirt is seen to complete a post-copy by itself does not count.
           recoverySince: js(
             '$states.result.Payload.waitsForPostCopy ? $states.context.State.EnteredTime : $recoverySince',
           ),
@@ -150,7 +154,7 @@ export function recoveryStates(
       { migrationId, stage: 'abort', role: js('$decision.role'), attempt, action: js('$decision.action') },
       { timeoutSeconds: SHORT_STAGE_SECONDS },
       {
-        Comment: 'One action on one host; the next look shows whether it worked.',
+        Comment: 'One action on one host; the next inspection shows whether it succeeded.',
         Catch: [{ ErrorEquals: ['States.ALL'], Next: 'Wait for evidence' }],
         Next: 'Inspect both hosts',
       },
@@ -158,7 +162,7 @@ export function recoveryStates(
     'Wait for evidence': { Type: 'Wait', Seconds: js('$decision.waitSeconds'), Next: 'Inspect both hosts' },
     'Ask an operator': {
       Type: 'Pass',
-      Comment: 'The VM stays locked, nothing is resumed; the record says what was seen and what settles it.',
+      Comment: 'The VM stays locked, nothing is resumed; the record states what was found and what settles it.',
       Assign: {
         outcome: js(
           "{ 'status': 'NEEDS_OPERATOR', 'failure': { 'code': 'NeedsOperator', 'message': $decision.report & ' It began with ' & " +
@@ -177,7 +181,7 @@ export function recoveryStates(
         results: js('$results'),
       },
       {
-        Comment: 'Writes the outcome and gives back lock, slots and memory. Tried until it is done.',
+        Comment: 'Writes the outcome and releases lock, slots and memory. Repeated until it succeeds.',
         Assign: { settled: js('$states.result.Payload') },
         Retry: retry({ errors: ['States.ALL'], attempts: 1000 }),
         Next: settled,

@@ -17,7 +17,7 @@ export async function leaksOf(managed: ManagedLab, { migrationId, vm, status }: 
       ['outgoing slot', (host.outgoing as Set<string> | undefined)?.has(migrationId)],
       ['incoming slot', (host.incoming as Set<string> | undefined)?.has(migrationId)],
       ['turn to switch', (host.cutovers as Set<string> | undefined)?.has(migrationId)],
-      ['queue position', migrationId in (host.line as Item)],
+      ['queue position', migrationId in (host.queue as Item)],
       ['memory reservation', migrationId in (host.reservations as Item)],
     ].flatMap(([what, isHeld]) => (isHeld === true ? [`${what} on ${host.sk}`] : [])),
   );

@@ -15,14 +15,14 @@ import { parseExecutionArn } from '../platform/execution-names.ts';
 import { count, lambda, observe } from '../platform/function.ts';
 import { parse } from '../platform/parse.ts';
 import { dynamo, events, isoNow } from '../platform/runtime.ts';
+import { missOf } from './forecast-calibration.ts';
+import { getRecord, resultOf } from './migration-record.ts';
 import {
   newPendingCleanup,
   pendingCleanupsOf,
   postponePendingCleanup,
   removePendingCleanup,
-} from '../recovery/pending-cleanups.ts';
-import { missOf } from './forecast-calibration.ts';
-import { getRecord, resultOf } from './migration-record.ts';
+} from './pending-cleanups.ts';
 import { closeCommitRecord, release, retireCommitRecord, unlock } from './release.ts';
 import { addEvent } from './timeline.ts';
 

@@ -1,4 +1,3 @@
-import { GetCommand } from '@aws-sdk/lib-dynamodb';
 import { z } from 'zod';
 import { decideCleanup } from '../../common/ownership/decide-cleanup.ts';
 import { decideImages } from '../../common/ownership/decide-images.ts';
@@ -10,14 +9,15 @@ import { type CommitRecordState, reportKey } from '../../contract/mailbox.ts';
 import { MigrationId, requestIdOf } from '../../contract/names.ts';
 import { Report } from '../../contract/reports.ts';
 import { getRecord, movedOn } from '../migrations/migration-record.ts';
+import { pendingCleanupsOf } from '../migrations/pending-cleanups.ts';
 import { addEvent } from '../migrations/timeline.ts';
 import { MAILBOX, type MigrationItem } from '../platform/control-table.ts';
+import { getItem } from '../platform/dynamo.ts';
 import { count, lambda } from '../platform/function.ts';
 import { parse } from '../platform/parse.ts';
-import { dynamo, now } from '../platform/runtime.ts';
+import { now } from '../platform/runtime.ts';
 import { cleanupReport, operatorReport } from './operator-report.ts';
 import { pauseSeconds, type Round, waitsForPostCopy, withCleanupPatience, withPatience } from './patience.ts';
-import { pendingCleanupsOf } from './pending-cleanups.ts';
 
 const Answer = z.union([
   z.object({ stage: z.literal('inspect'), evidence: Evidence }),
@@ -104,10 +104,10 @@ async function readStartReport(mailbox: string, migrationId: string): Promise<bo
     reportKey(mailbox, requestIdOf(migrationId, stage, 'source', 1)),
   );
   const found = await Promise.all(
-    reports.map((Key) => dynamo.send(new GetCommand({ TableName: MAILBOX, Key, ConsistentRead: true }))),
+    reports.map((key) => getItem<{ report?: unknown }>(MAILBOX, key)),
   );
-  return found.some(({ Item }) => {
-    const report = Report.safeParse(Item?.report).data;
+  return found.some((item) => {
+    const report = Report.safeParse(item?.report).data;
     if (report?.kind !== 'succeeded' || report.migrationId !== migrationId) return false;
     return (
       report.result.stage === 'cutover' || (report.result.stage === 'precopy' && report.result.precopy === 'completed')
@@ -116,8 +116,7 @@ async function readStartReport(mailbox: string, migrationId: string): Promise<bo
 }
 
 async function readCommitRecord(key: { pk: string; sk: string }): Promise<OwnershipEvidence['commitRecord']> {
-  const { Item } = await dynamo.send(new GetCommand({ TableName: MAILBOX, Key: key, ConsistentRead: true }));
-  const state = Item?.state as CommitRecordState | undefined;
+  const state = (await getItem<{ state: CommitRecordState }>(MAILBOX, key))?.state;
   if (state === 'COMMITTED' || state === 'REVOKED') return state;
   throw new Error(`The commit record ${key.sk} is ${state ?? 'missing'}; it must be revoked before recovery decides.`);
 }

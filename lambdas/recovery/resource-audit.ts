@@ -2,6 +2,7 @@ import type { AuditFinding } from '../../contract/api.ts';
 import { COMMIT_PREFIX, commitRecordKey, parseMailboxItem } from '../../contract/mailbox.ts';
 import { getHost, listHosts } from '../hosts/hosts.ts';
 import { getRecord } from '../migrations/migration-record.ts';
+import { listPendingCleanups } from '../migrations/pending-cleanups.ts';
 import { closeCommitRecord, endEvacuation, release, releaseCutover, unlock } from '../migrations/release.ts';
 import { getLock } from '../migrations/vm-lock.ts';
 import { vmOfLock } from '../platform/control-keys.ts';
@@ -12,7 +13,6 @@ import { describeExecution } from '../platform/executions.ts';
 import { count, logger } from '../platform/function.ts';
 import { now, requireEnv } from '../platform/runtime.ts';
 import { findLeaks, type Held, type Leak, type Owner } from './audit.ts';
-import { listPendingCleanups } from './pending-cleanups.ts';
 
 /** Everything that is held. Commit records are read on request only: the open ones lie among all there ever were. */
 async function listHeld({ commitRecords }: { commitRecords: boolean }): Promise<Held[]> {

@@ -4,6 +4,7 @@ import { commitRecordKey } from '../../contract/mailbox.ts';
 import { MigrationId } from '../../contract/names.ts';
 import { getHost } from '../hosts/hosts.ts';
 import { getRecord } from '../migrations/migration-record.ts';
+import { pendingCleanupsOf } from '../migrations/pending-cleanups.ts';
 import { addEvent } from '../migrations/timeline.ts';
 import { lockKey, migrationKey } from '../platform/control-keys.ts';
 import { CONTROL, type LockItem, type MigrationItem, mailboxOfNode } from '../platform/control-table.ts';
@@ -12,7 +13,6 @@ import { recoveryName } from '../platform/execution-names.ts';
 import { lambda } from '../platform/function.ts';
 import { parse } from '../platform/parse.ts';
 import { dynamo, isoNow } from '../platform/runtime.ts';
-import { pendingCleanupsOf } from './pending-cleanups.ts';
 
 const Input = z.object({
   migrationId: MigrationId,

@@ -2,6 +2,7 @@ import { DescribeInstanceInformationCommand } from '@aws-sdk/client-ssm';
 import { FINAL_STATUSES, MigrationStatus } from '../../contract/api.ts';
 import { listHosts } from '../hosts/hosts.ts';
 import { getRecord } from '../migrations/migration-record.ts';
+import { listPendingCleanups } from '../migrations/pending-cleanups.ts';
 import { getLock } from '../migrations/vm-lock.ts';
 import { migrationIdOf } from '../platform/control-keys.ts';
 import { CONTROL, type MigrationItem } from '../platform/control-table.ts';
@@ -9,7 +10,6 @@ import { queryAll } from '../platform/dynamo.ts';
 import { describeExecution } from '../platform/executions.ts';
 import { count, lambda, logger } from '../platform/function.ts';
 import { now, ssm } from '../platform/runtime.ts';
-import { listPendingCleanups } from './pending-cleanups.ts';
 import { auditResources } from './resource-audit.ts';
 import { recoveryNumberOf, startRecovery } from './start-recovery.ts';
 

@@ -3,7 +3,7 @@ import type { Interceptor } from '../../embedded-aws/embedded-aws.ts';
 
 export type Call = Parameters<Interceptor>[0];
 
-/** Who makes a call, as faults name it: a function by its construct's name, `machine`, `host`; and the writes that matter most. */
+/** Who makes a call, as faults name it: a function by its file's name, `machine`, `host`; and the writes that matter most. */
 export function pointOf({ service, operation, input, caller }: Call): string | undefined {
   if (service === 'streams') return 'stream';
   const who = whoIs(caller.userId);
@@ -24,8 +24,7 @@ function whoIs(userId: string): string | undefined {
 function nameOf(session: string): string | undefined {
   if (session.startsWith('mi-')) return 'host';
   if (session === 'StepFunctions') return 'machine';
-  const name = /^Handoff-?([A-Z][A-Za-z]*?)[0-9A-F]{8}/.exec(session)?.[1];
-  return name?.replace(/[A-Z]/g, (letter, index) => `${index > 0 ? '-' : ''}${letter.toLowerCase()}`);
+  return /^handoff-(.+)$/.exec(session)?.[1];
 }
 
 /** The migration a call is about, where it says so. */

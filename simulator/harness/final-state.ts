@@ -164,7 +164,7 @@ function* heldIn(items: readonly Item[], statusOf: ReadonlyMap<string, string>):
       for (const slots of ['outgoing', 'incoming', 'cutovers']) {
         for (const id of item[slots]?.SS ?? []) yield `${id} is in the ${slots} slots of ${name}`;
       }
-      for (const id of Object.keys(item.line?.M ?? {})) yield `${id} stands in the line of ${name}`;
+      for (const id of Object.keys(item.queue?.M ?? {})) yield `${id} is in the queue of ${name}`;
       for (const id of Object.keys(item.reservations?.M ?? {})) yield `${id} holds memory of ${name}`;
     }
     if (name === 'LOCK' && statusOf.get(text(item, 'migrationId')) !== 'NEEDS_OPERATOR') {

@@ -159,7 +159,7 @@ describeWithManagedLab('the blackout as seen from outside', (its) => {
     const told = await until('the destination has told', async () => {
       const { result, timeline } = await getMigration(managed.api, id);
       return (
-        timeline.some(({ event }) => event === 'observe-guest done') && {
+        timeline.some(({ event }) => event === 'observe-guest succeeded') && {
           blackout: result?.blackout?.destination,
           timeline,
         }
@@ -167,7 +167,7 @@ describeWithManagedLab('the blackout as seen from outside', (its) => {
     });
     // On a busy machine the cutover can be there before the watch, which then brings the guest back, but has not seen it go.
     expect(told.blackout, JSON.stringify(told.blackout)).toMatchObject({ announcedAgain: true });
-    expect(told.timeline.map(({ event }) => event)).toContain('announced again');
+    expect(told.timeline.map(({ event }) => event)).toContain('guest announced again');
     await noProbeIsLeft();
   }, 180_000);
 

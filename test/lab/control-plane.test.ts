@@ -126,10 +126,10 @@ describeWithManagedLab(
         });
         if (event === 'gets lost') {
           await until('the event is lost', () => lost === 1);
-          expect(count((await trial.show()).timeline, 'taken over')).toBe(0);
+          expect(count((await trial.show()).timeline, 'stopped execution resumed')).toBe(0);
           clock.leap(SWEEP_SECONDS);
         }
-        const view = await trial.timePasses('is taken over', (now) => count(now.timeline, 'taken over') === 1 && now);
+        const view = await trial.timePasses('is taken over', (now) => count(now.timeline, 'stopped execution resumed') === 1 && now);
         expect(view.executionArn).toMatch(new RegExp(`:handoff-recover:${trial.id}.1$`));
         await trial.isSettled(expected);
       });
@@ -163,7 +163,7 @@ describeWithManagedLab(
         await trial.copies();
         await trial.killMover();
         await trial.stopExecution();
-        await trial.timePasses('is taken over', ({ timeline }) => count(timeline, 'taken over') === 1);
+        await trial.timePasses('is taken over', ({ timeline }) => count(timeline, 'stopped execution resumed') === 1);
         expect(await cancel(trial.id)).toMatchObject({ status: 'CANCELLING' });
         await trial.stopExecution();
         expect(await cancel(trial.id)).toMatchObject({ status: 'CANCELLING' });
@@ -188,7 +188,7 @@ describeWithManagedLab(
         expect(await audit('--repair')).toEqual({ exitCode: 0, findings: [] });
         await cut();
         await cutover(trial.id);
-        await trial.reaches('is told to switch', ({ timeline }) => count(timeline, 'cutover ordered') === 1);
+        await trial.reaches('is told to switch', ({ timeline }) => count(timeline, 'cutover task sent') === 1);
         await sleep(3_000);
         expect(await stateOn(stand.lab, trial.from, trial.vm)).toMatch(/^running/);
         expect(await trial.moverRuns()).toBe(true);

@@ -87,7 +87,7 @@ describeWithManagedLab('before a move', (managed) => {
     await ready(150);
     const view = await migrate(managed(), { ...way, policy: { autoConverge: false } });
     expect(view).toMatchObject({ status: 'FAILED', failure: { code: 'PolicyNotMet' } });
-    expect(view.timeline.map(({ event }) => event)).not.toContain('precopy ordered');
+    expect(view.timeline.map(({ event }) => event)).not.toContain('precopy task sent');
     expect(await stateOn(managed().lab, 'kvm1', guest.name)).toBe('running (booted)');
   });
 

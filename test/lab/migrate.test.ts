@@ -55,7 +55,14 @@ describeWithManagedLab('a migration through the API', (its) => {
     });
     const view = await getMigration(managed.api, migrations[0]!.migrationId);
     const story = view.timeline.map((event) => event.event);
-    for (const chapter of ['admitted', 'precopy ordered', 'precopy done', 'cutover ordered', 'cutover done', 'ended']) {
+    for (const chapter of [
+      'admitted',
+      'precopy task sent',
+      'precopy succeeded',
+      'cutover task sent',
+      'cutover succeeded',
+      'ended',
+    ]) {
       expect(story).toContain(chapter);
     }
     expect(view.checks?.every((check) => check.passed)).toBe(true);

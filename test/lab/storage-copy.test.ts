@@ -252,7 +252,7 @@ describeWithManagedLab('copying disks along', (its) => {
   it('leaves nothing on the destination when the agent there dies as it makes the image', async () => {
     const view = await whenAgentDies.ended;
     expect(view).toMatchObject({ status: 'FAILED', runsOn: 'kvm1', failure: { code: 'CommandFailed' } });
-    expect(view.timeline.map(({ event }) => event)).not.toContain('precopy ordered');
+    expect(view.timeline.map(({ event }) => event)).not.toContain('precopy task sent');
     expect(await imagesOn(lab, 'kvm2', 'cut')).toEqual([]);
     await unharmed(guestAddress(lab, 103), whenAgentDies.before);
   }, 120_000);

@@ -89,7 +89,7 @@ describe('StopExecution', () => {
     const view = await plane().ended(id);
     expect(view).toMatchObject({ status: 'FAILED', runsOn: 'kvm-a', failure: { code: 'ExecutionStopped' } });
     expect(view.executionArn).toMatch(new RegExp(`:${id}.1$`));
-    expect(view.timeline.map(({ event }) => event)).toContain('taken over');
+    expect(view.timeline.map(({ event }) => event)).toContain('stopped execution resumed');
     expect(plane().runsOn('web')).toEqual(['kvm-a']);
     expect(plane().fleet.host('kvm-b').copies.size).toBe(0);
     expect(await plane().ended(await plane().migrate('web'))).toMatchObject({ status: 'SUCCEEDED' });
@@ -103,7 +103,7 @@ describe('StopExecution', () => {
     const { nodeId } = plane().host('kvm-b');
     plane().aws.setNodeOnline(nodeId, false);
     await plane().until('the source was inspected', async () =>
-      (await plane().show(id)).timeline.some(({ event }) => event === 'inspect done'),
+      (await plane().show(id)).timeline.some(({ event }) => event === 'inspect succeeded'),
     );
     await stop(`${id}.1`);
     // Somebody shuts the VM down: what the first recovery saw is no longer so.

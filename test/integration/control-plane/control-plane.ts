@@ -224,15 +224,15 @@ export class ControlPlane {
       outgoing?: Set<string>;
       incoming?: Set<string>;
       cutovers?: Set<string>;
-      line: object;
+      queue: object;
       reservations: object;
     })[];
     return [
       ...hosts.flatMap((host) => [
         ...[...(host.outgoing ?? [])].map((id) => `outgoing slot of ${host.sk}: ${id}`),
         ...[...(host.incoming ?? [])].map((id) => `incoming slot of ${host.sk}: ${id}`),
-        ...[...(host.cutovers ?? [])].map((id) => `turn on ${host.sk}: ${id}`),
-        ...Object.keys(host.line).map((id) => `place in ${host.sk}'s line: ${id}`),
+        ...[...(host.cutovers ?? [])].map((id) => `cutover slot of ${host.sk}: ${id}`),
+        ...Object.keys(host.queue).map((id) => `queue position of ${host.sk}: ${id}`),
         ...Object.keys(host.reservations).map((id) => `memory of ${host.sk}: ${id}`),
       ]),
       ...control.filter(({ sk }) => sk === 'LOCK').map(({ pk, migrationId }) => `lock of ${pk}: ${migrationId}`),

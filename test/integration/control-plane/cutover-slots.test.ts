@@ -6,7 +6,7 @@ const VMS = ['one', 'two', 'three'];
 const ON_ORDER = { policy: { cutover: 'manual' } } as const;
 const span = (view: MigrationView, stage: string): [from: number, to: number] => {
   const at = (event: string) => Date.parse(view.timeline.find((entry) => entry.event === event)!.at);
-  return [at(`${stage} ordered`), at(`${stage} done`)];
+  return [at(`${stage} task sent`), at(`${stage} succeeded`)];
 };
 const momentsOf = (view: MigrationView, event: string) => view.timeline.filter((entry) => entry.event === event);
 
@@ -40,7 +40,7 @@ describe('cutovers', () => {
       expect(await task(id)).toMatchObject({ status: 202 });
       const view = await plane().ended(id);
       expect(view).toMatchObject({ status: 'SUCCEEDED', result: { precopy: 'held' } });
-      expect(momentsOf(view, 'word to cut over')).toHaveLength(1);
+      expect(momentsOf(view, 'cutover requested')).toHaveLength(1);
       expect(plane().runsOn(VMS[index]!)).toEqual(['kvm-b']);
     }
   });

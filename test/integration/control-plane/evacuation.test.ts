@@ -151,7 +151,7 @@ describe('an evacuation', () => {
       status: 'FAILED',
       failure: {
         code: 'HostNotEmptied',
-        message: expect.stringMatching(`^1 VM\\(s\\) left running: web; on the way here: ${arriving}$`),
+        message: expect.stringMatching(`^1 VM\\(s\\) left running: web; arriving here: ${arriving}$`),
       },
     });
     expect(plane().runsOn('web')).toEqual(['kvm-b']);

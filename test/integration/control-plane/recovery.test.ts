@@ -63,7 +63,7 @@ describe('resolving', () => {
     });
     expect(view.executionArn).toMatch(new RegExp(`:handoff-recover:${id}.1$`));
     expect(plane().runsOn('web')).toEqual(['kvm-a']);
-    expect(view.timeline.find(({ event }) => event === 'resolved by an operator')?.detail).toMatchObject({
+    expect(view.timeline.find(({ event }) => event === 'resolved by operator')?.detail).toMatchObject({
       owner: 'source',
     });
   });
@@ -155,7 +155,7 @@ describe('resolving', () => {
       status: 409,
       body: {
         code: 'HostInUse',
-        detail: expect.stringContaining(`${id} is still at work on web, or needs an operator`),
+        detail: expect.stringContaining(`${id} still moves web, or needs an operator`),
       },
     });
     await resolve(plane(), id, 'destination');
@@ -317,7 +317,7 @@ describe('a host that was silent when the migration was settled', () => {
     expect(await pendingCleanups()).toEqual([]);
     expect(await audit()).toEqual([]);
     expect((await plane().listHosts()).map(({ hostId }) => hostId)).toEqual(['kvm-b']);
-    const told = (await plane().show(id)).timeline.find(({ event }) => event === 'host is gone for good');
+    const told = (await plane().show(id)).timeline.find(({ event }) => event === 'host declared lost');
     expect(told?.detail).toMatchObject({ host: 'kvm-a', vm: 'web', by: expect.stringContaining('arn:aws:') });
     expect(await plane().ended(id)).toMatchObject({ status: 'SUCCEEDED', runsOn: 'kvm-b' });
   });
@@ -333,7 +333,7 @@ describe('a host that was silent when the migration was settled', () => {
     const { status, runsOn, endedAt, failure } = before;
     const view = await plane().show(id);
     expect(view).toMatchObject({ status, runsOn, endedAt, failure });
-    expect(view.timeline.find(({ event }) => event === 'follow-up ended')?.detail).toMatchObject({ clear: ['kvm-a'] });
+    expect(view.timeline.find(({ event }) => event === 'cleanup ended')?.detail).toMatchObject({ clear: ['kvm-a'] });
     expect(await plane().ended(await plane().migrate('web'))).toMatchObject({ status: 'SUCCEEDED' });
   });
 

@@ -41,8 +41,8 @@ describe('a request to migrate', () => {
       new Set([
         'admitted',
         ...['preflight', 'precopy', 'observe-guest', 'cutover', 'verify'].flatMap((stage) => [
-          `${stage} ordered`,
-          `${stage} done`,
+          `${stage} task sent`,
+          `${stage} succeeded`,
         ]),
         'ended',
       ]),

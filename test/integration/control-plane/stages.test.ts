@@ -42,7 +42,7 @@ describe('preflight', () => {
     for (const { name, found, remedy } of failed) {
       expect(view.failure!.message).toContain(`${name}: ${found} (${remedy})`);
     }
-    expect(view.timeline.map(({ event }) => event)).not.toContain('precopy ordered');
+    expect(view.timeline.map(({ event }) => event)).not.toContain('precopy task sent');
     expect(plane().fleet.host('kvm-a').mustHave('huge').detail).toBe('running (booted)');
   });
 
@@ -117,7 +117,7 @@ describe('an order', () => {
     const id = await plane().migrate('web');
     const view = await plane().ended(id);
     expect(view).toMatchObject({ status: 'SUCCEEDED', runsOn: 'kvm-b' });
-    expect(view.timeline.filter(({ event }) => event === 'precopy done')).toHaveLength(1);
+    expect(view.timeline.filter(({ event }) => event === 'precopy succeeded')).toHaveLength(1);
   });
 });
 

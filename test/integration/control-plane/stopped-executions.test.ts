@@ -36,8 +36,8 @@ describe('the blackout as seen from outside', () => {
     const both = seen({ addressFrom: 'request' });
     expect(result?.blackout).toMatchObject({ source: both, destination: both });
     const at = (event: string) => timeline.find((entry) => entry.event === event)!.at;
-    expect(at('observe-guest ordered') <= at('cutover ordered')).toBe(true);
-    expect(at('observe-guest done') >= at('cutover ordered')).toBe(true);
+    expect(at('observe-guest task sent') <= at('cutover task sent')).toBe(true);
+    expect(at('observe-guest succeeded') >= at('cutover task sent')).toBe(true);
   });
 
   it('is looked for by the destination where the source found the guest', async () => {
@@ -66,7 +66,7 @@ describe('the blackout as seen from outside', () => {
     expect(status).toBe('SUCCEEDED');
     expect(result?.blackout?.destination).toMatchObject({ observed: true, announcedAgain: true });
     expect(timeline).toContainEqual(
-      expect.objectContaining({ event: 'announced again', detail: expect.objectContaining({ host: 'kvm-b' }) }),
+      expect.objectContaining({ event: 'guest announced again', detail: expect.objectContaining({ host: 'kvm-b' }) }),
     );
   });
 

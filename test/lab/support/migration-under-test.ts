@@ -67,7 +67,7 @@ export class MigrationUnderTest {
       const view = await trial.reaches(
         'is held',
         ({ status, timeline, result }) =>
-          result?.precopy === 'completed' || (status === 'HELD' && count(timeline, 'precopy done') > 0),
+          result?.precopy === 'completed' || (status === 'HELD' && count(timeline, 'precopy succeeded') > 0),
       );
       if (view.endedAt === undefined || attempt === HOLDS_TRIED) return trial;
       await trial.endWatch();
@@ -165,5 +165,5 @@ function isAtWork(timeline: readonly TimelineEvent[], role: 'source' | 'destinat
     timeline.filter(
       ({ event, detail }) => /^(inspect|abort) /.test(event) && event.endsWith(end) && detail?.role === role,
     );
-  return of(' ordered').length > of(' done').length + of(' failed').length;
+  return of(' task sent').length > of(' succeeded').length + of(' failed').length;
 }

@@ -17,7 +17,7 @@ const validate = createRequire(import.meta.url)('asl-validator') as (definition:
 const arn = (name: string) => `arn:aws:lambda:eu-central-1:123456789012:function:${name}`;
 const recovery = {
   dispatch: arn('dispatch'),
-  decideRecovery: arn('recover'),
+  decideOwnership: arn('decide-ownership'),
   settle: arn('settle'),
   mailboxTable: 'mailbox',
 };
@@ -26,9 +26,9 @@ const machines: Record<string, Definition> = {
     ...recovery,
     admit: arn('admit'),
     reserveMemory: arn('reserve'),
-    acquireCutoverSlot: arn('turn'),
+    acquireCutoverSlot: arn('acquire-cutover-slot'),
   }),
-  Recover: recoverDefinition({ ...recovery, resumeStoppedExecution: arn('take-over') }),
+  Recover: recoverDefinition({ ...recovery, resumeStoppedExecution: arn('resume-stopped-execution') }),
   Evacuate: evacuateDefinition({
     beginEvacuation: arn('begin'),
     planEvacuation: arn('plan'),

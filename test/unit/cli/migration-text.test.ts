@@ -60,7 +60,7 @@ describe('a migration as text', () => {
         reason: 'fans',
         result: { totalMs: 4_400, downtimeMs: 84 },
         warning: { code: 'MoverGone', message: 'silent' },
-        timeline: [{ at: 'T1', event: 'precopy done', detail: { host: 'kvm1', result: { stage: 'precopy' } } }],
+        timeline: [{ at: 'T1', event: 'precopy succeeded', detail: { host: 'kvm1', result: { stage: 'precopy' } } }],
       }),
     ).toEqual([
       'web-1: web, kvm1 -> kvm2, SUCCEEDED',
