@@ -103,9 +103,7 @@ async function readStartReport(mailbox: string, migrationId: string): Promise<bo
   const reports = (['cutover', 'precopy'] as const).map((stage) =>
     reportKey(mailbox, requestIdOf(migrationId, stage, 'source', 1)),
   );
-  const found = await Promise.all(
-    reports.map((key) => getItem<{ report?: unknown }>(MAILBOX, key)),
-  );
+  const found = await Promise.all(reports.map((key) => getItem<{ report?: unknown }>(MAILBOX, key)));
   return found.some((item) => {
     const report = Report.safeParse(item?.report).data;
     if (report?.kind !== 'succeeded' || report.migrationId !== migrationId) return false;
