@@ -69,7 +69,7 @@ describe('a migration as text', () => {
       '  took        4.4 s',
       "  downtime    84 ms (QEMU's figure)",
       '  warning     MoverGone: silent',
-      '  T1  precopy done (host kvm1)',
+      '  T1  precopy succeeded (host kvm1)',
       '  console     https://console',
     ]);
   });
