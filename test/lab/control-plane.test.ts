@@ -129,7 +129,10 @@ describeWithManagedLab(
           expect(count((await trial.show()).timeline, 'stopped execution resumed')).toBe(0);
           clock.leap(SWEEP_SECONDS);
         }
-        const view = await trial.timePasses('is taken over', (now) => count(now.timeline, 'stopped execution resumed') === 1 && now);
+        const view = await trial.timePasses(
+          'is taken over',
+          (now) => count(now.timeline, 'stopped execution resumed') === 1 && now,
+        );
         expect(view.executionArn).toMatch(new RegExp(`:handoff-recover:${trial.id}.1$`));
         await trial.isSettled(expected);
       });
