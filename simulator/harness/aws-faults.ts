@@ -1,12 +1,32 @@
 import { AwsError, type JsonObject } from '../../embedded-aws/core/service.ts';
 import type { Interceptor } from '../../embedded-aws/embedded-aws.ts';
 
-export type Call = Parameters<Interceptor>[0];
+export type AwsCall = Parameters<Interceptor>[0];
 
-/** Who makes a call, as faults name it: a function by its file's name, `machine`, `host`; and the writes that matter most. */
-export function pointOf({ service, operation, input, caller }: Call): string | undefined {
+/** The functions that faults and mutations name: the stack's own names of them, without `handoff-`. */
+export const FUNCTIONS = [
+  'acquire-cutover-slot',
+  'admit',
+  'decide-ownership',
+  'dispatch',
+  'on-command-ended',
+  'relay',
+  'reserve-memory',
+  'resume-stopped-execution',
+  'settle',
+  'sweep',
+] as const;
+
+/**
+ * The point of a call of AWS, by its caller: a function, `machine` or `host`. The most important writes have points of their own:
+ * `commit` (by the mover), `revoke` (of a commit record, by a state machine) and `unlock` (of a VM).
+ */
+export type AwsPoint = (typeof FUNCTIONS)[number] | 'stream' | 'machine' | 'host' | 'commit' | 'revoke' | 'unlock';
+
+/** Undefined for a caller that faults do not name. */
+export function pointOf({ service, operation, input, caller }: AwsCall): AwsPoint | undefined {
   if (service === 'streams') return 'stream';
-  const who = whoIs(caller.userId);
+  const who = callerName(caller.userId);
   if (operation === 'DeleteItem' && (input.Key as KeyOf)?.sk?.S === 'LOCK') return 'unlock';
   const commitRecord = operation === 'UpdateItem' && String((input.Key as KeyOf)?.sk?.S).startsWith('COMMIT#');
   if (commitRecord && who === 'host') return 'commit';
@@ -14,29 +34,37 @@ export function pointOf({ service, operation, input, caller }: Call): string | u
 }
 type KeyOf = { sk?: { S?: string } } | undefined;
 
-const known = new Map<string, string | undefined>();
+type CallerName = (typeof FUNCTIONS)[number] | 'machine' | 'host';
 
-function whoIs(userId: string): string | undefined {
-  if (!known.has(userId)) known.set(userId, nameOf(userId.slice(userId.indexOf(':') + 1)));
-  return known.get(userId);
+const callerNames = new Map<string, CallerName | undefined>();
+
+function callerName(userId: string): CallerName | undefined {
+  if (!callerNames.has(userId)) callerNames.set(userId, sessionName(userId.slice(userId.indexOf(':') + 1)));
+  return callerNames.get(userId);
 }
 
-function nameOf(session: string): string | undefined {
+function sessionName(session: string): CallerName | undefined {
   if (session.startsWith('mi-')) return 'host';
   if (session === 'StepFunctions') return 'machine';
-  return /^handoff-(.+)$/.exec(session)?.[1];
+  const name = functionName(session);
+  return FUNCTIONS.find((known) => known === name);
 }
 
-/** The migration a call is about, where it says so. */
-export function migrationOf({ input }: Call): string | undefined {
+/** A function's name as faults have it, from its name on AWS, such as `handoff-decide-ownership`. */
+export function functionName(nameOnAws: string): string | undefined {
+  return /^handoff-(.+)$/.exec(nameOnAws)?.[1];
+}
+
+/** The id of the migration that a call names, if it names one. */
+export function migrationIdIn({ input }: AwsCall): string | undefined {
   const text = JSON.stringify(input);
   return (
     /\\"migrationId\\":\\"([\w-]+)\\"/.exec(text)?.[1] ?? /"(?:COMMIT|MIGRATION|REQUESTS)#([\w-]+)"/.exec(text)?.[1]
   );
 }
 
-/** Errors that pass, by the service's own names. */
-export function passingError({ service }: Call, choice: number): AwsError {
+/** A transient error, under a name that the service uses. */
+export function transientError({ service }: AwsCall, choice: number): AwsError {
   const errors: Record<string, readonly [string, number][]> = {
     dynamodb: [
       ['InternalServerError', 500],
@@ -55,23 +83,23 @@ export function passingError({ service }: Call, choice: number): AwsError {
   return new AwsError(code, 'simulated: the service failed', status);
 }
 
-export const throttled = (call: Call): AwsError => {
+export const throttlingError = (call: AwsCall): AwsError => {
   if (call.service === 'lambda') return new AwsError('TooManyRequestsException', 'simulated: rate exceeded', 429);
   return new AwsError('ThrottlingException', 'simulated: rate exceeded', 400);
 };
 
-/** What a client makes of an answer that does not come. */
-export function noAnswer(call: Call): AwsError {
+/** The client's error when no answer arrives. */
+export function timeoutError(call: AwsCall): AwsError {
   const byMachine = pointOf(call) === 'machine' || pointOf(call) === 'revoke';
   return new AwsError(byMachine ? 'SdkClientException' : 'TimeoutError', 'simulated: no answer', 500);
 }
 
-/** What a host can lie about. */
-export const LIES = ['preflight', 'precopy', 'cutover', 'verify', 'inspect', 'abort'] as const;
+/** The stages whose results a host can forge. */
+export const FORGEABLE_STAGES = ['preflight', 'precopy', 'cutover', 'verify', 'inspect', 'abort'] as const;
 
-/** A result in place of the host that was asked, by one that was not. */
-export function forgedResult(stage: (typeof LIES)[number]): JsonObject {
-  const check = { name: 'gone', passed: true, found: 'a lie' };
+/** A result that a host forges for a task that its peer was given. */
+export function forgedResult(stage: (typeof FORGEABLE_STAGES)[number]): JsonObject {
+  const check = { name: 'gone', passed: true, found: 'forged' };
   switch (stage) {
     case 'preflight':
     case 'verify':
@@ -88,12 +116,12 @@ export function forgedResult(stage: (typeof LIES)[number]): JsonObject {
     case 'cutover':
       return { stage, downtimeMs: 1, commitMs: 1, switchMs: 1, bytesTransferred: 0 };
     case 'inspect':
-      return { stage, evidence: { state: 'absent', detail: 'a lie', jobActive: false, mover: 'none' } };
+      return { stage, evidence: { state: 'absent', detail: 'forged', jobActive: false, mover: 'none' } };
     case 'abort':
       return {
         stage,
-        done: 'a lie',
-        evidence: { state: 'absent', detail: 'a lie', jobActive: false, mover: 'none' },
+        done: 'forged',
+        evidence: { state: 'absent', detail: 'forged', jobActive: false, mover: 'none' },
       };
   }
 }

@@ -1,20 +1,22 @@
-import type { Fault, FaultKind } from './fault-plan.ts';
+import type { FaultKind } from './fault-catalog.ts';
+import type { Fault } from './fault-plan.ts';
+import type { Invariant } from './invariants.ts';
 import { shrink } from './shrink.ts';
 import { runWorld, type WorldOptions, type WorldResult } from './world.ts';
 
 export interface Batch extends Omit<WorldOptions, 'seed' | 'plan'> {
   seeds: Iterable<number>;
-  /** Asked before each seed. */
-  goOn(): boolean;
-  /** Told after each seed. */
-  after(result: WorldResult, totals: Totals): void;
+  /** Called before each seed; the batch ends when it returns false. */
+  shouldContinue(): boolean;
+  /** Called after each seed. */
+  onResult(result: WorldResult, totals: Totals): void;
 }
 
 export interface Finding {
   seed: number;
-  invariant: string;
-  what: string;
-  /** The fewest of the seed's faults that break the same promise. */
+  invariant: Invariant;
+  detail: string;
+  /** A minimal set of the seed's faults that violates the same invariant. */
   faults: Fault[];
 }
 
@@ -25,15 +27,15 @@ export interface Totals {
   faults: Partial<Record<FaultKind, number>>;
   /** Migrations by their final status; `REFUSED` left no record, because the VM was busy. */
   outcomes: Record<string, number>;
-  /** Those that went over to post-copy, by their final status. */
+  /** Migrations that used post-copy, by their final status. */
   postCopies: Record<string, number>;
   violations: Finding[];
   /** Of this process's CPU time: machines are shared. */
   migrationsPerSecond: number;
 }
 
-/** Runs one world for each seed. A world that breaks a promise is run again with fewer faults, until none can be left out. */
-export async function simulate({ seeds, goOn, after, ...world }: Batch): Promise<Totals> {
+/** Runs one world for each seed. A world that violates an invariant is run again with fewer and fewer faults. */
+export async function simulate({ seeds, shouldContinue, onResult, ...world }: Batch): Promise<Totals> {
   const totals: Totals = {
     seeds: 0,
     migrations: 0,
@@ -45,7 +47,7 @@ export async function simulate({ seeds, goOn, after, ...world }: Batch): Promise
   };
   let spent = 0;
   for (const seed of seeds) {
-    if (!goOn()) break;
+    if (!shouldContinue()) break;
     const began = process.cpuUsage();
     const result = await runWorld({ ...world, seed });
     const { user, system } = process.cpuUsage(began);
@@ -60,14 +62,14 @@ export async function simulate({ seeds, goOn, after, ...world }: Batch): Promise
       }
     }
     const [first] = result.violations;
-    if (first !== undefined) totals.violations.push({ seed, ...first, faults: await fewestFaults(world, result) });
-    after(result, totals);
+    if (first !== undefined) totals.violations.push({ seed, ...first, faults: await minimalFaults(world, result) });
+    onResult(result, totals);
   }
   return totals;
 }
 
-/** The same promise must be broken; how it is said may differ. */
-export function fewestFaults(world: Omit<WorldOptions, 'seed' | 'plan'>, result: WorldResult): Promise<Fault[]> {
+/** A minimal set of a world's faults that violates the same invariant; the details of the violation may differ. */
+export function minimalFaults(world: Omit<WorldOptions, 'seed' | 'plan'>, result: WorldResult): Promise<Fault[]> {
   const { seed, violations, injected } = result;
   return shrink(injected, async (plan) => {
     const again = await runWorld({ ...world, seed, plan });

@@ -5,20 +5,20 @@ export interface Evacuations {
   aws: EmbeddedAws;
   fleet: SimulatedFleet;
   count: number;
-  /** They begin within so many ms. */
+  /** They begin within this time, in ms. */
   withinMs: number;
   random: () => number;
-  say(what: string): void;
+  log(message: string): void;
 }
 
-/** Hosts are to be emptied, each at a moment of its own. Events come at least once: some of these come twice. */
-export function scheduleEvacuations({ aws, fleet, count, withinMs, random, say }: Evacuations): { done(): boolean } {
+/** Schedules the evacuation of random hosts at random times. EventBridge delivers at least once: some of these events come twice. */
+export function scheduleEvacuations({ aws, fleet, count, withinMs, random, log }: Evacuations): { done(): boolean } {
   const hosts = fleet.hosts().map(({ spec }) => spec.hostId);
   let left = 0;
   const event = async (host: string, at: number): Promise<void> => {
     left += 1;
     await fleet.clock.sleep(at);
-    say(`${host} is to be emptied`);
+    log(`${host} is to be evacuated`);
     const detail = { host, policy: { migrateStorage: true } };
     aws.putEvent({ source: 'handoff.maintenance', detailType: 'Host Maintenance Scheduled', detail });
     left -= 1;

@@ -3,21 +3,21 @@ import type { Item } from '../../embedded-aws/dynamodb/values.ts';
 import type { EmbeddedAws } from '../../embedded-aws/embedded-aws.ts';
 import { imageOf } from '../hypervisor/copy.ts';
 import type { SimulatedFleet } from '../hypervisor/fleet.ts';
-import type { Route } from './fault-injector.ts';
+import type { RequestedMigration } from './fault-injector.ts';
 import type { InvariantChecker } from './invariant-checker.ts';
 
-interface End {
+interface FinalState {
   fleet: SimulatedFleet;
   checker: InvariantChecker;
-  routes: ReadonlyMap<string, Route>;
+  requested: ReadonlyMap<string, RequestedMigration>;
   /** Whether AWS does not reach a host. */
-  away(hostId: string): boolean;
-  /** Whether to check anything, or only to count. */
+  isOffline(hostId: string): boolean;
+  /** Whether to check the invariants, or only to count the outcomes. */
   check: boolean;
 }
 
-/** How executions ended that did not come to a settled end, for whoever looks for the reason. */
-export async function tellUnsettled(aws: EmbeddedAws, say: (what: string) => void): Promise<void> {
+/** Logs how each execution ended that did not settle its migration. */
+export async function logUnsettled(aws: EmbeddedAws, log: (message: string) => void): Promise<void> {
   const stateMachineArn = String(aws.outputs.MigrateMachine);
   const { executions } = await aws.callAws('states', 'ListExecutions', { stateMachineArn }, aws.adminCaller);
   for (const { executionArn } of executions as { executionArn: string }[]) {
@@ -29,56 +29,50 @@ export async function tellUnsettled(aws: EmbeddedAws, say: (what: string) => voi
       (event) => (event.stateEnteredEventDetails as JsonObject)?.name ?? [],
     );
     if (names.includes('Route outcome')) continue;
-    say(`${executionArn.split(':').at(-1)} is ${status} in "${names.at(-1)}": ${error ?? ''} ${cause ?? ''}`);
+    log(`${executionArn.split(':').at(-1)} is ${status} in "${names.at(-1)}": ${error ?? ''} ${cause ?? ''}`);
   }
 }
 
-/** How many migrations ended in which way, and how many of those that went over to post-copy. */
+/** The number of migrations by their final status: of all, and of those that used post-copy. */
 export interface Outcomes {
   outcomes: Record<string, number>;
   postCopies: Record<string, number>;
 }
 
-/** When all is quiet: what must hold then. */
-export function lookAtEnd({ fleet, checker, routes, away, check }: End): Outcomes {
+/** Checks what must hold when a world has come to rest, and counts the outcomes of its migrations. */
+export function checkFinalState({ fleet, checker, requested, isOffline, check }: FinalState): Outcomes {
   const { items } = checker;
   const records = items.filter(({ entity }) => entity?.S === 'MIGRATION');
   const statusOf = new Map(records.map((record) => [text(record, 'migrationId'), text(record, 'status')]));
   const statuses = (of: Iterable<string>) => countEach([...of].map((id) => statusOf.get(id) ?? 'REFUSED'));
   const ended: Outcomes = {
-    outcomes: statuses(new Set([...routes.keys(), ...statusOf.keys()])),
-    postCopies: statuses(checker.postCopied),
+    outcomes: statuses(new Set([...requested.keys(), ...statusOf.keys()])),
+    postCopies: statuses(checker.vms.postCopied),
   };
   if (!check) return ended;
 
   for (const held of [...heldIn(items, statusOf), ...openCommitRecords(items)]) {
-    checker.violated('everything is given back', held);
+    checker.violated('an ended migration holds nothing', held);
   }
-  for (const seen of impossibleIn(items)) checker.violated('recovery sees nothing impossible', seen);
+  for (const seen of impossibleIn(items)) checker.violated('recovery never sees impossible evidence', seen);
   const waiting = new Set(
     records.filter((record) => text(record, 'status') === 'NEEDS_OPERATOR').map((r) => text(r, 'vm')),
   );
-  // Recovery has settled without a host that did not answer, and says so: what is left there is put right when it is back.
-  const pendingCleanups = items.filter(({ pk }) => pk?.S === 'CLEANUPS');
-  const pendingCleanup = new Set(
-    pendingCleanups
-      .filter((pendingCleanup) => away(text(pendingCleanup, 'hostId')))
-      .map((pendingCleanup) => text(pendingCleanup, 'vm')),
+  // Recovery settled these without a host that did not answer. They are carried out when that host is back.
+  const cleanups = items.filter(({ pk }) => pk?.S === 'CLEANUPS');
+  const blocked = new Set(
+    cleanups.filter((cleanup) => isOffline(text(cleanup, 'hostId'))).map((cleanup) => text(cleanup, 'vm')),
   );
-  for (const pendingCleanup of pendingCleanups) {
-    const [hostId, vm] = [text(pendingCleanup, 'hostId'), text(pendingCleanup, 'vm')];
-    if (away(hostId) || checker.harmed.has(vm) || waiting.has(vm)) continue;
-    checker.violated('flagged hosts are followed up', `what is left of ${vm} on ${hostId} was not put right`);
+  for (const cleanup of cleanups) {
+    const [hostId, vm] = [text(cleanup, 'hostId'), text(cleanup, 'vm')];
+    if (isOffline(hostId) || checker.harmed.has(vm) || waiting.has(vm)) continue;
+    checker.violated('every pending cleanup is carried out', `the cleanup of ${vm} on ${hostId} was not`);
   }
   const vms = new Set(fleet.hosts().flatMap(({ copies }) => [...copies.keys()]));
   for (const vm of vms) {
     const halves = fleet.hosts().filter(({ copies }) => copies.get(vm)?.state.startsWith('postcopy-'));
-    if (
-      halves.length > 0 &&
-      !waiting.has(vm) &&
-      !pendingCleanups.some((pendingCleanup) => text(pendingCleanup, 'vm') === vm)
-    ) {
-      checker.violated('no half of a VM is forgotten', `${vm} is in halves, and nobody is told`);
+    if (halves.length > 0 && !waiting.has(vm) && !cleanups.some((cleanup) => text(cleanup, 'vm') === vm)) {
+      checker.violated('an operator learns of every VM in halves', `${vm} is in halves, and nothing says so`);
     }
     if (checker.harmed.has(vm) || waiting.has(vm)) continue;
     const running = fleet.hosts().filter(({ copies }) => copies.get(vm)?.state === 'running');
@@ -86,9 +80,9 @@ export function lookAtEnd({ fleet, checker, routes, away, check }: End): Outcome
       const state = copies.get(vm)?.state;
       return state === undefined ? [] : [`${state} on ${spec.hostId}`];
     });
-    if (pendingCleanup.has(vm)) continue;
+    if (blocked.has(vm)) continue;
     if (running.length !== 1) checker.violated('every VM runs', `${vm} is ${seen.join(', ')}`);
-    else if (seen.length > 1) checker.violated('no copy is left over', `${vm} is ${seen.join(', ')}`);
+    else if (seen.length > 1) checker.violated('no copy of a VM is left over', `${vm} is ${seen.join(', ')}`);
     checkImages(vm, { fleet, checker });
   }
   checkRecords(
@@ -104,7 +98,7 @@ function countEach(values: readonly string[]): Record<string, number> {
   return counts;
 }
 
-/** A destination that runs although its commit record was revoked: nothing recovery could decide would be right. */
+/** A destination that runs although its commit record was revoked: no decision of recovery could be right. */
 function impossibleIn(items: readonly Item[]): string[] {
   return items.flatMap((item) => {
     const detail = item.detail?.M;
@@ -114,24 +108,24 @@ function impossibleIn(items: readonly Item[]): string[] {
   });
 }
 
-/** A VM's images are where it ran, and nowhere else: what a migration made in vain is gone, and no image bears its mark any more. */
-function checkImages(vm: string, { fleet, checker }: Pick<End, 'fleet' | 'checker'>): void {
+/** Images of a VM exist only on hosts where it ran, and no image is marked as a migration's any more. */
+function checkImages(vm: string, { fleet, checker }: Pick<FinalState, 'fleet' | 'checker'>): void {
   for (const { images, spec } of fleet.hosts()) {
     for (const path of images.files.keys()) {
       const name = path.slice(path.lastIndexOf('/') + 1);
       const marked = checker.records.get(/^\.handoff-(.*)\.\w+$/.exec(name)?.[1] ?? '')?.vm === vm;
-      const inVain = path === imageOf({ name: vm }) && !checker.everRanOn(vm, spec.hostId);
-      if (marked || inVain) checker.violated('no image is left over', `${name} of ${vm} is left on ${spec.hostId}`);
+      const neverUsed = path === imageOf({ name: vm }) && !checker.vms.everRanOn(vm, spec.hostId);
+      if (marked || neverUsed) checker.violated('no image is left over', `${name} of ${vm} is left on ${spec.hostId}`);
     }
   }
 }
 
-/** The last migration of each VM that was begun must say where the VM is. */
-function checkRecords(records: readonly Item[], { fleet, checker }: Pick<End, 'fleet' | 'checker'>): void {
+/** The record of each VM's last migration names the host that runs the VM. */
+function checkRecords(records: readonly Item[], { fleet, checker }: Pick<FinalState, 'fleet' | 'checker'>): void {
   const last = new Map<string, Item>();
   for (const record of records) {
     if (record.endedAt === undefined) {
-      checker.violated('every migration ends', `${text(record, 'migrationId')} is ${text(record, 'status')} for good`);
+      checker.violated('every migration ends', `${text(record, 'migrationId')} stays ${text(record, 'status')}`);
       continue;
     }
     const before = last.get(text(record, 'vm'));
@@ -139,15 +133,18 @@ function checkRecords(records: readonly Item[], { fleet, checker }: Pick<End, 'f
     if (record.runsOn !== undefined && later) last.set(text(record, 'vm'), record);
     const wrong = (text(record, 'status') === 'SUCCEEDED') !== (record.runsOn?.S === record.destination?.S);
     if (wrong)
-      checker.violated('records say where VMs are', `${text(record, 'migrationId')} ended ${describe(record)}`);
+      checker.violated(
+        'the record names the host that runs the VM',
+        `${text(record, 'migrationId')} ended ${describe(record)}`,
+      );
   }
   for (const [vm, record] of last) {
     if (checker.harmed.has(vm)) continue;
-    const home = checker.homeOf(vm);
+    const home = checker.vms.homeOf(vm);
     const runs = fleet.host(home!).copies.get(vm)?.state === 'running';
     if (runs && home !== record.runsOn?.S) {
       checker.violated(
-        'records say where VMs are',
+        'the record names the host that runs the VM',
         `${text(record, 'migrationId')} ended ${describe(record)}, but ${vm} runs on ${home}`,
       );
     }

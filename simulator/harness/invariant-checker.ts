@@ -1,16 +1,12 @@
 import type { CommitRecordState } from '../../contract/mailbox.ts';
 import type { Item } from '../../embedded-aws/dynamodb/values.ts';
 import type { Boundary } from '../hosts/process.ts';
-import { type Guest, imageOf, type LocalDisk } from '../hypervisor/copy.ts';
 import type { SimulatedFleet } from '../hypervisor/fleet.ts';
+import type { Invariant, Violation } from './invariants.ts';
+import { VmInvariants } from './vm-invariants.ts';
 
-/** A promise that was broken. `invariant` is its stable name, `what` says what was seen. */
-export interface Violation {
-  invariant: string;
-  what: string;
-}
-
-export interface RecordSeen {
+/** What is checked of a migration's record. */
+export interface RecordView {
   migrationId: string;
   vm: string;
   source: string;
@@ -18,187 +14,106 @@ export interface RecordSeen {
   status: string;
   runsOn?: string;
   endedAt?: string;
-  /** Of one that failed. */
-  why?: string;
+  /** The message of a failure. */
+  failure?: string;
 }
 
-/** What changes something on a host. */
-const ACTS: readonly string[] = ['begin', 'prepare', 'perform', 'finish', 'confirm'];
+/** Calls by which a mover changes something on a host. */
+const MOVER_ACTIONS: readonly string[] = ['begin', 'prepare', 'perform', 'finish', 'confirm'];
 
-/** Of a broken post-copy the destination's half is the one that ran, and still does as far as it can. */
-const RUNNING: readonly string[] = ['running', 'postcopy-running'];
-
-/** Recovery looks more often than this. */
+/** Recovery inspects hosts more often than this. */
 const CALM_MS = 10 * 60_000;
 
 const migrationOf = (requestId: string): string => requestId.slice(0, requestId.indexOf('.'));
 
 /**
- * What the tables say, kept beside them from every write that changes a commit record, a lock or an outcome; and what must hold of it
- * and of the hosts at every moment.
+ * Checks the invariants while a world runs. It keeps what the tables contain, from every change of them: they can't be read within a
+ * change.
  */
 export class InvariantChecker {
   readonly violations: Violation[] = [];
   readonly commitRecords = new Map<string, CommitRecordState>();
-  readonly records = new Map<string, RecordSeen>();
+  readonly records = new Map<string, RecordView>();
   /** VMs whose QEMU, or a copy of it, was killed: they may be gone. */
   readonly harmed = new Set<string>();
-  /** Migrations whose guest went over before all of its memory. */
-  readonly postCopied = new Set<string>();
-  /** Those of them that have lost a half. */
-  readonly #halved = new Set<string>();
-  /** Until when faults last: from then on everything answers that still exists. */
+  readonly vms: VmInvariants;
+  /** When the last fault ends, in ms since the epoch: from then on everything answers that still exists. */
   troubledUntil = 0;
   readonly #locks = new Map<string, string>();
-  /** The host each VM last ran on. */
-  readonly #homes = new Map<string, string>();
-  /** VMs with a local disk, also those that are gone. */
-  readonly #disks = new Map<string, Pick<Guest, 'persistent'> & { disk: LocalDisk }>();
-  /** All hosts that VMs ran on. */
-  readonly #ranOn = new Set<string>();
-  /** Migrations whose mover, says the source, is dead. */
+  /** Migrations whose mover is dead according to the source. */
   readonly #fenced = new Set<string>();
-  readonly #carriedOut = new Set<string>();
-  /** All there is in the tables, by partition key and sort key. */
+  readonly #ran = new Set<string>();
+  /** All items of the tables, by partition key and sort key. */
   readonly #items = new Map<string, Map<string, Item>>();
   readonly #claimedAt = new Map<string, number>();
-  /** By when each task had to be begun. */
+  /** The deadline for the start of each task. */
   readonly #expiresAt = new Map<string, number>();
   readonly #fleet: SimulatedFleet;
-  readonly #say: (what: string) => void;
+  readonly #log: (message: string) => void;
 
-  constructor(fleet: SimulatedFleet, say: (what: string) => void) {
+  constructor(fleet: SimulatedFleet, log: (message: string) => void) {
     this.#fleet = fleet;
-    this.#say = say;
+    this.#log = log;
+    this.vms = new VmInvariants({
+      fleet,
+      harmed: this.harmed,
+      log,
+      violated: (invariant, detail) => this.violated(invariant, detail),
+      lockOwner: (vm) => this.#locks.get(vm),
+      isCommitted: (vm, destination) => this.#isCommitted(vm, destination),
+    });
   }
 
   get items(): Item[] {
     return [...this.#items.values()].flatMap((partition) => [...partition.values()]);
   }
 
-  homeOf(vm: string): string | undefined {
-    return this.#homes.get(vm);
+  violated(invariant: Invariant, detail: string): void {
+    this.#log(`VIOLATION ${invariant}: ${detail}`);
+    this.violations.push({ invariant, detail });
   }
 
-  everRanOn(vm: string, hostId: string): boolean {
-    return this.#ranOn.has(`${vm} on ${hostId}`);
-  }
-
-  violated(invariant: string, what: string): void {
-    this.#say(`VIOLATION ${invariant}: ${what}`);
-    this.violations.push({ invariant, what });
-  }
-
-  /** Looks at a VM right after a change of one of its copies. */
-  vmChanged(vm: string): void {
-    const copies = this.#fleet.hosts().flatMap((host) => {
-      const copy = host.copies.get(vm);
-      return copy === undefined
-        ? []
-        : [{ host: host.spec.hostId, state: copy.state, half: copy.postCopy?.whole === false }];
-    });
-    const running = copies.filter(({ state }) => RUNNING.includes(state)).map(({ host }) => host);
-    this.#say(`${vm}: ${copies.map(({ host, state }) => `${state} on ${host}`).join(', ') || 'nowhere'}`);
-    if (running.length > 1) this.violated('one running copy', `${vm} runs on ${running.join(' and ')}`);
-    this.#mustHaveRoom(vm);
-    this.#mustHaveItsDisk(vm);
-    const migrationId = this.#locks.get(vm) ?? vm;
-    if (copies.some(({ state }) => state === 'postcopy-paused')) this.postCopied.add(migrationId);
-    // Half of a VM is one only together with the other half.
-    const halves = copies.filter(({ state }) => state === 'incoming' || state.startsWith('postcopy-')).length;
-    const alive = halves > 1 || copies.some(({ state }) => state === 'running' || state === 'migrating-paused');
-    if (!alive && copies.some(({ half }) => half)) this.#halved.add(migrationId);
-    if (!alive && !this.harmed.has(vm)) {
-      this.violated('no VM is lost', `${vm} is left without a copy that runs or could be resumed`);
-    }
-    const [at] = running;
-    const home = this.#homes.get(vm);
-    if (at === undefined || at === home) return;
-    this.#homes.set(vm, at);
-    this.#ranOn.add(`${vm} on ${at}`);
-    // A transient VM that ended there leaves nothing on the destination to tell that it ever ran.
-    const untold = this.harmed.has(vm) && !this.#fleet.host(at).copies.get(vm)!.guest.persistent;
-    if (home !== undefined && !untold && !this.#mayRunAt(vm, at)) {
-      this.violated('runs only after the commit', `${vm} was started on ${at} without a committed commit record`);
-    }
-  }
-
-  /** What a VM has written must be somewhere, and where it runs it must be what it reads, and still be there when its QEMU has ended. */
-  #mustHaveItsDisk(vm: string): void {
-    const [known] = this.#fleet.hosts().flatMap(({ copies }) => copies.get(vm)?.guest ?? []);
-    if (known?.disk !== undefined) this.#disks.set(vm, { persistent: known.persistent, disk: known.disk });
-    const { disk, persistent } = this.#disks.get(vm) ?? {};
-    // A transient VM that ended on the destination leaves nothing to tell that it ever ran, and wrote, there.
-    if (disk === undefined || (this.harmed.has(vm) && !persistent)) return;
-    const path = imageOf({ name: vm });
-    if (!this.#fleet.hosts().some(({ images }) => images.files.get(path)?.holds === disk.newest)) {
-      this.violated('no disk is lost', `the newest state of the disk of ${vm} is in no image`);
-    }
-    for (const { copies, spec, images } of this.#fleet.hosts()) {
-      const { guest, state, image } = copies.get(vm) ?? {};
-      if (guest === undefined || !RUNNING.includes(state!)) continue;
-      if (image === undefined || images.files.get(imageOf(guest)) !== image) {
-        this.violated('no image of a running VM is removed', `${vm} runs on ${spec.hostId} without its image`);
-      } else if (image.holds !== disk.newest) {
-        this.violated('a VM runs on the newest of its disk', `${vm} on ${spec.hostId} does not`);
-      }
-    }
-  }
-
-  /** Whoever lets a VM in must have found room for it; what has begun on a host is its own affair. */
-  #mustHaveRoom(vm: string): void {
-    for (const { copies, spec } of this.#fleet.hosts()) {
-      if (copies.get(vm)?.state !== 'incoming') continue;
-      const there = [...copies.values()].filter(({ state }) => state !== 'shutoff');
-      const used = there.reduce((sum, { guest }) => sum + guest.memoryMiB, 0);
-      if (used > spec.memoryMiB) {
-        this.violated(
-          'memory is promised once',
-          `${vm} comes to ${spec.hostId}, which lacks ${used - spec.memoryMiB} MiB`,
-        );
-      }
-    }
-  }
-
-  #mayRunAt(vm: string, host: string): boolean {
+  #isCommitted(vm: string, destination: string): boolean {
     return [...this.records.values()].some(
       (record) =>
-        record.vm === vm && record.destination === host && this.commitRecords.get(record.migrationId) === 'COMMITTED',
+        record.vm === vm &&
+        record.destination === destination &&
+        this.commitRecords.get(record.migrationId) === 'COMMITTED',
     );
   }
 
-  /** A VM in the hands of an operator, who is asked only for what nothing else can settle. */
-  #mustNeedOperator({ migrationId, vm, why }: RecordSeen): void {
-    const mended = this.#fleet.canResumePostCopy || !this.postCopied.has(migrationId);
-    if (this.harmed.has(vm) || !mended || this.#fleet.clock.now() - this.troubledUntil < CALM_MS) return;
+  /** Checks that a migration that needs an operator could not have been decided without one. */
+  #checkOperatorIsNeeded({ migrationId, vm, failure }: RecordView): void {
+    const resumable = this.#fleet.canResumePostCopy || !this.vms.postCopied.has(migrationId);
+    if (this.harmed.has(vm) || !resumable || this.#fleet.clock.now() - this.troubledUntil < CALM_MS) return;
     this.violated(
-      'no VM is left to an operator without need',
-      `${migrationId} of ${vm} could have been settled: ${why}`,
+      'an operator is asked only when nothing else can decide',
+      `${migrationId} of ${vm} could have been decided: ${failure}`,
     );
   }
 
-  /** Told of every run of the agent that was not killed. */
+  /** Called after every run of the agent that was not killed. */
   ran(requestId: string, outcome: string): void {
     if (outcome === 'claimed-before') return;
-    if (this.#carriedOut.has(requestId)) this.violated('an order is carried out once', `${requestId} was twice`);
-    this.#carriedOut.add(requestId);
+    if (this.#ran.has(requestId)) this.violated('a task runs once', `${requestId} ran twice`);
+    this.#ran.add(requestId);
   }
 
-  /** Told of every step of an agent or a mover. */
+  /** Called at every step of an agent or a mover. */
   stepped({ process, call, moment, atDaemon }: Boundary): void {
-    if (process.kind !== 'mover' || moment === 'after' || atDaemon || !ACTS.includes(call)) return;
+    if (process.kind !== 'mover' || moment === 'after' || atDaemon || !MOVER_ACTIONS.includes(call)) return;
     if (this.#fenced.has(process.migrationId)) {
-      this.violated('a fenced mover is dead', `the mover of ${process.migrationId} goes on to ${call}`);
+      this.violated('a fenced mover does nothing more', `the mover of ${process.migrationId} calls ${call}`);
     }
   }
 
-  /** Told of every change of the tables. */
+  /** Called at every change of the tables. */
   itemChanged(before: Item | undefined, after: Item | undefined): void {
     const { pk, sk } = (after ?? before)!;
-    const place = String(sk?.S);
-    this.#keep(String(pk?.S), place, after);
-    const end = place.indexOf('#');
-    switch (end < 0 ? place : place.slice(0, end)) {
+    const sortKey = String(sk?.S);
+    this.#store(String(pk?.S), sortKey, after);
+    const end = sortKey.indexOf('#');
+    switch (end < 0 ? sortKey : sortKey.slice(0, end)) {
       case 'TASK':
         if (after !== undefined) this.#taskChanged(before, after);
         return;
@@ -206,7 +121,7 @@ export class InvariantChecker {
         if (after !== undefined) this.#reported(after);
         return;
       case 'COMMIT':
-        if (after !== undefined) this.#commitRecordChanged(place.slice('COMMIT#'.length), after);
+        if (after !== undefined) this.#commitRecordChanged(sortKey.slice('COMMIT#'.length), after);
         return;
       case 'LOCK':
         this.#lockChanged(String(pk?.S).slice('VM#'.length), after);
@@ -215,10 +130,10 @@ export class InvariantChecker {
         if (after !== undefined && !OUTCOME.every((part) => after[part] === before?.[part])) this.#recordChanged(after);
         return;
     }
-    if (pk?.S === 'HOSTS' && after !== undefined) this.#hostChanged(place, before, after);
+    if (pk?.S === 'HOSTS' && after !== undefined) this.#hostChanged(sortKey, before, after);
   }
 
-  #keep(pk: string, sk: string, item: Item | undefined): void {
+  #store(pk: string, sk: string, item: Item | undefined): void {
     const partition = this.#items.get(pk) ?? new Map<string, Item>();
     this.#items.set(pk, partition);
     if (item === undefined) partition.delete(sk);
@@ -235,7 +150,6 @@ export class InvariantChecker {
     }
   }
 
-  /** The success of a task. */
   #reported({ sk, report }: Item): void {
     const requestId = String(sk?.S).slice('REPORT#'.length);
     const claimedAt = this.#claimedAt.get(requestId);
@@ -244,7 +158,7 @@ export class InvariantChecker {
     if (/\.inspect\.source\./.test(requestId) && !JSON.stringify(report).includes('"not-asked"'))
       this.#fenced.add(migrationOf(requestId));
     if (expiresAt !== undefined && claimedAt > expiresAt) {
-      this.violated('an expired task is not carried out', `${requestId} was begun ${claimedAt - expiresAt} ms late`);
+      this.violated('an expired task does not start', `${requestId} started ${claimedAt - expiresAt} ms late`);
     }
   }
 
@@ -252,7 +166,7 @@ export class InvariantChecker {
     const state = item.state?.S as CommitRecordState | undefined;
     const before = this.commitRecords.get(migrationId);
     if (state === undefined || state === before) return;
-    this.#say(`commit record of ${migrationId}: ${state}`);
+    this.#log(`commit record of ${migrationId}: ${state}`);
     if (before !== undefined && before !== 'OPEN') {
       this.violated('a commit record is decided once', `that of ${migrationId} was ${before} and is ${state}`);
     }
@@ -265,7 +179,7 @@ export class InvariantChecker {
     if (now === before) return;
     if (now === undefined) this.#locks.delete(vm);
     else this.#locks.set(vm, now);
-    // A follow-up holds it in the name of its execution.
+    // A cleanup holds the lock under the name of its execution.
     if (before !== undefined && this.records.get(before.replace(/\.\d+$/, ''))?.endedAt === undefined) {
       this.violated('a lock stays with its owner', `the lock of ${vm} was taken from ${before} before its end`);
     }
@@ -276,10 +190,14 @@ export class InvariantChecker {
       if (after[slots] === before?.[slots]) continue;
       const taken = after[slots]?.SS?.length ?? 0;
       const limit = Number(textIn(after.limits?.M, slots));
-      if (taken > limit) this.violated('limits are kept', `${taken} of ${limit} ${slots} slots of ${hostId} are taken`);
+      if (taken > limit)
+        this.violated(
+          'slots never exceed the limits of a host',
+          `${taken} of ${limit} ${slots} slots of ${hostId} are taken`,
+        );
     }
     if (after.state?.S !== 'IN_MAINTENANCE' || before?.state?.S === 'IN_MAINTENANCE') return;
-    this.#say(`${hostId} is in maintenance`);
+    this.#log(`${hostId} is in maintenance`);
     for (const [vm, { state }] of this.#fleet.host(hostId).copies) {
       if (state !== 'shutoff') this.violated('a host in maintenance is empty', `${vm} is ${state} on ${hostId}`);
     }
@@ -288,8 +206,8 @@ export class InvariantChecker {
   #recordChanged(item: Item): void {
     const text = (name: string) => item[name]?.S;
     const [runsOn, endedAt] = [text('runsOn'), text('endedAt')];
-    const why = textIn(item.failure?.M, 'message');
-    const seen: RecordSeen = {
+    const failure = textIn(item.failure?.M, 'message');
+    const seen: RecordView = {
       migrationId: text('migrationId')!,
       vm: text('vm')!,
       source: text('source')!,
@@ -297,30 +215,33 @@ export class InvariantChecker {
       status: text('status')!,
       ...(runsOn !== undefined && { runsOn }),
       ...(endedAt !== undefined && { endedAt }),
-      ...(why !== undefined && { why }),
+      ...(failure !== undefined && { failure }),
     };
     const before = this.records.get(seen.migrationId);
     this.records.set(seen.migrationId, seen);
-    if (seen.status === 'NEEDS_OPERATOR' && before?.status !== 'NEEDS_OPERATOR') this.#mustNeedOperator(seen);
-    if (seen.status === 'SUCCEEDED' && this.#halved.has(seen.migrationId)) {
-      this.violated('records say where VMs are', `${seen.migrationId} SUCCEEDED, though half of ${seen.vm} was lost`);
+    if (seen.status === 'NEEDS_OPERATOR' && before?.status !== 'NEEDS_OPERATOR') this.#checkOperatorIsNeeded(seen);
+    if (seen.status === 'SUCCEEDED' && this.vms.halved.has(seen.migrationId)) {
+      this.violated(
+        'the record names the host that runs the VM',
+        `${seen.migrationId} SUCCEEDED, although half of ${seen.vm} was lost`,
+      );
     }
     if (endedAt !== undefined && before?.endedAt === undefined) {
-      this.#say(`${seen.migrationId} ended ${seen.status}${runsOn === undefined ? '' : `, ${seen.vm} on ${runsOn}`}`);
+      this.#log(`${seen.migrationId} ended ${seen.status}${runsOn === undefined ? '' : `, ${seen.vm} on ${runsOn}`}`);
     }
     if (before?.endedAt !== undefined && JSON.stringify(before) !== JSON.stringify(seen)) {
       const [was, is] = [before, seen].map(({ status, endedAt: at }) => `${status} at ${at}`);
-      this.violated('the first outcome stays', `${seen.migrationId} was ${was} and is ${is}`);
+      this.violated('the first outcome is final', `${seen.migrationId} was ${was} and is ${is}`);
     }
   }
 }
 
-/** What is looked at of a record: its progress, which changes often, is not. */
+/** The checked attributes of a record. Its progress, which changes often, is not one. */
 const OUTCOME = ['status', 'runsOn', 'endedAt', 'failure'];
 
 const SLOTS = ['outgoing', 'incoming', 'cutovers'] as const;
 
-/** A text, or a number's, in a map of attributes. */
+/** A string, or a number's text, in a map of attributes. */
 function textIn(map: Item | undefined, name: string): string | undefined {
   const value = map?.[name];
   return value?.S ?? value?.N;

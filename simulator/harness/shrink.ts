@@ -1,8 +1,8 @@
 import type { Fault } from './fault-plan.ts';
 
 /**
- * Leaves faults out of a plan for as long as it still fails: halves first, then one by one. What is left is the fewest faults of
- * that plan from which none can be left out.
+ * Removes faults from a plan while it still fails: halves first, then single faults. Returns a plan that does not fail any more
+ * when any one of its faults is removed.
  */
 export async function shrink(
   plan: readonly Fault[],

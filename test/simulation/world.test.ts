@@ -1,7 +1,8 @@
 import { beforeAll, describe, expect, it, vi } from 'vitest';
 import { synthesize } from '../../cdk/synthesize.ts';
 import { simulate } from '../../simulator/harness/batch.ts';
-import { ALL_KINDS, type Fault, menuOf } from '../../simulator/harness/fault-plan.ts';
+import { ALL_KINDS, catalogOf } from '../../simulator/harness/fault-catalog.ts';
+import type { Fault } from '../../simulator/harness/fault-plan.ts';
 import { checkMutations } from '../../simulator/harness/mutation-check.ts';
 import { runWorld } from '../../simulator/harness/world.ts';
 
@@ -12,8 +13,8 @@ let assembly = '';
 beforeAll(async () => {
   assembly = await synthesize({ sharedPackages: true });
 });
-const world = (seed: number) => ({ assembly, seed, migrations: 4, hosts: 3, menu: menuOf(ALL_KINDS) });
-const peaceful = (seed: number) => ({ ...world(seed), menu: [] });
+const world = (seed: number) => ({ assembly, seed, migrations: 4, hosts: 3, catalog: catalogOf(ALL_KINDS) });
+const peaceful = (seed: number) => ({ ...world(seed), catalog: [] });
 
 describe('a simulated world', () => {
   it('goes the same way each time, line by line', async () => {
@@ -195,7 +196,7 @@ describe('a host that is to be emptied', () => {
   it('is in maintenance when nothing is left on it', async () => {
     const { timeline, violations } = await runWorld({ ...peaceful(5), migrations: 1, vms: 6, evacuations: 1 });
     expect(violations).toEqual([]);
-    expect(timeline.some((line) => line.endsWith('is to be emptied'))).toBe(true);
+    expect(timeline.some((line) => line.endsWith('is to be evacuated'))).toBe(true);
     expect(timeline.some((line) => line.endsWith('is in maintenance'))).toBe(true);
   });
 
@@ -223,14 +224,14 @@ describe('simulate', () => {
     const { violations, migrations } = await simulate({
       ...world(0),
       seeds: [1, 2, 3, 4, 5, 6],
-      goOn: () => true,
-      after: () => {},
+      shouldContinue: () => true,
+      onResult: () => {},
     });
     expect(violations).toEqual([]);
     expect(migrations).toBe(24);
   });
 
-  it.each(['commit', 'look-after-finish', 'claim', 'lock'])('notices when a measure is off: %s', async (measure) => {
+  it.each(['commit', 'inspect-after-finish', 'claim', 'lock'])('notices when a measure is off: %s', async (measure) => {
     const [verdict] = await checkMutations({
       assembly,
       migrations: 4,
@@ -238,7 +239,7 @@ describe('simulate', () => {
       first: 1,
       worlds: 15,
       only: [measure],
-      after: () => {},
+      onResult: () => {},
     });
     expect(verdict).toMatchObject({ measure, violation: { invariant: expect.any(String) } });
   });
