@@ -1,3 +1,5 @@
+import type { AwsPoint } from './aws-faults.ts';
+
 export const FAULT_KINDS = {
   'aws-error': 'a call to AWS fails and has no effect',
   'aws-answer-lost': 'a call to AWS takes effect, but its answer is lost',
@@ -26,8 +28,8 @@ export type FaultKind = keyof typeof FAULT_KINDS;
 
 export const ALL_KINDS = Object.keys(FAULT_KINDS) as FaultKind[];
 
-/** Calls of AWS by each function in one migration, roughly. The keys are the functions' names (test/simulation/world.test.ts). */
-const FUNCTION_CALLS = {
+/** Calls of AWS at each point in one migration, roughly (test/simulation/fault-points.test.ts). */
+const FUNCTION_CALLS: Partial<Record<AwsPoint, number>> = {
   admit: 4,
   dispatch: 48,
   'reserve-memory': 2,
@@ -80,10 +82,13 @@ const DAEMON_STEPS = {
 const AWS_CALLS = { ...FUNCTION_CALLS, ...HOST_CALLS, ...MACHINE_CALLS };
 const COMMANDS = { command: 6 };
 
+/** What faults can be injected at: a call of AWS, a command of SSM, or a step of a mover, an agent or a daemon. */
+export type Point = AwsPoint | 'command' | `${'mover' | 'agent' | 'daemon'}:${string}`;
+
 /** Faults of one kind that a plan may draw, with the points at which they can be injected and how often a migration reaches those. */
 export interface FaultSpec {
   kind: FaultKind;
-  points: Readonly<Record<string, number>>;
+  points: Readonly<Partial<Record<Point, number>>>;
   /** Least and most, in ms; drawn evenly over the orders of magnitude between them. */
   ms?: readonly [number, number];
   /** The share of these faults that never ends, in [0, 1]. */

@@ -27,7 +27,7 @@ export function planFaults(random: () => number, catalog: readonly FaultSpec[], 
     const { kind, points, ms, permanent = 0, moment, choice } = one(catalog);
     const [point, times] = one(Object.entries(points));
     // Later ones might never come.
-    const most = Math.max(1, Math.ceil(times * migrations * 0.7));
+    const most = Math.max(1, Math.ceil(times! * migrations * 0.7));
     const fault: Fault = {
       kind,
       point,

@@ -1,6 +1,7 @@
 import type { JsonObject } from '../../embedded-aws/core/service.ts';
 import type { Item } from '../../embedded-aws/dynamodb/values.ts';
 import type { EmbeddedAws } from '../../embedded-aws/embedded-aws.ts';
+import type { HostItem } from '../../lambdas/platform/control-table.ts';
 import { imageOf } from '../hypervisor/copy.ts';
 import type { SimulatedFleet } from '../hypervisor/fleet.ts';
 import type { RequestedMigration } from './fault-injector.ts';
@@ -154,15 +155,20 @@ function checkRecords(records: readonly Item[], { fleet, checker }: Pick<FinalSt
 const describe = (record: Item): string =>
   `${text(record, 'status')}${record.runsOn === undefined ? '' : ` on ${text(record, 'runsOn')}`}`;
 
+/** Attributes of a host's record in which migrations hold something. */
+const SLOTS = ['outgoing', 'incoming', 'cutovers'] as const satisfies (keyof HostItem)[];
+const QUEUE = 'queue' satisfies keyof HostItem;
+const RESERVATIONS = 'reservations' satisfies keyof HostItem;
+
 function* heldIn(items: readonly Item[], statusOf: ReadonlyMap<string, string>): Generator<string> {
   for (const item of items) {
     const name = text(item, 'sk');
     if (item.pk?.S === 'HOSTS') {
-      for (const slots of ['outgoing', 'incoming', 'cutovers']) {
+      for (const slots of SLOTS) {
         for (const id of item[slots]?.SS ?? []) yield `${id} is in the ${slots} slots of ${name}`;
       }
-      for (const id of Object.keys(item.queue?.M ?? {})) yield `${id} is in the queue of ${name}`;
-      for (const id of Object.keys(item.reservations?.M ?? {})) yield `${id} holds memory of ${name}`;
+      for (const id of Object.keys(item[QUEUE]?.M ?? {})) yield `${id} is in the queue of ${name}`;
+      for (const id of Object.keys(item[RESERVATIONS]?.M ?? {})) yield `${id} holds memory of ${name}`;
     }
     if (name === 'LOCK' && statusOf.get(text(item, 'migrationId')) !== 'NEEDS_OPERATOR') {
       yield `${text(item, 'migrationId')} holds the lock of ${text(item, 'pk')}`;
