@@ -10,14 +10,13 @@ export interface SharedCredentials {
 }
 
 /**
- * The SDK asks for credentials again once they are within 5 minutes of their expiry. With this lifetime it comes back to
- * the file every 5 minutes.
+ * The SDK asks for credentials again within 5 minutes of their expiry. With this lifetime the file is read again every 5 minutes.
  */
 const LIFETIME_MS = 10 * 60_000;
 
 /**
- * The credentials that the SSM agent writes for the managed node, and rotates about hourly. The SDK's own file provider reads
- * the file once; a mover lives for hours, so this one comes back to it.
+ * The credentials that the SSM agent writes for the managed node, and rotates about every hour. The SDK's file provider reads the file once;
+ * a mover runs for hours, so this provider reads it again.
  */
 export function sharedCredentials(
   env: Record<string, string | undefined> = process.env,

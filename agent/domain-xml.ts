@@ -1,7 +1,7 @@
 import { XMLBuilder, XMLParser } from 'fast-xml-parser';
 import type { GuestPlatform } from './hypervisor.ts';
 
-/** What the checks need to know of a guest, read from its domain XML. */
+/** The parts of a domain XML that the checks need. */
 export interface DomainDescription {
   name: string;
   uuid: string;
@@ -12,7 +12,7 @@ export interface DomainDescription {
   cpu: { mode: string; xml: string } | undefined;
   disks: Disk[];
   interfaces: Interface[];
-  /** Devices tied to this very host, each in words a person can find in the XML. */
+  /** Devices that are bound to this host, each described by its element in the XML. */
   hostBound: string[];
 }
 
@@ -35,7 +35,7 @@ export type DiskSource =
 export interface Interface {
   /** libvirt's interface type: bridge, network, direct, ... */
   type: string;
-  /** The bridge, the libvirt network or the host's interface it hangs on. */
+  /** The bridge, the libvirt network or the host's interface that it is connected to. */
   source: string | undefined;
   /** The bridge in use, also that of a libvirt network (running guests only). */
   bridge: string | undefined;
@@ -193,8 +193,8 @@ function toInterface(element: Element): Interface {
 }
 
 /**
- * Devices whose state or backing is this host's own. libvirt refuses some of them only once the copy runs, and others
- * not at all: the guest then arrives with a dead device.
+ * Devices whose state or backing is on this host. libvirt refuses some of them only once the copy runs, and others never, so that the guest
+ * arrives with a device that does not work.
  */
 function hostBound(devices: Element): string[] {
   const found: string[] = [];

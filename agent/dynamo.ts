@@ -5,11 +5,11 @@ import { sharedCredentials } from './credentials.ts';
 import type { Environment } from './environment.ts';
 import { dynamoMailbox, type Mailbox } from './mailbox.ts';
 
-/** Between the SDK's own attempts lie these; a host far from its region answers well within them. */
+/** Timeouts of each of the SDK's attempts; also a host far from its region gets an answer well within them. */
 const CONNECT_TIMEOUT_MS = 1_000;
 const REQUEST_TIMEOUT_MS = 2_000;
 
-/** This host's mailbox in DynamoDB, over connections that are kept open. */
+/** This host's mailbox in DynamoDB, over connections that stay open. */
 export function hostMailbox({ region, table, mailbox }: Environment): Mailbox {
   const credentials = sharedCredentials();
   const first = new DynamoDBClient({
@@ -21,7 +21,7 @@ export function hostMailbox({ region, table, mailbox }: Environment): Mailbox {
       throwOnRequestTimeout: true,
     },
   });
-  // The same handler, and so the same warm connections. The commit counts its own attempts.
+  // The same handler, so that the commit uses the same open connections. The commit has its own retries.
   const second = new DynamoDBClient({
     region,
     credentials,

@@ -1,10 +1,10 @@
 import type { CopyState, DomainSummary } from '../contract/facts.ts';
 
 /**
- * Everything the stages and the mover need from a hypervisor. The real one is agent/libvirt; a simulated one stands in its
- * place in tests and where no lab can run. All memory is in MiB, all times in ms, all rates in MiB/s unless named otherwise.
+ * What the stages and the mover need from a hypervisor. agent/libvirt implements it; tests and simulations use a simulated one. Memory is
+ * in MiB, times in ms, rates in MiB/s, unless the name says otherwise.
  *
- * Any call may reject with a HypervisorError; its `answered` is the one distinction the handover depends on.
+ * Any call may reject with a HypervisorError; the handover depends on its `answered`.
  */
 export interface Hypervisor {
   readonly uri: string;
@@ -45,9 +45,9 @@ export interface GuestPlatform {
 
 export interface DiskSize {
   target: string;
-  /** What the guest sees. */
+  /** The size that the guest sees. */
   capacityBytes: number;
-  /** What the image takes on its host: holes do not count. */
+  /** The space that the image takes on its host, without holes. */
   allocatedBytes: number;
   /** By the guest, since it runs there. */
   writtenBytes: number;
@@ -77,25 +77,25 @@ export interface Domain {
   /** Memory of the domain's process, in bytes: the guest's that is backed by the host, and the hypervisor's own. */
   residentBytes(): Promise<number>;
   /**
-   * Has the hypervisor look for `seconds` (1-60) how much memory the guest changes. It refuses while an earlier look goes on.
-   * The guest is not slowed: some of its pages are compared with what they were.
+   * Starts a measurement of the dirty rate over `seconds` (1-60). Refused while an earlier measurement runs. The guest is not slowed:
+   * QEMU compares samples of its pages.
    */
   startDirtyRateCalc(seconds: number): Promise<void>;
-  /** What the last look found, whoever began it: distinct memory changed in it, per second of it. Undefined when there was none. */
+  /** The result of the last measurement, of any client: the distinct memory that changed, per second. Undefined when there was none. */
   dirtyRate(): Promise<{ bytesPerSecond: number; seconds: number } | 'measuring' | undefined>;
   /**
    * The guest's addresses, as its own agent says, or as this host's neighbour table has them (for the domain's own interfaces
    * only). A guest without an agent, or one whose agent does not answer within 2 s, is a rejection.
    */
   guestAddresses(source: 'guest-agent' | 'arp'): Promise<GuestInterface[]>;
-  /** Names of disks that have met an I/O error, as libvirt reports them. */
+  /** Names of disks with an I/O error, as libvirt reports them. */
   diskErrors(): Promise<string[]>;
   /** Targets (vda, ...) of the disks QEMU has open, with whether they count requests (block statistics are present). */
   disks(): Promise<string[]>;
   /** Of the same disks, those that libvirt knows the size of. */
   diskSizes(): Promise<DiskSize[]>;
 
-  /** Has the hypervisor tell the network again, in the guest's name, where it is now. Returns before it is done (1.5 s). */
+  /** Announces the guest to the network again (QEMU's announce-self). Returns before that is done (1.5 s). */
   announce(): Promise<void>;
   resume(): Promise<void>;
   /** Ends this copy at once (virDomainDestroy). */
@@ -142,22 +142,22 @@ export interface MigrationOptions {
   name: string;
   /** Keep the domain's definition on the destination, and drop it from the source (a persistent guest moves whole). */
   persistent: boolean;
-  /** Auto-converge is made possible: QEMU throttles the guest when passes dirty too much, in these steps (percent). */
+  /** Enables auto-converge: QEMU throttles the guest in these steps (percent) when it dirties too much. */
   throttle?: { initialPercent: number; incrementPercent: number };
   /**
-   * What the last pass is sure to be carried at, in MiB/s: QEMU then judges by this, and not by what it last sent, whether the rest
-   * fits into the downtime limit. Taken from libvirt 11.1 and QEMU 8.2 on.
+   * The bandwidth for the last pass, in MiB/s: QEMU uses it instead of its own estimate to decide whether the rest fits into the downtime
+   * limit. Supported by libvirt 11.1 and QEMU 8.2.
    */
   availSwitchoverBandwidthMiBps?: number;
-  /** Post-copy is made possible; it begins when `startPostCopy` is called. */
+  /** Enables post-copy, which begins when `startPostCopy` is called. */
   postCopy?: boolean;
-  /** Its background stream's upper limit, in MiB/s; pages the guest asks for are sent at once. 0: none. */
+  /** The limit of the background stream of post-copy, in MiB/s; pages that the guest requests are sent at once. 0: no limit. */
   postCopyMiBps?: number;
   /** All five calls once more, for a post-copy that broke: both halves are there, and only the rest of the memory is sent. */
   resume?: boolean;
   /** Targets (vda, ...) of the disks that are copied too; the destination has an image of the same size for each. */
   migratedDisks?: readonly string[];
-  /** What the copy of each of them may take, in MiB/s; 0: no limit. It is fixed once Perform has begun, unlike the memory's. */
+  /** The bandwidth limit of each disk, in MiB/s; 0: no limit. Unlike the memory's limit it cannot change after Perform has begun. */
   diskMiBps?: number;
   /** TCP connections for the memory, when more than one. */
   connections?: number;
@@ -168,7 +168,7 @@ export interface HandshakeInput {
   cookie: Buffer;
 }
 
-/** A job's numbers, as libvirt's job statistics give them. Bytes, bytes per second, ms; of memory, but for `disks`. */
+/** libvirt's job statistics, in bytes, bytes per second and ms. Memory only, except `disks`. */
 export interface JobStats {
   operation: 'migration-out' | 'migration-in' | 'other';
   elapsedMs: number;
@@ -179,11 +179,11 @@ export interface JobStats {
   dirtyBytesPerSecond: number;
   iteration: number;
   /**
-   * Of disks that are copied too, holes counted. They come first: until they are all there, no memory is sent and its bytes are 0; from
-   * then on libvirt leaves these figures as they were.
+   * Of the migrated disks, including holes. Disks are copied first: until all are complete, no memory is sent and its figures are 0; from
+   * then on libvirt does not update these figures.
    */
   disks?: { bytesTotal: number; bytesProcessed: number; bytesRemaining: number };
-  /** What auto-converge takes from the guest's CPU time now, 0-99. */
+  /** The present throttle of auto-converge, 0-99. */
   throttlePercent?: number;
   /** QEMU's expected (during) or measured (afterwards) downtime. */
   downtimeMs?: number;

@@ -1,4 +1,5 @@
 import type { Check } from '../../contract/facts.ts';
+import { messageOf } from '../error-message.ts';
 
 /** A check's verdict, before it has a name. */
 export type Verdict = { passed: true; found: string } | { passed: false; found: string; remedy: string };
@@ -6,27 +7,23 @@ export type Verdict = { passed: true; found: string } | { passed: false; found: 
 export const pass = (found: string): Verdict => ({ passed: true, found });
 export const fail = (found: string, remedy: string): Verdict => ({ passed: false, found, remedy });
 
-/** A check by its stable name, and how to come to its verdict. */
-export type NamedCheck = readonly [name: string, look: () => Verdict | Promise<Verdict>];
+/** A check: its stable name, and the function that decides. */
+export type NamedCheck = readonly [name: string, decide: () => Verdict | Promise<Verdict>];
 
-/** Runs all checks at once. One that throws has failed, with the error as what was found; the others are not kept from running. */
+/** Runs all checks at once. A check that throws has failed, with the error as `found`; the others run all the same. */
 export function runChecks(checks: readonly NamedCheck[]): Promise<Check[]> {
   return Promise.all(
-    checks.map(async ([name, look]) => {
+    checks.map(async ([name, decide]) => {
       try {
-        return { name, ...(await look()) };
+        return { name, ...(await decide()) };
       } catch (error) {
-        const found = error instanceof Error ? error.message : String(error);
-        return { name, ...fail(found, 'make this check possible; it could not be carried out') };
+        return { name, ...fail(messageOf(error), 'make this check possible; it could not be carried out') };
       }
     }),
   );
 }
 
-/**
- * A fact that several checks need. It is looked up once; when that fails, each of them fails with the reason, and no other
- * check is kept from running.
- */
+/** A fact that several checks need. When it cannot be obtained, each of them fails with the reason, and no other check is affected. */
 export function shared<T>(promise: Promise<T>): Promise<T> {
   promise.catch(() => {});
   return promise;

@@ -3,7 +3,7 @@ import { fail, pass, type Verdict } from './check.ts';
 
 export type InterfaceKind = 'bridge' | 'other' | 'absent';
 
-/** What an interface needs of the destination: the name of the check, and how to decide it. */
+/** What an interface of the guest requires on the destination. `name` is part of the check's name. */
 export type NetworkRequirement =
   | { kind: 'bridge' | 'interface' | 'network'; name: string }
   | { kind: 'nothing'; name: string; found: string }
@@ -58,7 +58,7 @@ export function checkNetwork(name: string, active: boolean): Verdict {
     : fail(`there is no active libvirt network ${name} here`, `define and start it: \`virsh net-start ${name}\``);
 }
 
-/** After the move: the guest's tap must hang on the bridge it belongs to. */
+/** After the migration: the guest's tap must be on its bridge. */
 export function checkEnslaved(bridge: string, tap: string | undefined, master: string | undefined): Verdict {
   if (tap === undefined) return fail('the interface has no tap on this host', `attach it to ${bridge} again`);
   return master === bridge

@@ -1,7 +1,7 @@
 import type { Versions } from '../hypervisor.ts';
 import { fail, pass, type Verdict } from './check.ts';
 
-/** The destination's checks of whether it can run this guest at all. */
+/** Whether the destination can run this guest. */
 
 export function checkVersions(source: Versions, here: Versions): Verdict {
   const found = `libvirt ${words(here.libvirt)} and QEMU ${words(here.qemu)} here, libvirt ${words(source.libvirt)} and QEMU ${words(source.qemu)} on the source`;
@@ -17,8 +17,8 @@ function words(version: number): string {
 }
 
 /**
- * Whether libvirt and the guest's QEMU take `bandwidth.avail.switchover`: libvirt 11.1 and QEMU 8.2 do. The QEMU installed says nothing
- * of one that was started before an update; a machine type does, which no older one can run.
+ * Whether libvirt and the guest's QEMU support `bandwidth.avail.switchover`, as libvirt 11.1 and QEMU 8.2 do. The guest may run in an
+ * older QEMU than the installed one; its machine type proves a minimum version.
  */
 export function supportsAvailSwitchoverBandwidth({ libvirt }: Pick<Versions, 'libvirt'>, machine: string): boolean {
   const [, major, minor] = machine.match(/^(?:pc-i440fx|pc-q35|virt)-(\d+)\.(\d+)$/) ?? [];
@@ -46,8 +46,8 @@ export function checkCpu(mode: string, comparison: CpuComparison): Verdict {
 }
 
 /**
- * What a guest costs beyond its own memory: QEMU itself, its page tables and device buffers. libvirt does not account for
- * it; these are the figures operators commonly reserve (a fixed part, and about 2 % for page tables and dirty tracking).
+ * The memory that a guest takes beyond its own: QEMU, its page tables and device buffers. libvirt does not account for it; these are the
+ * figures that operators commonly reserve (a fixed part, and about 2 % for page tables and dirty tracking).
  */
 const OVERHEAD_MIB = 256;
 const OVERHEAD_SHARE = 0.02;
@@ -56,7 +56,7 @@ export function checkMemory(free: number, reserved: number, guest: number): Verd
   const overhead = Math.ceil(OVERHEAD_MIB + guest * OVERHEAD_SHARE);
   const needed = Math.ceil(guest) + overhead;
   const available = Math.floor(free - reserved);
-  const found = `${Math.floor(free)} MiB free, ${reserved} MiB of it promised to other migrations; needed: ${Math.ceil(guest)} MiB and ${overhead} MiB overhead`;
+  const found = `${Math.floor(free)} MiB free, ${reserved} MiB of it reserved for other migrations; needed: ${Math.ceil(guest)} MiB and ${overhead} MiB overhead`;
   return available >= needed
     ? pass(found)
     : fail(found, `free ${needed - available} MiB on this host, or choose another`);

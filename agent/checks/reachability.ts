@@ -1,24 +1,24 @@
 import type { TcpAnswer } from '../host/facts.ts';
 import { fail, pass, type Verdict } from './check.ts';
 
-/** Where libvirt's daemon listens for a URI, or undefined for a local (unix socket) one. */
+/** The address of the libvirt daemon of a URI; undefined for a local URI (unix socket). */
 export function libvirtEndpoint(uri: string): { host: string; port: number } | undefined {
   const { protocol, hostname, port } = new URL(uri);
   const transport = /^qemu(?:\+(\w+))?:$/.exec(protocol)?.[1];
   if (transport === 'unix' || hostname === '') return undefined;
-  // An IPv6 address stands in brackets in a URI, and nowhere else.
+  // Only a URI has an IPv6 address in brackets.
   return {
     host: hostname.replace(/^\[|\]$/g, ''),
     port: port === '' ? (transport === 'tcp' ? 16_509 : 16_514) : Number(port),
   };
 }
 
-/** QEMU listens here for the first migration that arrives; libvirt's `migration_port_min`. */
+/** QEMU listens here for the first incoming migration (libvirt's `migration_port_min`). */
 export const FIRST_MIGRATION_PORT = 49_152;
 
 /**
- * libvirt's port must accept. On the migration port nothing listens before a migration is prepared, so a refusal is as
- * good as an acceptance: the packet came through and the host answered. Silence is what a firewall does.
+ * libvirt's port must accept. On the migration port nothing listens before Prepare, so a refusal is as good as an acceptance: it proves
+ * that the packets pass. Only a firewall gives no answer.
  */
 export function checkReachable(
   address: string,

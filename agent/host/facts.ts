@@ -1,7 +1,7 @@
 import type { LinkResult, LinkTest } from './link-test.ts';
 import type { Probe } from './probe.ts';
 
-/** What a stage can find out about the machine it runs on, beside what libvirt says. */
+/** What a stage asks of the machine that it runs on, beside libvirt. */
 export interface HostFacts {
   hostname(): string;
   /** One TCP handshake. A refusal proves that the host is there, as an acceptance does; silence proves nothing. */
@@ -21,12 +21,12 @@ export interface HostFacts {
   masterOf(name: string): Promise<string | undefined>;
   /** Whether an address answers one ICMP echo within a second. */
   ping(address: string): Promise<boolean>;
-  /** Begins to ask an address again and again whether it is there; returns at once. */
+  /** Starts to send ICMP echo requests to an address at an interval; returns at once. */
   probe(address: string): Probe;
   /** The bandwidth to a host whose agent receives the test at the same time. Neither rejects. */
   sendLinkTest(host: string, test: LinkTest): Promise<LinkResult>;
   receiveLinkTest(test: LinkTest): Promise<void>;
-  /** How much of a guest's memory this host backs, in bytes; undefined where that can't be told apart from its QEMU's own. */
+  /** The part of a guest's memory that this host backs, in bytes; undefined when it cannot be told from QEMU's own memory. */
   guestResidentBytes(vm: string, memoryBytes: number): Promise<number | undefined>;
 }
 

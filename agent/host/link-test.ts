@@ -2,32 +2,32 @@ import { randomBytes } from 'node:crypto';
 import { connect, createServer, type Server, type Socket } from 'node:net';
 
 /**
- * The bandwidth between two hosts, measured over one TCP connection between their agents as QEMU's own stream will use it. The
- * receiver says how fast it came: what the sender has written may lie in buffers. The connection's first bytes run on what a
- * traffic shaper has saved up, and TCP has yet to find the speed, so they are not counted.
+ * Measures the bandwidth between two hosts, over one TCP connection between their agents, as QEMU's stream will use it. The receiver
+ * computes the rate, because bytes that the sender has written may still lie in buffers. The first bytes are not counted: they use the
+ * burst allowance of a traffic shaper, and TCP has not reached its speed yet.
  *
- * The first line names the migration. Whoever says anything else is cut off, and two tests at a time on one receiver, which would
- * measure each other, can't be: the port is held until a test is over. A receiver whose own sender has not come within a second
- * lets go of the port for a moment when it hears another test's: that sender may never come, as when a migration is cancelled between
- * its two orders, and the next migration's test would wait for as long as this one's patience.
+ * The first line names the migration; a connection that sends anything else is closed. The receiver holds the port until its test is
+ * over, so that no two tests run at once and measure each other. A receiver whose own sender has not connected within a second
+ * releases the port for a moment when the sender of another test connects: its own may never come, because the migration was cancelled
+ * between the two tasks, and the other migration's test would wait for the whole of this one's patience.
  */
 
-/** The last of libvirt's migration ports (its migration_port_max): let through where migrations are, and taken last by them. */
+/** The last of libvirt's migration ports (migration_port_max): firewalls that allow migrations allow it, and migrations use it last. */
 export const LINK_TEST_PORT = 49_215;
 
 const WARM_UP_MS = 150;
 const MEASURE_MS = 250;
-/** Enough to tell a rate from, if the sender has to end early. */
+/** Sufficient for a rate when the sender ends early. */
 const LEAST_MEASURE_MS = 50;
-/** The sender ends by itself then, whatever it hears. */
+/** After this time the sender ends the test, also without an answer. */
 const MOST_MS = 1_000;
 const MOST_BYTES = 4 * 1024 ** 3;
-/** A peer that is silent for so long is gone. */
+/** A peer that is silent for so long is considered gone. */
 const SILENCE_MS = 2_000;
 const AGAIN_MS = 100;
-/** A sender that is there at all comes many times in this time. */
+/** A sender that is there retries several times within this time. */
 const OWN_TURN_MS = 10 * AGAIN_MS;
-/** Long enough for a receiver that waits for the port to have it. */
+/** Long enough for a waiting receiver to bind the port. */
 const YIELD_MS = 3 * AGAIN_MS;
 const CHUNK = 256 * 1024;
 const FIRST_LINE_MAX = 128;
@@ -39,13 +39,13 @@ export interface LinkTest {
   port: number;
   /** Known to both ends and to nobody else. */
   name: string;
-  /** How long to wait for the other end: the two begin at different times, and one test at a time can be made. */
+  /** How long to wait for the other end: the two begin at different times, and tests run one at a time. */
   patienceMs: number;
 }
 
 export type LinkResult = { bytesPerSecond: number } | { why: string };
 
-/** Waits for one test and answers it. Resolves when it is over or nobody came; never rejects. */
+/** Waits for one test and answers it. Resolves when the test is over or no sender came; never rejects. */
 export async function receiveLinkTest({ port, name, patienceMs }: LinkTest): Promise<void> {
   const deadline = performance.now() + patienceMs;
   for (;;) {
@@ -55,7 +55,7 @@ export async function receiveLinkTest({ port, name, patienceMs }: LinkTest): Pro
   }
 }
 
-/** Until the test is over, the deadline has passed, or another test's sender has asked for the port and its own does not come. */
+/** Returns when the test is over, when the deadline has passed, or when another test's sender connected and its own did not. */
 async function serve(server: Server, name: string, deadline: number): Promise<'over' | 'yielded'> {
   const sockets = new Set<Socket>();
   const ownUntil = performance.now() + OWN_TURN_MS;
@@ -90,7 +90,7 @@ async function serve(server: Server, name: string, deadline: number): Promise<'o
   return how;
 }
 
-/** Connects until the receiver is there, sends, and returns what the receiver measured. Never rejects. */
+/** Connects, with retries until the receiver is there, sends, and returns the receiver's measurement. Never rejects. */
 export async function sendLinkTest(host: string, { port, name, patienceMs }: LinkTest): Promise<LinkResult> {
   const deadline = performance.now() + patienceMs;
   for (;;) {
@@ -100,14 +100,14 @@ export async function sendLinkTest(host: string, { port, name, patienceMs }: Lin
   }
 }
 
-/** Another preflight's test may have the port for a moment. */
+/** Retries while another preflight's test has the port. */
 async function listen(port: number, deadline: number): Promise<Server | undefined> {
   for (;;) {
-    // The answer comes after the sender's last byte, too.
+    // The answer is sent also after the sender has ended its side.
     const server = createServer({ allowHalfOpen: true });
     const listening = await new Promise<boolean>((resolve) => {
       server.once('error', () => resolve(false));
-      // On all addresses, as QEMU does: the host may know itself by another one than its peers.
+      // On all addresses, as QEMU does: the address that peers use may not be configured on this host.
       server.listen(port, () => resolve(true));
     });
     if (listening) return server;
@@ -116,7 +116,7 @@ async function listen(port: number, deadline: number): Promise<Server | undefine
   }
 }
 
-/** Calls `mine` or `another` when the first line has said whose test it is, and `over` when the other end has the answer. */
+/** Calls `mine` or `another` once the first line has named the test, and `over` once the other end has the answer. */
 function receive(
   socket: Socket,
   name: string,
@@ -192,6 +192,6 @@ function send(host: string, port: number, name: string): Promise<LinkResult> {
   });
 }
 
-/** Never in step with others that wait: whoever came right behind one of them would always do so. */
+/** At random intervals, so that two senders that wait do not retry in step. */
 const again = (): Promise<void> => pause(AGAIN_MS * (0.5 + Math.random()));
 const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));

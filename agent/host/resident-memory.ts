@@ -3,14 +3,14 @@ import { readFile } from 'node:fs/promises';
 /** Where libvirt's QEMU driver keeps the process id of each running domain. */
 const PID_FILES = '/run/libvirt/qemu';
 const GIB = 1024 ** 3;
-/** In a larger guest QEMU's own memory is no matter, and a walk through its page tables is. */
+/** In a larger guest QEMU's own memory does not matter, but a walk through the page tables takes long. */
 const MOST_BYTES = 16 * GIB;
 
 /**
- * How much of a guest's memory is backed by the host, in bytes: that of the one mapping which is as large as the guest's memory. The
- * size of the whole process would count QEMU's own, which for a small emulated guest is a third of it.
+ * The part of a guest's memory that the host backs, in bytes: the resident size of the one mapping that is as large as the guest's memory.
+ * The size of the whole process would include QEMU's own memory, a third of the process of a small emulated guest.
  *
- * undefined where it can't be told so: more than one memory block, a large guest, no such process.
+ * undefined when it cannot be determined: several memory blocks, a large guest, no such process.
  */
 export async function guestResidentBytes(vm: string, memoryBytes: number): Promise<number | undefined> {
   if (memoryBytes > MOST_BYTES) return undefined;
@@ -22,7 +22,7 @@ export async function guestResidentBytes(vm: string, memoryBytes: number): Promi
   }
 }
 
-/** From /proc/PID/smaps. Huge pages of hugetlbfs are counted apart from the resident set. */
+/** From /proc/PID/smaps, where huge pages of hugetlbfs are not part of Rss. */
 export function residentOf(smaps: string, memoryBytes: number): number | undefined {
   const memory = smaps
     .split(/^(?=[0-9a-f]+-[0-9a-f]+ )/m)

@@ -3,12 +3,12 @@ import type { KnownLink, Measurements } from '../../contract/forecast.ts';
 import { fail, pass, type Verdict } from '../checks/check.ts';
 import { LINK_TEST_PORT, type LinkResult } from '../host/link-test.ts';
 
-/** Both preflights begin within a few seconds of each other; the rest is for other tests on the same host, half a second each. */
+/** The two preflights begin within a few seconds of each other; the rest is for other tests on the same host, half a second each. */
 export const LINK_TEST_PATIENCE_MS = 15_000;
 
 export type Link = Pick<Measurements, 'linkBytesPerSecond' | 'linkSource' | 'linkAgeSeconds'>;
 
-/** What was measured just now, or else what is known from before. */
+/** The bandwidth measured now, or else the one known from an earlier migration. */
 export function linkOf(result: LinkResult, known: KnownLink | undefined): Link | { why: string } {
   if ('bytesPerSecond' in result) {
     return { linkBytesPerSecond: result.bytesPerSecond, linkSource: 'measured', linkAgeSeconds: 0 };
@@ -20,7 +20,7 @@ export function linkOf(result: LinkResult, known: KnownLink | undefined): Link |
 export function checkLink(link: Link | { why: string }): Verdict {
   if ('why' in link) {
     return fail(
-      `the bandwidth to the destination could not be measured (${link.why}), and no earlier migration tells of it`,
+      `the bandwidth to the destination could not be measured (${link.why}), and is not known from an earlier migration`,
       `let TCP port ${LINK_TEST_PORT} of the destination, the last of the migration ports, through the firewall, and try again`,
     );
   }

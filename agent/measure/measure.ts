@@ -9,7 +9,7 @@ import type { Link } from './link.ts';
 
 export type GuestMeasurements = Omit<Measurements, keyof Link | 'roundTripMs' | 'supportsAvailSwitchoverBandwidth'>;
 
-/** The guest as it runs. `linkBytesPerSecond` may come while it is being looked at. */
+/** Measures the running guest. `linkBytesPerSecond` may resolve while the guest is measured. */
 export async function measureGuest(
   { clock, facts }: Pick<AgentDeps, 'clock' | 'facts'>,
   domain: Domain,
@@ -18,10 +18,10 @@ export async function measureGuest(
 ): Promise<GuestMeasurements> {
   const memoryBytes = memoryMiB * MIB;
   const backed = (await facts.guestResidentBytes(domain.name, memoryBytes)) ?? (await domain.residentBytes());
-  // A process of no size is one libvirt could not look at.
+  // A size of 0 means that libvirt could not read the process.
   const residentBytes = Math.min(memoryBytes, backed || memoryBytes);
-  const writing = await measureDirtyRate(domain, clock, { vcpus, mostBytes: residentBytes, linkBytesPerSecond });
-  return { ...writing, memoryBytes, residentBytes };
+  const dirtyRate = await measureDirtyRate(domain, clock, { vcpus, mostBytes: residentBytes, linkBytesPerSecond });
+  return { ...dirtyRate, memoryBytes, residentBytes };
 }
 
 export function checkDirtyRate({ dirtyBytesPerSecond, workingSetBytes, cpuUse }: GuestMeasurements): Verdict {

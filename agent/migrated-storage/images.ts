@@ -4,27 +4,27 @@ import type { MigratedDisk } from '../../contract/migrated-storage.ts';
 import { messageOf } from '../error-message.ts';
 
 /**
- * The images that a migration makes on the destination. libvirt does not make them outside of storage pools, and with them in our
- * hands we know which files are ours, whatever happens to whoever made them.
+ * The images that a migration creates on the destination. libvirt creates none outside of storage pools. Creating them here also records
+ * which files are Handoff's, even when the process that created them is gone.
  *
- * An image is made under the migration's own name, its mark, beside where it belongs, and then linked to its path: link(2) fails
- * where a file is, so that none is ever overwritten. Both names are of one file until the migration is over. Then the mark goes, and
- * with it, when the VM is not here, the file at the path; but only if that is still the one that bears the mark.
+ * An image is created under a name of the migration's own, its mark, in the directory of its path, and then linked to the path: link(2)
+ * fails where a file exists, so no file is ever overwritten. Both names refer to one file until the migration has ended. Then the mark is
+ * removed, and, when the VM is not here, also the file at the path, provided that it is still the marked file.
  */
 
-/** What making disk images needs of a host's file systems. */
+/** The operations on a host's file systems that images need. */
 export interface ImageFiles {
-  /** Makes an empty image of that size; one that is there already is made anew. */
+  /** Creates an empty image of that size, in place of an earlier one. */
   create(path: string, image: Pick<MigratedDisk, 'format' | 'capacityBytes'>): Promise<void>;
-  /** Gives a file a second name; false, and nothing changed, when there is something of that name already. */
+  /** Gives a file a second name; returns false, and changes nothing, when that name exists. */
   link(path: string, name: string): Promise<boolean>;
-  /** What tells a file from every other on this host, whatever its names; undefined when there is none of that name. */
+  /** Identifies a file on this host independent of its names (device and inode); undefined when there is no such file. */
   identity(path: string): Promise<string | undefined>;
   /** No error when there is no such file. */
   remove(path: string): Promise<void>;
-  /** The file system a directory lies on, and how much more can be written there. */
+  /** The file system of a directory, and its available space. */
   space(directory: string): Promise<{ fileSystem: string; availableBytes: number }>;
-  /** Rejects, saying why, on a host that can't make images. */
+  /** Rejects with the reason on a host that cannot create images. */
   mustMakeImages(): Promise<void>;
 }
 
@@ -34,7 +34,7 @@ export function markOf(migrationId: string, { target, path }: Disk): string {
   return join(dirname(path), `.handoff-${migrationId}.${target}`);
 }
 
-/** May be begun again wherever it was left. When one can't be made, none is left. */
+/** Can be repeated after an interruption. When an image cannot be created, none is left. */
 export async function makeImages(
   files: ImageFiles,
   migrationId: string,
@@ -43,7 +43,7 @@ export async function makeImages(
   try {
     for (const disk of disks) await makeImage(files, markOf(migrationId, disk), disk);
   } catch (error) {
-    // What can't be cleared up here is for recovery.
+    // Recovery removes what cannot be removed here.
     await removeImages(files, migrationId, disks).catch(() => {});
     if (error instanceof HandoffError) throw error;
     throw new HandoffError('StorageFailed', `an image could not be made: ${messageOf(error)}`, { cause: error });
@@ -53,7 +53,7 @@ export async function makeImages(
 
 async function makeImage(files: ImageFiles, mark: string, disk: MigratedDisk): Promise<void> {
   if (await isOurs(files, mark, disk.path)) return;
-  // Before anything is written, so that the usual refusal costs nothing; the link is what makes sure.
+  // Checked before anything is written, so that the common refusal costs nothing; the link is the guarantee.
   if ((await files.identity(disk.path)) !== undefined) throw inTheWay(disk);
   await files.create(mark, disk);
   if (!(await files.link(mark, disk.path))) throw inTheWay(disk);
@@ -62,7 +62,7 @@ async function makeImage(files: ImageFiles, mark: string, disk: MigratedDisk): P
 const inTheWay = ({ path }: Disk): HandoffError =>
   new HandoffError('StorageFailed', `${path} is there already, and was not touched`);
 
-/** The paths of the images of this migration that are not settled yet. */
+/** The paths of this migration's images that are still marked. */
 export async function madeImages(files: ImageFiles, migrationId: string, disks: readonly Disk[]): Promise<string[]> {
   const marked = await Promise.all(
     disks.map(async (disk) => (await files.identity(markOf(migrationId, disk))) !== undefined),
@@ -70,20 +70,20 @@ export async function madeImages(files: ImageFiles, migrationId: string, disks: 
   return disks.filter((_, index) => marked[index]).map(({ path }) => path);
 }
 
-/** Leaves the images to the VM: they are files like any other from now on. */
+/** Leaves the images to the VM, by removing their marks. */
 export async function keepImages(files: ImageFiles, migrationId: string, disks: readonly Disk[]): Promise<void> {
   for (const disk of disks) {
     const mark = markOf(migrationId, disk);
     if ((await files.identity(mark)) === undefined) continue;
     if ((await files.identity(disk.path)) === undefined) {
-      // The mark may be the last name of a file that a guest has open.
+      // The mark may be the last name of a file that a guest has open, so it stays.
       throw new HandoffError('NeedsOperator', `${disk.path} is gone; the image that was made for it is ${mark}`);
     }
     await files.remove(mark);
   }
 }
 
-/** Removes what this migration made, and nothing else. The mark goes last, so that an attempt that was cut short can be told. */
+/** Removes the files that this migration created, and no other. The mark is removed last, so that an interrupted attempt is recognized. */
 export async function removeImages(files: ImageFiles, migrationId: string, disks: readonly Disk[]): Promise<void> {
   for (const disk of disks) {
     const mark = markOf(migrationId, disk);

@@ -5,7 +5,7 @@ import type { ImageFiles } from './images.ts';
 
 const run = promisify(execFile);
 
-/** Images by `qemu-img`, which every host with QEMU's tools has. */
+/** Creates images with `qemu-img`, which is part of QEMU's tools. */
 export const linuxImages: ImageFiles = {
   async create(path, { format, capacityBytes }) {
     await run('qemu-img', ['create', '-q', '-f', format, path, `${capacityBytes}`]);

@@ -3,29 +3,29 @@ import type { Forecast, Measurements } from '../../contract/forecast.ts';
 import type { Policy } from '../../contract/policy.ts';
 import { neededBytes } from './needed-bytes.ts';
 
-/** Until libvirt sees that the copies of all disks are there, and begins with the memory: seen on the lab's hosts. */
+/** The time until libvirt has noticed that all disks are copied, and begins with the memory. Measured on the lab's hosts. */
 const OVERHEAD_MS = 150;
-/** Zeros are not sent, but read here and written there: 0.8 GiB/s and more on the lab's hosts. */
+/** Holes are not sent, but read on the source and written as zeros on the destination: 0.8 GiB/s and more on the lab's hosts. */
 const HOLES_BYTES_PER_SECOND = 800 * MIB;
-/** What was measured is the link, from memory to memory; the hosts' own disks may be slower than that, and nobody has asked them. */
+/** The factors of the range. Only the link is measured, from memory to memory; the hosts' disks may be slower. */
 const SLOWER = 1.6;
 const FASTER = 0.85;
 /**
- * The copy of a disk has ended when for a moment nothing is left of it. A guest that writes 60 MiB/s was followed over a link of 100,
- * and never over one of 40.
+ * The greatest write rate, as a part of the bandwidth, at which the copy of a disk ends: it ends when for a moment nothing is left to copy.
+ * In the lab a guest that wrote 60 MiB/s was copied over a link of 100 MiB/s, and never over one of 40.
  */
 const MOST_WRITING = 0.9;
 
 /**
- * What copying disks along takes, beside the memory. The bytes are what the images hold and what the guest writes meanwhile; a limit of
- * the bandwidth also counts what is written as zeros (QEMU's mirror does).
+ * Time and bytes of the migrated disks, beside the memory. The bytes are those allocated in the images and those that the guest writes
+ * meanwhile; under a bandwidth limit, holes that are written as zeros count too (as in QEMU's mirror job).
  */
 export function forecastStorage(
   { disks, linkBytesPerSecond, diskWriteBytesPerSecond: written = 0 }: Measurements,
   { bandwidthMiBps }: Policy,
 ): Forecast['storage'] {
   if (disks === undefined) return undefined;
-  // The disks are copied side by side, each with its part of the limit.
+  // The disks are copied at the same time, each with its share of the limit.
   const limit = bandwidthMiBps > 0 ? bandwidthMiBps * MIB : Number.POSITIVE_INFINITY;
   const speed = Math.max(1, Math.min(linkBytesPerSecond, limit));
   const held = disks.reduce((sum, { allocatedBytes }) => sum + allocatedBytes, 0);
@@ -33,7 +33,7 @@ export function forecastStorage(
   const longest = Math.max(...disks.map(neededBytes)) / (limit / disks.length);
   const seconds = Math.max(held / Math.max(1, linkBytesPerSecond) + holes / HOLES_BYTES_PER_SECOND, longest);
   const share = Math.min(written / speed, MOST_WRITING);
-  // What is written while the disks are copied has to be copied after them, and so on.
+  // Data that is written during the copy has to be copied again, and so on.
   const ms = (seconds / (1 - share)) * 1_000;
   const bytes = held + (written * ms) / 1_000;
   return {
