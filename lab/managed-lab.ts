@@ -41,7 +41,7 @@ export async function startManagedLab(lab: Lab, { clock = systemClock }: { clock
     const { credentials } = aws.registerNode(nodeIdOf(host), {
       run: async ({ script, env }, signal) => {
         const outcome = await exec(lab, host, ['sh', '-c', script], {
-          // The lab's libvirt is mended where its version is known to crash from it (hosts/resume-mend.ts).
+          // A libvirtd of the lab whose version crashes when a post-copy is resumed runs with a preloaded fix (hosts/post-copy-resume-preload.ts).
           env: { ...env, AWS_ENDPOINT_URL: `http://${machine}:${port}`, HANDOFF_POSTCOPY_RESUME: 'always' },
           signal,
         });

@@ -5,15 +5,15 @@ import type { CopyState } from '../../contract/facts.ts';
 import type { Lab } from '../hosts/lab.ts';
 import { type HostName, libvirtSocketOf } from '../hosts/plan.ts';
 
-/** What one host showed of the VM at one moment; `detail` has libvirt's own words. */
-export interface Seen {
+/** One host's copy of the VM at one moment; `detail` is libvirt's state with its reason. */
+export interface CopyObservation {
   state: CopyState | 'no answer';
   detail: string;
 }
 
-export interface Sight {
-  source: Seen;
-  destination: Seen;
+export interface Observation {
+  source: CopyObservation;
+  destination: CopyObservation;
   double: boolean;
 }
 
@@ -22,66 +22,69 @@ const EVERY_MS = 100;
 const ANSWER_MS = 1_000;
 
 /**
- * Watches both hosts' copies of a VM all the time, through sockets that no fault reaches. What falls between two looks, or
- * while a daemon is down, the guest's own disk tells: a second running copy overwrites the ticks of the first.
+ * Polls the state of both hosts' copies of a VM, through sockets that no fault reaches. A double that falls between two polls, or
+ * while a daemon is down, shows on the guest's disk: a second running copy overwrites the ticks of the first.
  */
 export class DomainStateMonitor {
-  readonly #hosts: { source: Host; destination: Host };
-  readonly #seen: (sight: Sight) => void;
-  readonly #watching: Promise<void>;
+  readonly #hosts: { source: HostConnection; destination: HostConnection };
+  readonly #onStates: (sight: Observation) => void;
+  readonly #polling: Promise<void>;
   readonly #began = performance.now();
   #stopped = false;
-  #last: Sight | undefined;
+  #last: Observation | undefined;
   doubles = 0;
-  /** Each change of what was seen, with its time since the watch began, in ms: for whoever looks into a cell. */
+  /** Each change of the states, with the time since polling began, in ms. */
   readonly history: { atMs: number; source: string; destination: string }[] = [];
 
-  constructor(lab: Lab, vm: string, hosts: { from: HostName; to: HostName }, seen: (sight: Sight) => void) {
-    this.#hosts = { source: new Host(lab, hosts.from, vm), destination: new Host(lab, hosts.to, vm) };
-    this.#seen = seen;
-    this.#watching = this.#watch();
+  constructor(lab: Lab, vm: string, hosts: { from: HostName; to: HostName }, onStates: (sight: Observation) => void) {
+    this.#hosts = {
+      source: new HostConnection(lab, hosts.from, vm),
+      destination: new HostConnection(lab, hosts.to, vm),
+    };
+    this.#onStates = onStates;
+    this.#polling = this.#poll();
   }
 
-  get last(): Sight | undefined {
+  get last(): Observation | undefined {
     return this.#last;
   }
 
-  async look(): Promise<Sight> {
+  async read(): Promise<Observation> {
     const { source, destination } = this.#hosts;
-    const before = await source.look();
-    const there = await destination.look();
-    // Both at the same moment: a switch between two looks must not be taken for two running copies.
-    const double = before.state === 'running' && there.state === 'running' && (await source.look()).state === 'running';
+    const before = await source.read();
+    const there = await destination.read();
+    // The source is read again: a switch between two reads must not be taken for two running copies.
+    const double = before.state === 'running' && there.state === 'running' && (await source.read()).state === 'running';
     return { source: before, destination: there, double };
   }
 
   async stop(): Promise<void> {
     this.#stopped = true;
-    await this.#watching;
+    await this.#polling;
     await Promise.all([this.#hosts.source.close(), this.#hosts.destination.close()]);
   }
 
-  #remember({ source, destination }: Sight): void {
+  #remember({ source, destination }: Observation): void {
     const before = this.history.at(-1);
     if (before?.source === source.detail && before.destination === destination.detail) return;
     const atMs = Math.round(performance.now() - this.#began);
     this.history.push({ atMs, source: source.detail, destination: destination.detail });
   }
 
-  async #watch(): Promise<void> {
+  async #poll(): Promise<void> {
     while (!this.#stopped) {
-      const sight = await this.look();
-      this.#remember(sight);
-      if (sight.double) this.doubles++;
-      this.#last = sight;
-      this.#seen(sight);
+      const states = await this.read();
+      this.#remember(states);
+      if (states.double) this.doubles++;
+      this.#last = states;
+      this.#onStates(states);
       await sleep(EVERY_MS);
     }
   }
 }
 
-/** One host's libvirt, connected to anew whenever it was away. */
-class Host {
+/** One host's libvirt, connected again whenever the connection was lost. */
+class HostConnection {
   readonly #uri: string;
   readonly #vm: string;
   #connection: HypervisorConnection | undefined;
@@ -91,7 +94,7 @@ class Host {
     this.#vm = vm;
   }
 
-  async look(): Promise<Seen> {
+  async read(): Promise<CopyObservation> {
     try {
       this.#connection ??= await connectLibvirt(this.#uri, { connectTimeoutMs: ANSWER_MS, callTimeoutMs: ANSWER_MS });
       const domain = await this.#connection.find(this.#vm);

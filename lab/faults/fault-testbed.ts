@@ -1,14 +1,14 @@
 import type { JsonObject } from '../../embedded-aws/core/service.ts';
-import { MessageRelay } from '../../test/lab/support/message-relay.ts';
-import { stateOn } from '../../test/lab/support/moves.ts';
+import { MessageRelay } from '../clients/message-relay.ts';
+import { stateOn } from '../guest/domain-state.ts';
 import { destroyGuest, guestStatus, startGuest } from '../guest/guests.ts';
 import { run } from '../hosts/command.ts';
 import type { Lab } from '../hosts/lab.ts';
 import { addressOf, type HostName } from '../hosts/plan.ts';
 import type { ManagedLab } from '../managed-lab.ts';
-import { blackhole, lift } from './link-faults.ts';
+import { blackhole, removeBlackhole } from './link-faults.ts';
 
-/** A call to AWS, as whoever watches for a phase sees it. */
+/** A call to AWS, as an observer sees it. */
 export interface AwsCall {
   service: string;
   operation: string;
@@ -21,18 +21,18 @@ export interface Guest {
   home: HostName;
 }
 
-const SEE_NOTHING: Observer = (_, next) => next();
+const PASS_ON: Observer = (_, next) => next();
 
 /**
- * Where faults are tried: a lab and its control plane, with every place the faults reach into. The way of a host's libvirt
- * clients to the other host leads through a relay that knows the messages, at an address of its own, so that it can be
- * cut together with the way between the hosts and apart from the way to AWS.
+ * A lab and its control plane, with access to every place where faults are injected. A host's libvirt clients reach the other host
+ * through a relay that parses libvirt's messages. The relay has an address of its own, so that it can be cut off together with the
+ * other host while AWS stays reachable.
  */
 export class FaultTestbed {
   readonly managed: ManagedLab;
   readonly relays: ReadonlyMap<HostName, MessageRelay>;
   readonly #cutFromAws = new Map<HostName, PromiseWithResolvers<void>>();
-  #observer: Observer = SEE_NOTHING;
+  #observer: Observer = PASS_ON;
   #guest: Guest | undefined;
   #guests = 0;
 
@@ -41,19 +41,19 @@ export class FaultTestbed {
     this.relays = relays;
     managed.aws.intercept(async ({ service, operation, input, caller }, next) => {
       const host = this.lab.hosts.find((each) => caller.userId.endsWith(`:${managed.nodeIdOf(each)}`));
-      const way = () => (host === undefined ? undefined : this.#cutFromAws.get(host)?.promise);
-      // A packet under way when the link failed is sent again when it is back: the call, or its answer, is late and not lost.
+      const reachable = () => (host === undefined ? undefined : this.#cutFromAws.get(host)?.promise);
+      // TCP sends a lost packet again once the link is back: the call, or its answer, is late and not lost.
       const late = async () => {
-        await way();
+        await reachable();
         return next();
       };
       const answer = await this.#observer({ service, operation, input }, late);
-      await way();
+      await reachable();
       return answer;
     });
   }
 
-  /** Registers the managed lab's hosts anew, with their libvirt behind relays. */
+  /** Registers the hosts again, with their libvirt behind relays. */
   static async on(managed: ManagedLab): Promise<FaultTestbed> {
     const { lab, api } = managed;
     await run(['ip', 'address', 'add', `${relayAddress(lab)}/24`, 'dev', lab.uplink]);
@@ -68,9 +68,9 @@ export class FaultTestbed {
     return new FaultTestbed(managed, relays);
   }
 
-  /** Leaves the managed lab without its relays; its hosts cannot migrate to each other any more. */
+  /** Stops the relays; the hosts cannot migrate to each other afterwards. */
   async stop(): Promise<void> {
-    this.watch();
+    this.observe();
     this.managed.aws.intercept(undefined);
     for (const relay of this.relays.values()) await relay.stop();
   }
@@ -83,19 +83,19 @@ export class FaultTestbed {
     return `${this.lab.subnet}.101`;
   }
 
-  /** The relay through which others reach this host's libvirt. */
+  /** The relay through which the other host reaches this host's libvirt. */
   relayTo(host: HostName): MessageRelay {
     return this.relays.get(host)!;
   }
 
-  /** Shows every call to AWS to `observer` before it is made; without one, to nobody. */
-  watch(observer: Observer = SEE_NOTHING): void {
+  /** Passes every call to AWS through `observer`; without one, calls pass unobserved. Resets the relays' rules. */
+  observe(observer: Observer = PASS_ON): void {
     this.#observer = observer;
     for (const relay of this.relays.values()) relay.rule();
   }
 
-  /** The hosts no longer reach each other, on any connection, old or new; AWS, the disks and the guests' users they do. */
-  async cutBetweenHosts(): Promise<void> {
+  /** The hosts no longer reach each other, on old and new connections. They still reach AWS, the disks and the guests' users. */
+  async cutHostsLink(): Promise<void> {
     const [one, other] = this.lab.hosts as [HostName, HostName];
     await Promise.all(
       [one, other].map((host) =>
@@ -104,9 +104,9 @@ export class FaultTestbed {
     );
   }
 
-  async mendBetweenHosts(): Promise<void> {
+  async restoreHostsLink(): Promise<void> {
     const addresses = [...this.lab.hosts.map((host) => addressOf(this.lab, host)), relayAddress(this.lab)];
-    await Promise.all(this.lab.hosts.map((host) => lift(this.lab, host, addresses)));
+    await Promise.all(this.lab.hosts.map((host) => removeBlackhole(this.lab, host, addresses)));
   }
 
   /** Neither the host's own calls nor SSM's commands get through. */
@@ -116,30 +116,30 @@ export class FaultTestbed {
     await blackhole(this.lab, host, [addressOf(this.lab, 'machine')]);
   }
 
-  async mendToAws(host: HostName): Promise<void> {
-    await lift(this.lab, host, [addressOf(this.lab, 'machine')]);
+  async restoreAws(host: HostName): Promise<void> {
+    await removeBlackhole(this.lab, host, [addressOf(this.lab, 'machine')]);
     this.managed.aws.setNodeOnline(this.managed.nodeIdOf(host), true);
     this.#cutFromAws.get(host)?.resolve();
     this.#cutFromAws.delete(host);
   }
 
-  /** A guest that runs on one host and is known nowhere else: the last one if it is like that, or a new one. */
+  /** A guest that runs on one host and that the other host does not know: the last guest if it is unharmed, else a new one. */
   async readyGuest(): Promise<Guest> {
     if (this.#guest !== undefined) {
       const home = await this.#soleHome(this.#guest.name);
       if (home !== undefined) return { ...this.#guest, home };
       await this.dropGuest();
     }
-    // A name of its own: one that ended with NEEDS_OPERATOR stays locked.
+    // A new name, because a VM whose migration ended with NEEDS_OPERATOR stays locked.
     const guest: Guest = { name: `web${++this.#guests}`, home: 'kvm1' };
     this.#guest = guest;
-    // Small, so that a copy at the rate of the cells takes about four seconds.
+    // Small, so that a copy at the rate of the cases takes about four seconds.
     const size = { memoryMiB: 256, workingSetMiB: 64, dirtyMiBps: 8 };
     await startGuest(this.lab, guest.home, { name: guest.name, address: this.guestAddress, ...size });
     return guest;
   }
 
-  /** Ends the guest, wherever copies of it are; the next cell gets a new one. */
+  /** Ends every copy of the guest; the next case gets a new guest. */
   async dropGuest(): Promise<void> {
     if (this.#guest !== undefined) await destroyGuest(this.lab, this.#guest.name);
     this.#guest = undefined;

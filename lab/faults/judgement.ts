@@ -2,12 +2,12 @@ import type { MigrationView } from '../../contract/api.ts';
 import type { CopyState } from '../../contract/facts.ts';
 import type { Phase } from './phases.ts';
 
-/** What is known of a cell when everything in it has come to rest. */
-export interface Outcome {
+/** What is known of a case when nothing changes any more. */
+export interface FinalState {
   fault: string;
   phase: Phase;
-  /** Whether there was something to strike. */
-  struck: boolean;
+  /** Whether the fault had a target at the phase. */
+  injected: boolean;
   /** undefined when the migration did not end. */
   view: Pick<MigrationView, 'status' | 'runsOn' | 'failure' | 'source' | 'destination'> | undefined;
   states: Record<'source' | 'destination', CopyState | 'no answer'>;
@@ -21,17 +21,17 @@ export interface Judgement {
   notes: string[];
 }
 
-/** The phases in which killing this QEMU is the VM's own end: it is the one that has the VM, and no other may run it yet. */
+/** The phases in which killing this QEMU ends the VM: this QEMU has the VM, and no other may run it yet. */
 const VM_ENDS_WITH: Record<string, readonly Phase[]> = {
   'source-qemu': ['prepare', 'copying', 'held', 'performed', 'committed'],
   'destination-qemu': ['finished', 'verify', 'confirmed'],
 };
 
-export function judge({ fault, phase, struck, view, states }: Outcome): Judgement {
+export function judge({ fault, phase, injected, view, states }: FinalState): Judgement {
   const roles = ['source', 'destination'] as const;
   const running = roles.filter((role) => states[role] === 'running');
   const kept = roles.filter((role) => states[role] === 'paused' || states[role] === 'migrating-paused');
-  const ended = running.length === 0 && kept.length === 0 && struck && VM_ENDS_WITH[fault]?.includes(phase) === true;
+  const ended = running.length === 0 && kept.length === 0 && injected && VM_ENDS_WITH[fault]?.includes(phase) === true;
   const notes = [
     ...(ended ? ['the VM ended with its QEMU'] : []),
     ...kept.map((role) => `a paused copy is on the ${role}`),
@@ -47,11 +47,11 @@ export function judge({ fault, phase, struck, view, states }: Outcome): Judgemen
 }
 
 function isTrue(
-  { status, runsOn, source, destination }: NonNullable<Outcome['view']>,
+  { status, runsOn, source, destination }: NonNullable<FinalState['view']>,
   running: readonly ('source' | 'destination')[],
 ): boolean {
   const hosts = running.map((role) => (role === 'source' ? source : destination));
-  // It says that it does not know where the VM is.
+  // The record says that it is not known where the VM is.
   if (status === 'NEEDS_OPERATOR') return runsOn === undefined;
   if (status === 'SUCCEEDED') return runsOn === destination && hosts.length === 1 && hosts[0] === destination;
   // A failure that names no host: the VM ended, or nothing was touched and it runs where it was.

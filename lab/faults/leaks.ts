@@ -6,8 +6,8 @@ import type { ManagedLab } from '../managed-lab.ts';
 type Item = Record<string, unknown>;
 
 /**
- * What a migration that has ended still holds and must not: slots, its turn, its place in the line, promised memory, the lock, an
- * open commit record. One that needs an operator must hold the lock, and nothing else.
+ * What a migration that has ended still holds and must not: slots, its cutover slot, its queue position, reserved memory, the lock, an
+ * open commit record. A migration that needs an operator must hold the lock, and nothing else.
  */
 export async function leaksOf(managed: ManagedLab, { migrationId, vm, status }: MigrationView): Promise<string[]> {
   const { ControlTable: control, MailboxTable: mailbox } = managed.aws.outputs;
@@ -16,7 +16,7 @@ export async function leaksOf(managed: ManagedLab, { migrationId, vm, status }: 
     [
       ['outgoing slot', (host.outgoing as Set<string> | undefined)?.has(migrationId)],
       ['incoming slot', (host.incoming as Set<string> | undefined)?.has(migrationId)],
-      ['turn to switch', (host.cutovers as Set<string> | undefined)?.has(migrationId)],
+      ['cutover slot', (host.cutovers as Set<string> | undefined)?.has(migrationId)],
       ['queue position', migrationId in (host.queue as Item)],
       ['memory reservation', migrationId in (host.reservations as Item)],
     ].flatMap(([what, isHeld]) => (isHeld === true ? [`${what} on ${host.sk}`] : [])),

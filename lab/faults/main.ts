@@ -7,12 +7,12 @@ import { installLab } from '../hosts/install.ts';
 import { downLab, upLab } from '../hosts/lab.ts';
 import { libvirtSocketOf } from '../hosts/plan.ts';
 import { type ManagedLab, startManagedLab } from '../managed-lab.ts';
-import { type Cell, runCell } from './fault-case.ts';
+import { type FaultCase, runFaultCase } from './fault-case.ts';
 import { FAULTS } from './fault-catalog.ts';
 import { FaultTestbed } from './fault-testbed.ts';
 import { PHASES, type Phase } from './phases.ts';
 import { sameCut } from './plain-virsh.ts';
-import { cellLine, type FaultReport, markdown, reportOf } from './report.ts';
+import { caseLine, type FaultReport, markdown, reportOf } from './report.ts';
 
 const DOCS = new URL('../../docs/faults.md', import.meta.url);
 const ALL_FAULTS = FAULTS.map(({ name }) => name);
@@ -49,10 +49,10 @@ const options = new Command('lab-faults')
   )
   .option('--only <faults>', `of ${ALL_FAULTS.join(', ')}`, oneOf(ALL_FAULTS), ALL_FAULTS)
   .option('--phase <phases>', `of ${ALL_PHASES.join(', ')}`, oneOf(ALL_PHASES), ALL_PHASES)
-  .option('--repeat <n>', 'runs of each cell', positive, 1)
+  .option('--repeat <n>', 'runs of each case', positive, 1)
   .option(
     '--results <file>',
-    'keep the cells in this file, run only those it lacks, and report on all in it: for a matrix run in parts',
+    'keep the cases in this file, run only those it lacks, and report on all in it: for a matrix run in parts',
   )
   .option('--no-cut', 'leave out the comparison with plain virsh')
   .option('--json', 'end with the report as one JSON object on the last line')
@@ -60,7 +60,7 @@ const options = new Command('lab-faults')
   .parse()
   .opts<Options>();
 
-type Line = { cell: Cell } | Pick<FaultReport, 'plainVirsh' | 'handoff'> | { libvirt: string; qemu: string };
+type Line = { faultCase: FaultCase } | Pick<FaultReport, 'plainVirsh' | 'handoff'> | { libvirt: string; qemu: string };
 
 const say = (line: string): void => console.error(line);
 const lines: Line[] = [];
@@ -74,7 +74,8 @@ if (options.results !== undefined && existsSync(options.results)) {
   if (text !== '') lines.push(...text.split('\n').map((line) => JSON.parse(line) as Line));
 }
 const known = (fault: string, phase: Phase) =>
-  lines.filter((line) => 'cell' in line && line.cell.fault === fault && line.cell.phase === phase).length;
+  lines.filter((line) => 'faultCase' in line && line.faultCase.fault === fault && line.faultCase.phase === phase)
+    .length;
 const due = FAULTS.filter(({ name }) => options.only.includes(name)).flatMap((fault) =>
   ALL_PHASES.filter((phase) => options.phase.includes(phase)).flatMap((phase) =>
     Array.from({ length: Math.max(0, options.repeat - known(fault.name, phase)) }, () => ({ fault, phase })),
@@ -89,15 +90,15 @@ async function runInLab(): Promise<void> {
   let managed: ManagedLab | undefined;
   try {
     managed = await startManagedLab(lab);
-    const stand = await FaultTestbed.on(managed);
-    note(await versionsOf(stand));
+    const testbed = await FaultTestbed.on(managed);
+    note(await versionsOf(testbed));
     for (const { fault, phase } of due) {
-      const cell = await runCell(stand, fault, phase);
-      say(cellLine(cell));
-      note({ cell });
+      const faultCase = await runFaultCase(testbed, fault, phase);
+      say(caseLine(faultCase));
+      note({ faultCase });
     }
-    if (cutIsDue) note(await sameCut(stand));
-    await stand.stop();
+    if (cutIsDue) note(await sameCut(testbed));
+    await testbed.stop();
   } finally {
     await managed?.stop();
     await downLab(lab.name);
@@ -105,8 +106,8 @@ async function runInLab(): Promise<void> {
 }
 
 const all = Object.assign({}, ...lines) as FaultReport;
-const cells = lines.flatMap((line) => ('cell' in line ? [line.cell] : []));
-const report = reportOf(cells, all, {
+const cases = lines.flatMap((line) => ('faultCase' in line ? [line.faultCase] : []));
+const report = reportOf(cases, all, {
   ...(all.plainVirsh && { plainVirsh: all.plainVirsh }),
   ...(all.handoff && { handoff: all.handoff }),
 });
@@ -115,7 +116,7 @@ if (options.writeDocs) {
   await writeFile(DOCS, markdown(report));
 }
 console.log(
-  `${cells.length} cells: ran twice ${report.doubleRunning}, lost ${report.lost}, record wrong ${report.untruthful}, left held ${report.leaks}`,
+  `${cases.length} cases: ran twice ${report.doubleRunning}, lost ${report.lost}, record wrong ${report.untruthful}, left held ${report.leaks}`,
 );
 if (options.json) console.log(JSON.stringify(report));
 process.exitCode = report.doubleRunning + report.lost + report.untruthful > 0 ? 1 : 0;

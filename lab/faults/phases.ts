@@ -1,12 +1,12 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { AwsError, type JsonObject } from '../../embedded-aws/core/service.ts';
-import type { Fate } from '../../test/lab/support/message-relay.ts';
-import type { Sight } from './domain-state-monitor.ts';
-import type { Field } from './fault-catalog.ts';
+import type { Fate } from '../clients/message-relay.ts';
+import type { Observation } from './domain-state-monitor.ts';
+import type { FaultContext } from './fault-catalog.ts';
 import type { AwsCall, Observer } from './fault-testbed.ts';
 
 /**
- * The points at which faults strike, in the order of the handshake. Verify is ordered as soon as the VM runs on the
+ * The points at which faults are injected, in the order of the handshake. Verify is ordered as soon as the VM runs on the
  * destination, so it begins while the source's copy is still being taken down: `confirmed` may come before or after it.
  */
 export const PHASES = {
@@ -23,22 +23,26 @@ export type Phase = keyof typeof PHASES;
 
 const INTO_THE_COPY_MS = 500;
 
-export interface Trap {
-  /** Called when the phase is reached; what it returns is waited for wherever the phase can be held. */
-  strike(): Promise<void>;
-  /** The process that makes the commit is to die before it: then the call must not be carried out. */
+export interface Injection {
+  /** Called when the phase is reached; awaited wherever the migration can be held at the phase. */
+  inject(): Promise<void>;
+  /** The fault kills the process that makes the commit: a commit that is intercepted must then not be carried out. */
   killsTheCaller: boolean;
 }
 
-/** Sets the trap; returns what wants to see both hosts' states as they are polled. */
-export function lay(phase: Phase, { stand, to }: Field, { strike, killsTheCaller }: Trap): (sight: Sight) => void {
-  const watch = (observer: Observer) => stand.watch(observer);
-  const relay = stand.relayTo(to);
-  let struck: Promise<void> | undefined;
-  // The mover asks again when AWS is slow: that, too, waits until the blow has fallen.
+/** Injects once the migration reaches the phase; returns a function to be called with both hosts' states at every poll. */
+export function arm(
+  phase: Phase,
+  { testbed, to }: FaultContext,
+  { inject, killsTheCaller }: Injection,
+): (sight: Observation) => void {
+  const observe = (observer: Observer) => testbed.observe(observer);
+  const relay = testbed.relayTo(to);
+  let injected: Promise<void> | undefined;
+  // The mover repeats a call that is slow: the repetition, too, waits until the fault is injected.
   const once = () => {
-    struck ??= strike();
-    return struck;
+    injected ??= inject();
+    return injected;
   };
   switch (phase) {
     case 'prepare':
@@ -48,19 +52,19 @@ export function lay(phase: Phase, { stand, to }: Field, { strike, killsTheCaller
       });
       break;
     case 'copying':
-      watch((call, next) => {
+      observe((call, next) => {
         if (isReport(call, '"phase":{"S":"copying"}')) void sleep(INTO_THE_COPY_MS).then(once);
         return next();
       });
       break;
     case 'held':
-      watch(async (call, next) => {
+      observe(async (call, next) => {
         if (isReport(call, '"precopy":{"S":"approaching"}')) await once();
         return next();
       });
       break;
     case 'performed':
-      watch(async (call, next) => {
+      observe(async (call, next) => {
         if (!isCommit(call)) return next();
         await once();
         if (killsTheCaller) throw new AwsError('InternalServerError', 'The caller is dead.', 500);
@@ -68,15 +72,15 @@ export function lay(phase: Phase, { stand, to }: Field, { strike, killsTheCaller
       });
       break;
     case 'committed':
-      watch(async (call, next) => {
+      observe(async (call, next) => {
         if (!isCommit(call)) return next();
         try {
           const answer = await next();
           await once();
           return answer;
         } catch (error) {
-          // Refused: a second try of this mover's, or a late one of an earlier migration's, which is no reason to strike.
-          await struck;
+          // Refused: a repeated commit of this mover, or a late one of an earlier migration, at which nothing is injected.
+          await injected;
           throw error;
         }
       });
@@ -92,7 +96,7 @@ export function lay(phase: Phase, { stand, to }: Field, { strike, killsTheCaller
       break;
     }
     case 'verify':
-      watch(async (call, next) => {
+      observe(async (call, next) => {
         if (keyOf(call).includes('.verify.destination.') && call.operation === 'UpdateItem') await once();
         return next();
       });

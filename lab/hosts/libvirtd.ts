@@ -3,7 +3,7 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { exec, execText } from './node.ts';
 import { addressOf, folderOf, type HostName, type LabPlan } from './plan.ts';
-import { resumeMend } from './resume-mend.ts';
+import { postCopyResumePreload } from './post-copy-resume-preload.ts';
 import { until } from './until.ts';
 
 const DAEMON_PID = 'run/libvirtd.pid';
@@ -37,8 +37,8 @@ export async function configureLibvirtd(plan: LabPlan, host: HostName): Promise<
 
 /** Starts libvirtd; it accepts connections when this resolves. */
 export async function startLibvirtd(plan: LabPlan, host: HostName): Promise<void> {
-  const mend = await resumeMend();
-  const preload = mend === undefined ? [] : ['env', `LD_PRELOAD=${mend}`];
+  const library = await postCopyResumePreload();
+  const preload = library === undefined ? [] : ['env', `LD_PRELOAD=${library}`];
   await execText(plan, host, [...preload, 'libvirtd', '--listen', '--daemon']);
 }
 

@@ -3,7 +3,9 @@ import { beforeAll, expect, it } from 'vitest';
 import { connectLibvirt } from '../../agent/libvirt/connect.ts';
 import { getMigration } from '../../cli/follow-migration.ts';
 import type { Observation } from '../../contract/forecast.ts';
+import { ended, migrate, reaches, request } from '../../lab/clients/migrations.ts';
 import { startPing } from '../../lab/clients/ping-probe.ts';
+import { stateOn } from '../../lab/guest/domain-state.ts';
 import { guestStatus, startGuest } from '../../lab/guest/guests.ts';
 import type { Lab } from '../../lab/hosts/lab.ts';
 import { exec, execText } from '../../lab/hosts/node.ts';
@@ -12,7 +14,6 @@ import { until } from '../../lab/hosts/until.ts';
 import type { ManagedLab } from '../../lab/managed-lab.ts';
 import { guestAddress } from './support/describe-with-lab.ts';
 import { describeWithManagedLab } from './support/describe-with-managed-lab.ts';
-import { ended, migrate, reaches, request, stateOn } from './support/moves.ts';
 
 describeWithManagedLab('the blackout as seen from outside', (its) => {
   let lab: Lab;

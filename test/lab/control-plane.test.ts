@@ -5,9 +5,11 @@ import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest
 import type { ApiProblem } from '../../cli/api-client.ts';
 import type { AuditFinding, MigrationEnded, MigrationView } from '../../contract/api.ts';
 import { commitRecordKey } from '../../contract/mailbox.ts';
+import { migrate } from '../../lab/clients/migrations.ts';
 import { type AwsCall, FaultTestbed } from '../../lab/faults/fault-testbed.ts';
 import { leaksOf } from '../../lab/faults/leaks.ts';
 import { isCommit } from '../../lab/faults/phases.ts';
+import { stateOn } from '../../lab/guest/domain-state.ts';
 import { guestStatus } from '../../lab/guest/guests.ts';
 import { execText } from '../../lab/hosts/node.ts';
 import { until } from '../../lab/hosts/until.ts';
@@ -16,7 +18,6 @@ import { describeWithManagedLab } from './support/describe-with-managed-lab.ts';
 import { handoff } from './support/handoff-command.ts';
 import { LeapingClock } from './support/leaping-clock.ts';
 import { count, MigrationUnderTest } from './support/migration-under-test.ts';
-import { migrate, stateOn } from './support/moves.ts';
 
 const clock = new LeapingClock();
 
@@ -35,27 +36,27 @@ describeWithManagedLab(
   'when the control plane fails',
   (its) => {
     let managed: ManagedLab;
-    let stand: FaultTestbed;
+    let testbed: FaultTestbed;
     let latest: MigrationUnderTest | undefined;
     beforeAll(async () => {
       managed = its();
-      stand = await FaultTestbed.on(managed);
+      testbed = await FaultTestbed.on(managed);
     });
     afterEach(async () => {
       vi.restoreAllMocks();
       vi.unstubAllEnvs();
-      stand.watch();
-      for (const host of stand.lab.hosts) await stand.mendToAws(host);
-      await latest?.endWatch();
+      testbed.observe();
+      for (const host of testbed.lab.hosts) await testbed.restoreAws(host);
+      await latest?.stopMonitor();
     });
-    afterAll(() => stand?.stop());
+    afterAll(() => testbed?.stop());
 
     const begin = async (): Promise<MigrationUnderTest> => {
-      latest = await MigrationUnderTest.begin(stand, clock);
+      latest = await MigrationUnderTest.start(testbed, clock);
       return latest;
     };
-    const beginHeld = async (): Promise<MigrationUnderTest> => {
-      latest = await MigrationUnderTest.beginHeld(stand, clock);
+    const startHeld = async (): Promise<MigrationUnderTest> => {
+      latest = await MigrationUnderTest.startHeld(testbed, clock);
       return latest;
     };
     const audit = async (...options: string[]) => {
@@ -75,25 +76,25 @@ describeWithManagedLab(
       /** Each stops it at its moment, and says how that ends. */
       const moments: Record<
         string,
-        (trial: MigrationUnderTest, atCommit: AtCommit) => Promise<Parameters<MigrationUnderTest['isSettled']>[0]>
+        (migration: MigrationUnderTest, atCommit: AtCommit) => Promise<Parameters<MigrationUnderTest['isSettled']>[0]>
       > = {
-        'in the middle of the copy': async (trial) => {
-          await trial.copies();
-          expect(await trial.moverRuns()).toBe(true);
-          await trial.stopExecution();
-          return { status: 'FAILED', runsOn: trial.from, failure: { code: 'ExecutionStopped' } };
+        'in the middle of the copy': async (migration) => {
+          await migration.copies();
+          expect(await migration.moverRuns()).toBe(true);
+          await migration.stopExecution();
+          return { status: 'FAILED', runsOn: migration.from, failure: { code: 'ExecutionStopped' } };
         },
-        'after the commit': async (trial, atCommit) => {
-          const { executionArn } = await trial.show();
-          await atCommit(() => trial.stopExecution(executionArn));
-          return { status: 'SUCCEEDED', runsOn: trial.to, warning: { code: 'ExecutionStopped' } };
+        'after the commit': async (migration, atCommit) => {
+          const { executionArn } = await migration.show();
+          await atCommit(() => migration.stopExecution(executionArn));
+          return { status: 'SUCCEEDED', runsOn: migration.to, warning: { code: 'ExecutionStopped' } };
         },
-        'after the commit, and the mover dies with it': async (trial, atCommit) => {
+        'after the commit, and the mover dies with it': async (migration, atCommit) => {
           await atCommit(async () => {
-            await trial.killMover();
-            await trial.stopExecution();
+            await migration.killMover();
+            await migration.stopExecution();
           });
-          return { status: 'FAILED', runsOn: trial.from, failure: { code: 'ExecutionStopped' } };
+          return { status: 'FAILED', runsOn: migration.from, failure: { code: 'ExecutionStopped' } };
         },
       };
       const isEventOfItsEnd = ({ service, operation, input }: AwsCall) =>
@@ -108,7 +109,7 @@ describeWithManagedLab(
       ])('%s is recovered from, where its end %s', async (moment, event) => {
         const committed = Promise.withResolvers<() => void>();
         let lost = 0;
-        stand.watch(async (call, next) => {
+        testbed.observe(async (call, next) => {
           if (event === 'gets lost' && isEventOfItsEnd(call)) {
             lost += 1;
             return { StatusCode: 202 };
@@ -118,60 +119,63 @@ describeWithManagedLab(
           await new Promise<void>((resolve) => committed.resolve(resolve));
           return answer;
         });
-        const trial = await begin();
-        const expected = await moments[moment]!(trial, async (then) => {
+        const migration = await begin();
+        const expected = await moments[moment]!(migration, async (then) => {
           const goOn = await committed.promise;
           await then();
           goOn();
         });
         if (event === 'gets lost') {
           await until('the event is lost', () => lost === 1);
-          expect(count((await trial.show()).timeline, 'stopped execution resumed')).toBe(0);
+          expect(count((await migration.show()).timeline, 'stopped execution resumed')).toBe(0);
           clock.leap(SWEEP_SECONDS);
         }
-        const view = await trial.timePasses(
+        const view = await migration.timePasses(
           'is taken over',
           (now) => count(now.timeline, 'stopped execution resumed') === 1 && now,
         );
-        expect(view.executionArn).toMatch(new RegExp(`:handoff-recover:${trial.id}.1$`));
-        await trial.isSettled(expected);
+        expect(view.executionArn).toMatch(new RegExp(`:handoff-recover:${migration.id}.1$`));
+        await migration.isSettled(expected);
       });
     });
 
     describe('a cancel', () => {
-      const outcome = (trial: MigrationUnderTest) =>
-        ({ status: 'CANCELLED', runsOn: trial.from, failure: { code: 'Cancelled' } }) as const;
+      const outcome = (migration: MigrationUnderTest) =>
+        ({ status: 'CANCELLED', runsOn: migration.from, failure: { code: 'Cancelled' } }) as const;
 
       const moments = {
         'during the copy': async () => {
-          const trial = await begin();
-          await trial.copies();
-          return trial;
+          const migration = await begin();
+          await migration.copies();
+          return migration;
         },
-        'while it is held': beginHeld,
+        'while it is held': startHeld,
       };
 
       it.each(Object.entries(moments))('is one cancel, however many ask for it %s', async (_, reached) => {
-        const trial = await reached();
-        const answers = await Promise.all([cancel(trial.id), cancel(trial.id), cancel(trial.id)]);
+        const migration = await reached();
+        const answers = await Promise.all([cancel(migration.id), cancel(migration.id), cancel(migration.id)]);
         expect(answers.map(({ status }) => status)).toEqual(['CANCELLING', 'CANCELLING', 'CANCELLING']);
-        const { timeline } = await trial.isSettled(outcome(trial));
+        const { timeline } = await migration.isSettled(outcome(migration));
         expect(count(timeline, 'cancel requested')).toBe(1);
         expect(count(timeline, 'ended')).toBe(1);
-        expect(await cancel(trial.id)).toMatchObject({ status: 'CANCELLED' });
+        expect(await cancel(migration.id)).toMatchObject({ status: 'CANCELLED' });
       });
 
       it('during recovery is its outcome, also when the recovery is stopped in turn', async () => {
-        const trial = await begin();
-        await trial.copies();
-        await trial.killMover();
-        await trial.stopExecution();
-        await trial.timePasses('is taken over', ({ timeline }) => count(timeline, 'stopped execution resumed') === 1);
-        expect(await cancel(trial.id)).toMatchObject({ status: 'CANCELLING' });
-        await trial.stopExecution();
-        expect(await cancel(trial.id)).toMatchObject({ status: 'CANCELLING' });
-        await trial.timePasses('ends', ({ status }) => status === 'CANCELLED');
-        const { timeline, executionArn } = await trial.isSettled(outcome(trial));
+        const migration = await begin();
+        await migration.copies();
+        await migration.killMover();
+        await migration.stopExecution();
+        await migration.timePasses(
+          'is taken over',
+          ({ timeline }) => count(timeline, 'stopped execution resumed') === 1,
+        );
+        expect(await cancel(migration.id)).toMatchObject({ status: 'CANCELLING' });
+        await migration.stopExecution();
+        expect(await cancel(migration.id)).toMatchObject({ status: 'CANCELLING' });
+        await migration.timePasses('ends', ({ status }) => status === 'CANCELLED');
+        const { timeline, executionArn } = await migration.isSettled(outcome(migration));
         expect(executionArn).toMatch(/\.2$/);
         expect(count(timeline, 'ended')).toBe(1);
       });
@@ -179,99 +183,99 @@ describeWithManagedLab(
 
     describe('AWS is out of reach of both hosts while the copy is held', () => {
       const cut = async () => {
-        for (const host of stand.lab.hosts) await stand.cutFromAws(host);
+        for (const host of testbed.lab.hosts) await testbed.cutFromAws(host);
       };
       const mend = async () => {
-        for (const host of stand.lab.hosts) await stand.mendToAws(host);
+        for (const host of testbed.lab.hosts) await testbed.restoreAws(host);
       };
 
       it('for less than the hold: nothing happens without the ledger, and the migration goes on afterwards', async () => {
-        const trial = await beginHeld();
+        const migration = await startHeld();
         // What a migration at work holds is no leak.
         expect(await audit('--repair')).toEqual({ exitCode: 0, findings: [] });
         await cut();
-        await cutover(trial.id);
-        await trial.reaches('is told to switch', ({ timeline }) => count(timeline, 'cutover task sent') === 1);
+        await cutover(migration.id);
+        await migration.reaches('is told to switch', ({ timeline }) => count(timeline, 'cutover task sent') === 1);
         await sleep(3_000);
-        expect(await stateOn(stand.lab, trial.from, trial.vm)).toMatch(/^running/);
-        expect(await trial.moverRuns()).toBe(true);
+        expect(await stateOn(testbed.lab, migration.from, migration.vm)).toMatch(/^running/);
+        expect(await migration.moverRuns()).toBe(true);
         await mend();
-        await trial.isSettled({ status: 'SUCCEEDED', runsOn: trial.to, result: { precopy: 'held' } });
+        await migration.isSettled({ status: 'SUCCEEDED', runsOn: migration.to, result: { precopy: 'held' } });
       });
 
       /** The copy is let go, as a hold lets it go that is over: the guest stops, and the mover cannot commit. */
-      async function holdIsOver(trial: MigrationUnderTest): Promise<void> {
-        await execText(stand.lab, trial.from, ['virsh', 'migrate-setmaxdowntime', trial.vm, '1000']);
-        await execText(stand.lab, trial.from, ['virsh', 'migrate-setspeed', trial.vm, '100']);
+      async function holdIsOver(migration: MigrationUnderTest): Promise<void> {
+        await execText(testbed.lab, migration.from, ['virsh', 'migrate-setmaxdowntime', migration.vm, '1000']);
+        await execText(testbed.lab, migration.from, ['virsh', 'migrate-setspeed', migration.vm, '100']);
         const runsOn = async () => {
-          const job = await execText(stand.lab, trial.from, ['virsh', 'domjobinfo', trial.vm]);
-          return /None/.test(job) && /^running/.test((await stateOn(stand.lab, trial.from, trial.vm)) ?? '');
+          const job = await execText(testbed.lab, migration.from, ['virsh', 'domjobinfo', migration.vm]);
+          return /None/.test(job) && /^running/.test((await stateOn(testbed.lab, migration.from, migration.vm)) ?? '');
         };
         await until('the VM runs on at the source, and the copy is over', runsOn, { timeoutMs: 60_000 });
-        expect(await stateOn(stand.lab, trial.to, trial.vm)).toBeUndefined();
+        expect(await stateOn(testbed.lab, migration.to, migration.vm)).toBeUndefined();
       }
 
       it('for longer than the hold: the VM runs on at the source, and the record says so when AWS is back', async () => {
-        const trial = await beginHeld();
+        const migration = await startHeld();
         await cut();
-        await holdIsOver(trial);
-        expect(await trial.show()).toMatchObject({ status: 'HELD' });
+        await holdIsOver(migration);
+        expect(await migration.show()).toMatchObject({ status: 'HELD' });
         await mend();
-        await cutover(trial.id);
-        await trial.isSettled({ status: 'FAILED', runsOn: trial.from, failure: { code: 'CommitUnknown' } });
+        await cutover(migration.id);
+        await migration.isSettled({ status: 'FAILED', runsOn: migration.from, failure: { code: 'CommitUnknown' } });
       });
 
       it('for longer than AWS waits: it is settled without the hosts, which are looked at when they are back', async () => {
-        const trial = await beginHeld();
+        const migration = await startHeld();
         await cut();
-        await cutover(trial.id);
-        const settled = await trial.timePasses('ends', (view) => view.endedAt !== undefined && view, 'both');
-        expect(settled).toMatchObject({ status: 'FAILED', runsOn: trial.from });
+        await cutover(migration.id);
+        const settled = await migration.timePasses('ends', (view) => view.endedAt !== undefined && view, 'both');
+        expect(settled).toMatchObject({ status: 'FAILED', runsOn: migration.from });
         expect((await audit('--repair')).findings).toMatchObject([
-          { resource: 'pending cleanup', of: 'kvm1', owner: trial.id },
-          { resource: 'pending cleanup', of: 'kvm2', owner: trial.id },
+          { resource: 'pending cleanup', of: 'kvm1', owner: migration.id },
+          { resource: 'pending cleanup', of: 'kvm2', owner: migration.id },
         ]);
-        await holdIsOver(trial);
+        await holdIsOver(migration);
         await mend();
         clock.leap(SWEEP_SECONDS);
-        await trial.timePasses('both hosts are found clean', async () => (await audit()).findings.length === 0);
-        await trial.isSettled({ status: 'FAILED', runsOn: trial.from, endedAt: settled.endedAt! });
+        await migration.timePasses('both hosts are found clean', async () => (await audit()).findings.length === 0);
+        await migration.isSettled({ status: 'FAILED', runsOn: migration.from, endedAt: settled.endedAt! });
       });
     });
 
     describe('an operator is needed', () => {
-      const resolve = (trial: MigrationUnderTest, owner: string, ...options: string[]) =>
-        handoff<MigrationView>(managed, 'resolve', trial.id, '--owner', owner, '--reason', 'I looked', ...options);
+      const resolve = (migration: MigrationUnderTest, owner: string, ...options: string[]) =>
+        handoff<MigrationView>(managed, 'resolve', migration.id, '--owner', owner, '--reason', 'I looked', ...options);
 
       const told: MigrationEnded[] = [];
 
       /** The mover is dead after its commit, the destination out of reach for longer than recovery waits. */
       async function inDoubt({ started }: { started: boolean }): Promise<MigrationUnderTest> {
-        const trial = await begin();
+        const migration = await begin();
         told.length = 0;
         const struck = Promise.withResolvers<void>();
         const strike = async () => {
-          await trial.killMover();
-          await stand.cutFromAws(trial.to);
+          await migration.killMover();
+          await testbed.cutFromAws(migration.to);
           struck.resolve();
         };
-        stand.watch(async (call, next) => {
+        testbed.observe(async (call, next) => {
           if (call.operation === 'PutEvents') told.push(...endsIn(call));
           const answer = await next();
           if (!started && isCommit(call)) await strike();
           return answer;
         });
-        stand.relayTo(trial.to).rule(async (direction, procedure) => {
+        testbed.relayTo(migration.to).rule(async (direction, procedure) => {
           if (!started || direction !== 'reply' || procedure !== 'DOMAIN_MIGRATE_FINISH3_PARAMS') return 'pass';
           await strike();
           return 'swallow';
         });
         await struck.promise;
-        await trial.timePasses('waits', ({ timeline }) => count(timeline, 'recovery: wait') > 0, 'destination');
-        expect(await problemOf(cancel(trial.id))).toMatchObject({ status: 409, code: 'AlreadyHandedOver' });
+        await migration.timePasses('waits', ({ timeline }) => count(timeline, 'recovery: wait') > 0, 'destination');
+        expect(await problemOf(cancel(migration.id))).toMatchObject({ status: 409, code: 'AlreadyHandedOver' });
         clock.leap(PATIENCE_SECONDS);
-        await trial.timePasses('asks', ({ status }) => status === 'NEEDS_OPERATOR', 'destination');
-        return trial;
+        await migration.timePasses('asks', ({ status }) => status === 'NEEDS_OPERATOR', 'destination');
+        return migration;
       }
 
       it('says so; a word against what a host proves is refused, the right one finishes', async () => {
@@ -280,45 +284,59 @@ describeWithManagedLab(
         vi.stubEnv('POWERTOOLS_METRICS_DISABLED', 'false');
         vi.spyOn(process.stdout, 'write').mockImplementation((line) => counted.push(String(line)) > 0);
 
-        const trial = await inDoubt({ started: true });
+        const migration = await inDoubt({ started: true });
         vi.restoreAllMocks();
         vi.unstubAllEnvs();
-        expect(told).toMatchObject([{ migrationId: trial.id, status: 'NEEDS_OPERATOR' }]);
+        expect(told).toMatchObject([{ migrationId: migration.id, status: 'NEEDS_OPERATOR' }]);
         expect(counted.filter((line) => line.includes('"MigrationEnded":1'))).toEqual([
           expect.stringContaining('"status":"NEEDS_OPERATOR"'),
         ]);
-        const view = await trial.show();
+        const view = await migration.show();
         expect(view.runsOn).toBeUndefined();
-        for (const said of ['shows it paused', 'destination does not answer', 'was committed', `resolve ${trial.id}`]) {
+        for (const said of [
+          'shows it paused',
+          'destination does not answer',
+          'was committed',
+          `resolve ${migration.id}`,
+        ]) {
           expect(view.failure?.message).toContain(said);
         }
         expect(await leaksOf(managed, view)).toEqual([]);
-        expect(await stateOn(stand.lab, trial.from, trial.vm)).toMatch(/^paused/);
+        expect(await stateOn(testbed.lab, migration.from, migration.vm)).toMatch(/^paused/);
         const again = managed.api.call('POST', '/migrations', {
-          body: { vm: trial.vm, source: trial.from, destination: trial.to },
+          body: { vm: migration.vm, source: migration.from, destination: migration.to },
         });
-        expect(await problemOf(again)).toMatchObject({ code: 'VmBusy', migrationId: trial.id });
+        expect(await problemOf(again)).toMatchObject({ code: 'VmBusy', migrationId: migration.id });
 
-        await stand.mendToAws(trial.to);
-        const refused = await resolve(trial, 'source', '--watch');
+        await testbed.restoreAws(migration.to);
+        const refused = await resolve(migration, 'source', '--watch');
         expect(refused).toMatchObject({ exitCode: 6, answer: { status: 'NEEDS_OPERATOR' } });
         expect(refused.answer.failure?.message).toContain('refused, because it runs on the destination');
-        expect(await stateOn(stand.lab, trial.from, trial.vm)).toMatch(/^paused/);
-        expect(await resolve(trial, 'destination', '--watch')).toMatchObject({ exitCode: 0 });
-        await trial.isSettled({ status: 'SUCCEEDED', runsOn: trial.to, warning: { code: 'SettledByOperator' } });
+        expect(await stateOn(testbed.lab, migration.from, migration.vm)).toMatch(/^paused/);
+        expect(await resolve(migration, 'destination', '--watch')).toMatchObject({ exitCode: 0 });
+        await migration.isSettled({
+          status: 'SUCCEEDED',
+          runsOn: migration.to,
+          warning: { code: 'SettledByOperator' },
+        });
       });
 
       it('takes the word for a host that stays away, and looks there when it is back', async () => {
-        const trial = await inDoubt({ started: false });
-        expect(await resolve(trial, 'source')).toMatchObject({ exitCode: 0 });
-        await trial.timePasses('ends', ({ endedAt }) => endedAt !== undefined, 'destination');
-        expect(await guestStatus(stand.guestAddress)).toMatchObject({ patternErrors: 0, diskErrors: 0 });
-        const pendingCleanup = { resource: 'pending cleanup', of: trial.to, owner: trial.id, outcome: 'reported' };
+        const migration = await inDoubt({ started: false });
+        expect(await resolve(migration, 'source')).toMatchObject({ exitCode: 0 });
+        await migration.timePasses('ends', ({ endedAt }) => endedAt !== undefined, 'destination');
+        expect(await guestStatus(testbed.guestAddress)).toMatchObject({ patternErrors: 0, diskErrors: 0 });
+        const pendingCleanup = {
+          resource: 'pending cleanup',
+          of: migration.to,
+          owner: migration.id,
+          outcome: 'reported',
+        };
         expect(await audit('--repair')).toMatchObject({ exitCode: 1, findings: [pendingCleanup] });
-        await stand.mendToAws(trial.to);
+        await testbed.restoreAws(migration.to);
         clock.leap(SWEEP_SECONDS);
-        await trial.timePasses('the host is found clean', async () => (await audit()).exitCode === 0);
-        await trial.isSettled({ status: 'FAILED', runsOn: trial.from, failure: { code: 'SettledByOperator' } });
+        await migration.timePasses('the host is found clean', async () => (await audit()).exitCode === 0);
+        await migration.isSettled({ status: 'FAILED', runsOn: migration.from, failure: { code: 'SettledByOperator' } });
       });
     });
 

@@ -2,6 +2,7 @@ import { EventBridgeClient, PutEventsCommand } from '@aws-sdk/client-eventbridge
 import { beforeAll, expect, it } from 'vitest';
 import type { HostView } from '../../contract/api.ts';
 import { startTcp } from '../../lab/clients/tcp-probe.ts';
+import { stateOn } from '../../lab/guest/domain-state.ts';
 import { destroyGuest, guestStatus, startGuest } from '../../lab/guest/guests.ts';
 import type { Lab } from '../../lab/hosts/lab.ts';
 import { addBridge } from '../../lab/hosts/network.ts';
@@ -9,7 +10,6 @@ import { until } from '../../lab/hosts/until.ts';
 import type { ManagedLab } from '../../lab/managed-lab.ts';
 import { guestAddress } from './support/describe-with-lab.ts';
 import { describeWithManagedLab } from './support/describe-with-managed-lab.ts';
-import { stateOn } from './support/moves.ts';
 
 describeWithManagedLab('emptying a host', (its) => {
   let lab: Lab;

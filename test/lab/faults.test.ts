@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { runCell } from '../../lab/faults/fault-case.ts';
+import { runFaultCase } from '../../lab/faults/fault-case.ts';
 import { FAULTS } from '../../lab/faults/fault-catalog.ts';
 import { FaultTestbed } from '../../lab/faults/fault-testbed.ts';
 import type { Phase } from '../../lab/faults/phases.ts';
@@ -8,11 +8,11 @@ import { describeWithManagedLab } from './support/describe-with-managed-lab.ts';
 
 /** A few cells of the matrix (docs/faults.md), one for each way a fault is injected and a phase is found. */
 describeWithManagedLab('faults', (its) => {
-  let stand: FaultTestbed;
+  let testbed: FaultTestbed;
   beforeAll(async () => {
-    stand = await FaultTestbed.on(its());
+    testbed = await FaultTestbed.on(its());
   });
-  afterAll(() => stand?.stop());
+  afterAll(() => testbed?.stop());
 
   it.each<[fault: string, phase: Phase, end: string, source: RegExp, destination: RegExp]>([
     ['destination-qemu', 'copying', 'FAILED', /^running/, /^absent/],
@@ -25,8 +25,8 @@ describeWithManagedLab('faults', (its) => {
     '%s at "%s" ends %s, with the VM running once',
     async (name, phase, status, source, destination) => {
       const fault = FAULTS.find((each) => each.name === name)!;
-      const cell = await runCell(stand, fault, phase);
-      expect(cell, JSON.stringify(cell)).toMatchObject({
+      const outcome = await runFaultCase(testbed, fault, phase);
+      expect(outcome, JSON.stringify(outcome)).toMatchObject({
         status,
         states: { source: expect.stringMatching(source), destination: expect.stringMatching(destination) },
         doubleRunning: false,
@@ -34,13 +34,13 @@ describeWithManagedLab('faults', (its) => {
         truthful: true,
         leaks: [],
       });
-      expect(cell.note, 'there was something to strike').not.toMatch(/had ended|had no QEMU|was not reached/);
+      expect(outcome.note, 'there was something to strike').not.toMatch(/had ended|had no QEMU|was not reached/);
     },
     200_000,
   );
 
   it('the witnesses see the two running copies that plain virsh leaves when its connection is cut at Finish', async () => {
-    const { plainVirsh, handoff } = await sameCut(stand);
+    const { plainVirsh, handoff } = await sameCut(testbed);
     expect(plainVirsh).toMatchObject({
       states: { source: expect.stringMatching(/^running/), destination: expect.stringMatching(/^running/) },
       doubleRunning: true,

@@ -3,12 +3,13 @@
 import { afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { MIB } from '../../common/units.ts';
 import type { MigrationView } from '../../contract/api.ts';
+import { migrate } from '../../lab/clients/migrations.ts';
+import { stateOn } from '../../lab/guest/domain-state.ts';
 import { destroyGuest, type GuestStatus, guestStatus, setDirtyRate, startGuest } from '../../lab/guest/guests.ts';
 import { MigrationLink } from '../../lab/hosts/migration-link.ts';
 import { until } from '../../lab/hosts/until.ts';
 import { guestAddress } from './support/describe-with-lab.ts';
 import { describeWithManagedLab } from './support/describe-with-managed-lab.ts';
-import { migrate, stateOn } from './support/moves.ts';
 
 const LINK_MIBPS = 100;
 const guest = { name: 'fc-a', memoryMiB: 512, workingSetMiB: 200, dirtyMiBps: 0 };

@@ -1,10 +1,11 @@
 import { beforeAll, expect, it } from 'vitest';
+import { ended, reaches, request } from '../../lab/clients/migrations.ts';
 import { startTcp } from '../../lab/clients/tcp-probe.ts';
+import { stateOn } from '../../lab/guest/domain-state.ts';
 import { guestStatus, startGuest } from '../../lab/guest/guests.ts';
 import { addressOf, libvirtUriOf } from '../../lab/hosts/plan.ts';
 import { guestAddress } from './support/describe-with-lab.ts';
 import { describeWithManagedLab } from './support/describe-with-managed-lab.ts';
-import { ended, reaches, request, stateOn } from './support/moves.ts';
 
 describeWithManagedLab('a hold', (its) => {
   let guests: { name: string; address: string }[];

@@ -4,15 +4,16 @@ import { beforeAll, expect, it } from 'vitest';
 import type { ApiProblem } from '../../cli/api-client.ts';
 import { getMigration } from '../../cli/follow-migration.ts';
 import type { HostView } from '../../contract/api.ts';
+import { ended, migrate, reaches, request } from '../../lab/clients/migrations.ts';
 import { startPing } from '../../lab/clients/ping-probe.ts';
 import { startTcp } from '../../lab/clients/tcp-probe.ts';
+import { stateOn } from '../../lab/guest/domain-state.ts';
 import { destroyGuest, guestStatus, setDirtyRate, startGuest } from '../../lab/guest/guests.ts';
 import type { Lab } from '../../lab/hosts/lab.ts';
 import { addBridge, limitLink } from '../../lab/hosts/network.ts';
 import type { ManagedLab } from '../../lab/managed-lab.ts';
 import { guestAddress } from './support/describe-with-lab.ts';
 import { describeWithManagedLab } from './support/describe-with-managed-lab.ts';
-import { ended, migrate, reaches, request, stateOn } from './support/moves.ts';
 
 describeWithManagedLab('a migration through the API', (its) => {
   let lab: Lab;

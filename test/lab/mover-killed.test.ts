@@ -1,5 +1,8 @@
 import { afterAll, afterEach, beforeAll, expect, it } from 'vitest';
 import type { Procedure } from '../../agent/libvirt/protocol.ts';
+import { type Direction, type Fate, MessageRelay } from '../../lab/clients/message-relay.ts';
+import { ended, reaches, request } from '../../lab/clients/migrations.ts';
+import { stateOn } from '../../lab/guest/domain-state.ts';
 import { guestStatus, startGuest } from '../../lab/guest/guests.ts';
 import type { Lab } from '../../lab/hosts/lab.ts';
 import { exec } from '../../lab/hosts/node.ts';
@@ -8,8 +11,6 @@ import { until } from '../../lab/hosts/until.ts';
 import type { ManagedLab } from '../../lab/managed-lab.ts';
 import { guestAddress } from './support/describe-with-lab.ts';
 import { describeWithManagedLab } from './support/describe-with-managed-lab.ts';
-import { type Direction, type Fate, MessageRelay } from './support/message-relay.ts';
-import { ended, reaches, request, stateOn } from './support/moves.ts';
 
 /**
  * The mover is killed at exact points of the handshake. Its way to the destination leads through a relay that knows the

@@ -9,7 +9,9 @@ import type { MigrationView } from '../../contract/api.ts';
 import { requestIdOf } from '../../contract/names.ts';
 import type { TaskOf } from '../../contract/tasks.ts';
 import { CONTRACT_VERSION } from '../../contract/version.ts';
+import { ended, request } from '../../lab/clients/migrations.ts';
 import { startTcp } from '../../lab/clients/tcp-probe.ts';
+import { stateOn } from '../../lab/guest/domain-state.ts';
 import { guestStatus, startGuest } from '../../lab/guest/guests.ts';
 import type { Lab } from '../../lab/hosts/lab.ts';
 import { MigrationLink } from '../../lab/hosts/migration-link.ts';
@@ -19,7 +21,6 @@ import { until } from '../../lab/hosts/until.ts';
 import type { ManagedLab } from '../../lab/managed-lab.ts';
 import { guestAddress } from './support/describe-with-lab.ts';
 import { describeWithManagedLab } from './support/describe-with-managed-lab.ts';
-import { ended, request, stateOn } from './support/moves.ts';
 
 /**
  * A guest that dirties memory three times as fast as the link carries it, and a policy that lets it switch first and fetch the

@@ -9,6 +9,9 @@ import { followMigration } from '../../cli/follow-migration.ts';
 import { MIB } from '../../common/units.ts';
 import type { MigrationView } from '../../contract/api.ts';
 import type { Progress } from '../../contract/facts.ts';
+import { MessageRelay } from '../../lab/clients/message-relay.ts';
+import { ended, migrate, reaches, request } from '../../lab/clients/migrations.ts';
+import { stateOn } from '../../lab/guest/domain-state.ts';
 import { type GuestStatus, guestStatus, startGuest } from '../../lab/guest/guests.ts';
 import type { Lab } from '../../lab/hosts/lab.ts';
 import { exec, execText } from '../../lab/hosts/node.ts';
@@ -17,8 +20,6 @@ import { until } from '../../lab/hosts/until.ts';
 import type { ManagedLab } from '../../lab/managed-lab.ts';
 import { guestAddress } from './support/describe-with-lab.ts';
 import { describeWithManagedLab } from './support/describe-with-managed-lab.ts';
-import { MessageRelay } from './support/message-relay.ts';
-import { ended, migrate, reaches, request, stateOn } from './support/moves.ts';
 
 const PAGE = 4_096;
 const DISK_MIB = 200;

@@ -3,84 +3,85 @@ import { expect } from 'vitest';
 import { getMigration } from '../../../cli/follow-migration.ts';
 import type { MigrationStatus, MigrationView, TimelineEvent } from '../../../contract/api.ts';
 import type { Policy } from '../../../contract/policy.ts';
+import { ended, reaches, request } from '../../../lab/clients/migrations.ts';
 import { DomainStateMonitor } from '../../../lab/faults/domain-state-monitor.ts';
 import type { FaultTestbed } from '../../../lab/faults/fault-testbed.ts';
 import { leaksOf } from '../../../lab/faults/leaks.ts';
+import { stateOn } from '../../../lab/guest/domain-state.ts';
 import { type GuestStatus, guestStatus } from '../../../lab/guest/guests.ts';
 import { exec } from '../../../lab/hosts/node.ts';
 import type { HostName } from '../../../lab/hosts/plan.ts';
 import { until } from '../../../lab/hosts/until.ts';
 import type { LeapingClock } from './leaping-clock.ts';
-import { ended, reaches, request, stateOn } from './moves.ts';
 
 /** AWS's time, while it is let pass: small steps, so that its functions (of 30 s at most) end in time on a busy machine. */
 const STEP_SECONDS = 5;
 const STEP_MS = 100;
 const HOLDS_TRIED = 3;
 
-/** One migration of the stand's guest that something is done to: how it is begun, watched, and looked at when all is over. */
+/** One migration of the testbed's guest that something is done to: how it is begun, watched, and looked at when all is over. */
 export class MigrationUnderTest {
   readonly id: string;
   readonly vm: string;
   readonly from: HostName;
   readonly to: HostName;
-  readonly #stand: FaultTestbed;
+  readonly #testbed: FaultTestbed;
   readonly #clock: LeapingClock;
   readonly #before: GuestStatus;
-  readonly #witness: DomainStateMonitor;
+  readonly #monitor: DomainStateMonitor;
 
   private constructor(
-    stand: FaultTestbed,
+    testbed: FaultTestbed,
     clock: LeapingClock,
     move: { id: string; vm: string; from: HostName; to: HostName; before: GuestStatus },
   ) {
-    this.#stand = stand;
+    this.#testbed = testbed;
     this.#clock = clock;
     this.id = move.id;
     this.vm = move.vm;
     this.from = move.from;
     this.to = move.to;
     this.#before = move.before;
-    this.#witness = new DomainStateMonitor(stand.lab, move.vm, move, () => {});
+    this.#monitor = new DomainStateMonitor(testbed.lab, move.vm, move, () => {});
   }
 
   /** Asks for a migration of the guest to where it is not; its copy takes some seconds. */
-  static async begin(
-    stand: FaultTestbed,
+  static async start(
+    testbed: FaultTestbed,
     clock: LeapingClock,
     policy: Partial<Policy> = {},
   ): Promise<MigrationUnderTest> {
-    const { name: vm, home: from } = await stand.readyGuest();
+    const { name: vm, home: from } = await testbed.readyGuest();
     const to: HostName = from === 'kvm1' ? 'kvm2' : 'kvm1';
-    const before = await guestStatus(stand.guestAddress);
-    const id = await request(stand.managed, { vm, from, to, policy: { bandwidthMiBps: 32, ...policy } });
-    return new MigrationUnderTest(stand, clock, { id, vm, from, to, before });
+    const before = await guestStatus(testbed.guestAddress);
+    const id = await request(testbed.managed, { vm, from, to, policy: { bandwidthMiBps: 32, ...policy } });
+    return new MigrationUnderTest(testbed, clock, { id, vm, from, to, before });
   }
 
   /**
    * One whose copy is held, for the word to switch. A guest that has little work on a busy machine may be copied to its end before
    * it is held, and switches by itself: then it is another one's turn.
    */
-  static async beginHeld(stand: FaultTestbed, clock: LeapingClock): Promise<MigrationUnderTest> {
+  static async startHeld(testbed: FaultTestbed, clock: LeapingClock): Promise<MigrationUnderTest> {
     for (let attempt = 1; ; attempt++) {
-      const trial = await MigrationUnderTest.begin(stand, clock, { cutover: 'manual' });
-      const view = await trial.reaches(
+      const migration = await MigrationUnderTest.start(testbed, clock, { cutover: 'manual' });
+      const view = await migration.reaches(
         'is held',
         ({ status, timeline, result }) =>
           result?.precopy === 'completed' || (status === 'HELD' && count(timeline, 'precopy succeeded') > 0),
       );
-      if (view.endedAt === undefined || attempt === HOLDS_TRIED) return trial;
-      await trial.endWatch();
+      if (view.endedAt === undefined || attempt === HOLDS_TRIED) return migration;
+      await migration.stopMonitor();
     }
   }
 
   show(): Promise<MigrationView> {
-    return getMigration(this.#stand.managed.api, this.id);
+    return getMigration(this.#testbed.managed.api, this.id);
   }
 
   /** Follows the migration until `is` holds; fails when it has ended before. */
   reaches(what: string, is: (view: MigrationView) => boolean): Promise<MigrationView> {
-    return reaches(this.#stand.managed, this.id, what, is);
+    return reaches(this.#testbed.managed, this.id, what, is);
   }
 
   copies(): Promise<MigrationView> {
@@ -88,17 +89,17 @@ export class MigrationUnderTest {
   }
 
   async moverRuns(): Promise<boolean> {
-    return (await exec(this.#stand.lab, this.from, ['pgrep', '-f', `mover ${this.id}\\.`])).exitCode === 0;
+    return (await exec(this.#testbed.lab, this.from, ['pgrep', '-f', `mover ${this.id}\\.`])).exitCode === 0;
   }
 
   async killMover(): Promise<void> {
-    const { exitCode } = await exec(this.#stand.lab, this.from, ['pkill', '-KILL', '-f', `mover ${this.id}\\.`]);
+    const { exitCode } = await exec(this.#testbed.lab, this.from, ['pkill', '-KILL', '-f', `mover ${this.id}\\.`]);
     expect(exitCode, 'there was a mover to kill').toBe(0);
   }
 
   /** StopExecution, as from the console; of the execution at work, if none is named. */
   async stopExecution(named?: string): Promise<void> {
-    const { aws } = this.#stand.managed;
+    const { aws } = this.#testbed.managed;
     const executionArn = named ?? (await this.show()).executionArn;
     await aws.callAws('states', 'StopExecution', { executionArn, cause: 'stopped by hand' }, aws.adminCaller);
   }
@@ -135,7 +136,7 @@ export class MigrationUnderTest {
     runsOn: HostName;
     [field: string]: unknown;
   }): Promise<MigrationView> {
-    const { managed, lab, guestAddress } = this.#stand;
+    const { managed, lab, guestAddress } = this.#testbed;
     const view = await ended(managed, this.id);
     expect(view, JSON.stringify(view, undefined, 1)).toMatchObject(expected);
     const other = view.runsOn === this.from ? this.to : this.from;
@@ -146,13 +147,13 @@ export class MigrationUnderTest {
     expect(now.ticks).toBeGreaterThan(this.#before.ticks);
     await until('nothing is held', async () => (await leaksOf(managed, view)).length === 0);
     await until('no mover is left', async () => !(await this.moverRuns()));
-    await this.endWatch();
-    expect(this.#witness.doubles, JSON.stringify(this.#witness.history)).toBe(0);
+    await this.stopMonitor();
+    expect(this.#monitor.doubles, JSON.stringify(this.#monitor.history)).toBe(0);
     return view;
   }
 
-  endWatch(): Promise<void> {
-    return this.#witness.stop();
+  stopMonitor(): Promise<void> {
+    return this.#monitor.stop();
   }
 }
 

@@ -1,18 +1,18 @@
 import { describe, expect, it } from 'vitest';
-import { judge, type Outcome } from '../../../../lab/faults/judgement.ts';
+import { type FinalState, judge } from '../../../../lab/faults/judgement.ts';
 
 const outcome = (
-  given: Partial<Omit<Outcome, 'view'>> & { view?: Partial<NonNullable<Outcome['view']>> },
-): Outcome => ({
+  given: Partial<Omit<FinalState, 'view'>> & { view?: Partial<NonNullable<FinalState['view']>> },
+): FinalState => ({
   fault: 'mover',
   phase: 'committed',
-  struck: true,
+  injected: true,
   states: { source: 'absent', destination: 'running' },
   ...given,
   view: { status: 'SUCCEEDED', source: 'kvm1', destination: 'kvm2', ...given.view },
 });
 
-describe('judging a cell of the fault matrix', () => {
+describe('judging a case of the fault matrix', () => {
   it.each<[name: string, given: Parameters<typeof outcome>[0], lost: boolean, truthful: boolean]>([
     ['moved, and it says so', { view: { runsOn: 'kvm2' } }, false, true],
     [

@@ -1,10 +1,8 @@
-import { followMigration, getMigration } from '../../../cli/follow-migration.ts';
-import type { MigrationRequest, MigrationView } from '../../../contract/api.ts';
-import type { Lab } from '../../../lab/hosts/lab.ts';
-import { exec } from '../../../lab/hosts/node.ts';
-import type { HostName } from '../../../lab/hosts/plan.ts';
-import { until } from '../../../lab/hosts/until.ts';
-import type { ManagedLab } from '../../../lab/managed-lab.ts';
+import { followMigration, getMigration } from '../../cli/follow-migration.ts';
+import type { MigrationRequest, MigrationView } from '../../contract/api.ts';
+import type { HostName } from '../hosts/plan.ts';
+import { until } from '../hosts/until.ts';
+import type { ManagedLab } from '../managed-lab.ts';
 
 export type Wish = { vm: string; from: HostName; to: HostName } & Partial<Omit<MigrationRequest, 'policy'>> & {
     policy?: Partial<MigrationRequest['policy']>;
@@ -63,11 +61,3 @@ export async function ended(managed: ManagedLab, migrationId: string): Promise<M
 
 export const migrate = async (managed: ManagedLab, wish: Wish): Promise<MigrationView> =>
   ended(managed, await request(managed, wish));
-
-/** virsh's own word for a domain's state on a host, such as "running (migrated)"; undefined where there is no such domain. */
-export async function stateOn(lab: Lab, host: HostName, vm: string): Promise<string | undefined> {
-  const { exitCode, stdout, stderr } = await exec(lab, host, ['virsh', 'domstate', '--reason', vm]);
-  if (exitCode === 0) return stdout.toString().trim();
-  if (/failed to get domain/.test(stderr)) return undefined;
-  throw new Error(`virsh on ${host}: ${stderr}`);
-}

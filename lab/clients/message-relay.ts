@@ -1,6 +1,6 @@
 import { connect, createServer, type Server, type Socket } from 'node:net';
-import { encodeFrame, type Frame, FrameParser } from '../../../agent/libvirt/frame.ts';
-import { MESSAGE_TYPE, PROCEDURES, type Procedure, REMOTE_PROGRAM } from '../../../agent/libvirt/protocol.ts';
+import { encodeFrame, type Frame, FrameParser } from '../../agent/libvirt/frame.ts';
+import { MESSAGE_TYPE, PROCEDURES, type Procedure, REMOTE_PROGRAM } from '../../agent/libvirt/protocol.ts';
 
 /** What happens to a message: it is passed on, or kept back for ever (the receiver sees a silent peer). */
 export type Fate = 'pass' | 'swallow';

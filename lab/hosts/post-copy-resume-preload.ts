@@ -5,7 +5,7 @@ import { dirname, join } from 'node:path';
 import { CACHE } from '../guest/image.ts';
 import { run } from './command.ts';
 
-const SOURCE = join(import.meta.dirname, 'resume-mend.c');
+const SOURCE = join(import.meta.dirname, 'post-copy-resume-preload.c');
 const DRIVER = 'libvirt/connection-driver/libvirt_driver_qemu.so';
 /** Debian's and Fedora's. */
 const LIBRARY_FOLDERS = ['/usr/lib/x86_64-linux-gnu', '/usr/lib64', '/usr/lib/aarch64-linux-gnu'];
@@ -14,7 +14,7 @@ const LIBRARY_FOLDERS = ['/usr/lib/x86_64-linux-gnu', '/usr/lib64', '/usr/lib/aa
  * The library to load into libvirtd so that a post-copy can be resumed; undefined for versions that need none. What it stands in
  * for is 11.3's own; where another version crashes too, the test of the resume says so.
  */
-export async function resumeMend(): Promise<string | undefined> {
+export async function postCopyResumePreload(): Promise<string | undefined> {
   if (!/\b11\.3\.\d/.test(await run(['libvirtd', '--version']))) return undefined;
   const folder = LIBRARY_FOLDERS.find((each) => existsSync(join(each, DRIVER)));
   if (folder === undefined) throw new Error(`libvirt's QEMU driver is in none of ${LIBRARY_FOLDERS.join(', ')}`);
@@ -22,7 +22,7 @@ export async function resumeMend(): Promise<string | undefined> {
     .update(await readFile(SOURCE))
     .update(folder)
     .digest('hex');
-  const library = join(CACHE, `resume-mend-${hash.slice(0, 16)}.so`);
+  const library = join(CACHE, `post-copy-resume-preload-${hash.slice(0, 16)}.so`);
   if (!existsSync(library)) {
     await mkdir(dirname(library), { recursive: true });
     const building = `${library}.${randomUUID()}`;
