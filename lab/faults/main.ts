@@ -45,7 +45,7 @@ interface Options {
 const options = new Command('lab-faults')
   .version(manifest.version)
   .description(
-    'Strikes migrations in the lab with faults, each at each phase of the handover, and says what became of the VM.',
+    'Injects faults into migrations in the lab, each at each phase of the handover, and reports what happened to the VM.',
   )
   .option('--only <faults>', `of ${ALL_FAULTS.join(', ')}`, oneOf(ALL_FAULTS), ALL_FAULTS)
   .option('--phase <phases>', `of ${ALL_PHASES.join(', ')}`, oneOf(ALL_PHASES), ALL_PHASES)
