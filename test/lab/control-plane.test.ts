@@ -371,12 +371,12 @@ describeWithManagedLab(
       await hold('kvm2', 'ADD incoming :other', { ':other': new Set(['stranger-1']) });
 
       const proven = [
+        'commit record kvm1',
         'cutover slot kvm1',
         'incoming slot kvm2',
         'lock idle',
         'memory kvm2',
         'outgoing slot kvm1',
-        'commit record kvm1',
       ];
       const unproven = ['incoming slot kvm2', 'lock odd'];
       const found = (findings: AuditFinding[], outcome: AuditFinding['outcome'], by: string) =>
