@@ -20,7 +20,7 @@ interface GuestFlags {
 const program = new Command('lab')
   .version(manifest.version)
   .description('Two KVM hosts on this machine, with libvirt and QEMU as they are: for tests, demos and benchmarks.')
-  .option('--name <name>', 'tells labs of one machine apart', 'lab')
+  .option('--name <name>', 'the name of the lab; it is kept until it is taken down', 'lab')
   .option('--json', 'answer in JSON')
   .showHelpAfterError();
 

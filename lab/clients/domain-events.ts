@@ -2,17 +2,17 @@ import type { Lab } from '../hosts/lab.ts';
 import type { HostName } from '../hosts/plan.ts';
 import { startProbe } from './probe.ts';
 
-/** One of libvirt's events of a guest, as a host told it. */
+/** One of libvirt's events of a guest, as its host reported it. */
 export interface DomainEvent {
   /** In ms since the epoch. */
   at: number;
   /** libvirt's word for the kind, such as `lifecycle`. */
   kind: string;
-  /** What virsh says of it, such as `Resumed Migrated`, with the lines that belong to it. */
+  /** virsh's text, such as `Resumed Migrated`, with its lines of detail. */
   what: string;
 }
 
-/** Notes all events of one guest on a host, whoever causes them. */
+/** Records all events of one guest on a host. */
 export async function startEvents(
   lab: Lab,
   host: HostName,

@@ -1,11 +1,11 @@
 import { createConnection, createServer, type Socket } from 'node:net';
 
-/** A wire to a libvirt daemon that a test can cut, as a SIGKILL of the client or a dying link would. */
+/** A TCP relay to a libvirt daemon that a test can cut, as a SIGKILL of the client or a failing link does. */
 export interface Relay {
   /** The daemon's URI by way of the relay. */
   uri: string;
   cut(): void;
-  /** Passes on what the client sends next, and cuts before the answer. */
+  /** Passes on the client's next message, and cuts before the answer. */
   cutAfterNextCall(): void;
   close(): void;
 }
@@ -21,7 +21,7 @@ export async function relayTo(address: string): Promise<Relay> {
     const daemon = createConnection(16_509, address);
     for (const socket of [client, daemon]) {
       sockets.add(socket);
-      // One end's end is the other's, as on a wire.
+      // When one end closes, so does the other.
       socket.on('error', cut).on('close', cut);
     }
     client.on('data', (chunk) => {

@@ -2,7 +2,7 @@ import { connect, createServer, type Server, type Socket } from 'node:net';
 import { encodeFrame, type Frame, FrameParser } from '../../agent/libvirt/frame.ts';
 import { MESSAGE_TYPE, PROCEDURES, type Procedure, REMOTE_PROGRAM } from '../../agent/libvirt/protocol.ts';
 
-/** What happens to a message: it is passed on, or kept back for ever (the receiver sees a silent peer). */
+/** What happens to a message: it is passed on, or dropped (the receiver sees a silent peer). */
 export type Fate = 'pass' | 'swallow';
 export type Direction = 'call' | 'reply';
 export type Rule = (direction: Direction, procedure: Procedure) => Fate | Promise<Fate>;
@@ -13,7 +13,7 @@ const NAMES = new Map<number, Procedure>(
 );
 
 /**
- * Stands between a libvirt client and a daemon, and stops at messages by their meaning: so a test can act at an exact point of
+ * A proxy between a libvirt client and a daemon that holds or drops messages by their procedure: so a test can act at an exact point of
  * the handshake, such as "Finish has been carried out and its answer not yet received".
  */
 export class MessageRelay {
@@ -25,7 +25,7 @@ export class MessageRelay {
     this.#server = server;
   }
 
-  /** Both of its ends have the address `listen`: who cannot reach that address cannot reach the other end of the wire. */
+  /** Both ends use the address `listen`: a host that cannot reach that address has no connection through the relay. */
   static async start(listen: string, upstream: string, port = 16_509): Promise<MessageRelay> {
     const server = createServer();
     const relay = new MessageRelay(server);
@@ -45,7 +45,7 @@ export class MessageRelay {
     return address.port;
   }
 
-  /** From now on every message is put to this rule; messages of one connection and direction keep their order. */
+  /** Applies this rule to every message from now on; messages of one connection and direction keep their order. */
   rule(rule: Rule = PASS_ALL): void {
     this.#rule = rule;
   }

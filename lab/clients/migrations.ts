@@ -4,18 +4,20 @@ import type { HostName } from '../hosts/plan.ts';
 import { until } from '../hosts/until.ts';
 import type { ManagedLab } from '../managed-lab.ts';
 
-export type Wish = { vm: string; from: HostName; to: HostName } & Partial<Omit<MigrationRequest, 'policy'>> & {
+export type MigrationParams = { vm: string; from: HostName; to: HostName } & Partial<
+  Omit<MigrationRequest, 'policy'>
+> & {
     policy?: Partial<MigrationRequest['policy']>;
   };
 
 /** Asks for a migration and returns its id at once. */
-export async function request({ api }: ManagedLab, { vm, from, to, ...more }: Wish): Promise<string> {
+export async function request({ api }: ManagedLab, { vm, from, to, ...more }: MigrationParams): Promise<string> {
   const body = { vm, source: from, destination: to, ...more };
   const { migrationId } = await api.call<{ migrationId: string }>('POST', '/migrations', { body });
   return migrationId;
 }
 
-/** Follows a migration until `is` holds. One that ends before, or is not there within two minutes, rejects and says where it stands. */
+/** Follows a migration until `is` holds. Rejects with its state when it ends before that, or after two minutes. */
 export async function reaches(
   { api }: ManagedLab,
   migrationId: string,
@@ -34,10 +36,10 @@ export async function reaches(
   });
 }
 
-/** Longer than any recovery in these tests; a migration that takes longer hangs. */
+/** Longer than any recovery in the lab; a migration that takes longer hangs. */
 const PATIENCE_MS = 150_000;
 
-/** Follows a migration to its end; one that does not end in time says where it stands. */
+/** Follows a migration to its end. Rejects with its state and history when it does not end in time. */
 export async function ended(managed: ManagedLab, migrationId: string): Promise<MigrationView> {
   const deadline = Date.now() + PATIENCE_MS;
   return followMigration(
@@ -59,5 +61,5 @@ export async function ended(managed: ManagedLab, migrationId: string): Promise<M
   });
 }
 
-export const migrate = async (managed: ManagedLab, wish: Wish): Promise<MigrationView> =>
+export const migrate = async (managed: ManagedLab, wish: MigrationParams): Promise<MigrationView> =>
   ended(managed, await request(managed, wish));

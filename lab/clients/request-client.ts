@@ -27,11 +27,11 @@ socket.on('error', (error) => {
 });
 socket.on('close', end);
 
-/** A lost connection ends the answers, and what was seen is still to be told; unless there was nothing. */
+/** After a lost connection the answers so far are still reported, unless there are none. */
 function end(): void {
   if (ended) return;
   ended = true;
   if (answeredAt.length === 0) process.exit(1);
-  // Only to be told of SIGTERM.
+  // Keeps the process alive until SIGTERM.
   setInterval(() => {}, 60_000);
 }

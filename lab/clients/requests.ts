@@ -8,7 +8,7 @@ const PAUSE_MS = 10;
 
 /**
  * A user who asks, waits for the answer, and asks again, over one connection from the client. Resolves once the guest has
- * answered the first; `stop` tells when each answer came, in ms since the epoch.
+ * answered the first; `stop` returns when each answer came, in ms since the epoch.
  */
 export async function startRequests(lab: Lab, address: string): Promise<{ stop(): Promise<number[]> }> {
   const program = join(import.meta.dirname, 'request-client.ts');
@@ -18,7 +18,7 @@ export async function startRequests(lab: Lab, address: string): Promise<{ stop()
     stop: async () => {
       const output = await probe.stop();
       const answers = output.split('\n').find((line) => line.startsWith('['));
-      if (answers === undefined) throw new Error(`the user told nothing: ${output}`);
+      if (answers === undefined) throw new Error(`the client printed no result: ${output}`);
       return JSON.parse(answers) as number[];
     },
   };

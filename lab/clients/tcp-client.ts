@@ -2,7 +2,7 @@
  * A user of a guest, run as a program on the lab's client: node tcp-client.ts <address> <port> <interval in ms>
  *
  * Sends numbered requests over one connection and checks every answer. Writes "ready" at the first answer; on SIGTERM it
- * stops asking, waits for what is still owed and writes a TcpResult as one line of JSON.
+ * sends no more requests, waits for the answers that are due and writes a TcpResult as one line of JSON.
  */
 import { createConnection } from 'node:net';
 
@@ -93,7 +93,7 @@ function fail(error: string): void {
   result.survived = false;
   result.error ??= error;
   clearInterval(asking);
-  // Before the first answer there is nothing to measure; afterwards the result waits for whoever asks for it.
+  // Before the first answer there is nothing to measure; afterwards the result is kept until SIGTERM asks for it.
   if (lastAnswer === undefined) {
     process.stderr.write(`${error}\n`);
     process.exit(1);

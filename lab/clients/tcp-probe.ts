@@ -20,7 +20,7 @@ export async function startTcp(
     stop: async () => {
       const output = await probe.stop();
       const result = output.split('\n').find((line) => line.startsWith('{'));
-      if (result === undefined) throw new Error(`the TCP client said no result: ${output}`);
+      if (result === undefined) throw new Error(`the TCP client printed no result: ${output}`);
       return JSON.parse(result) as TcpResult;
     },
   };

@@ -40,7 +40,7 @@ interface Source {
 
 function fromStanzas(text: string, codename: string): Source | undefined {
   for (const stanza of text.split(/\n\s*\n/)) {
-    // A value goes on in the lines that begin with a blank: a key may be written out in the source.
+    // A value continues in lines that begin with a blank: a key may be written out in the source.
     const field = (name: string) => new RegExp(`^${name}:(.*(?:\\n[ \\t].*)*)`, 'im').exec(stanza)?.[1]?.trimEnd();
     const suites = field('Suites')?.trim().split(/\s+/) ?? [];
     const uri = field('URIs')?.trim().split(/\s+/)[0];

@@ -55,7 +55,7 @@ export async function stopLibvirtd(
   });
 }
 
-/** Freezes libvirtd or lets it go on: a daemon that is there and does not answer. */
+/** Stops libvirtd or continues it: a stopped daemon accepts connections and does not answer. */
 export async function signalLibvirtd(plan: LabPlan, host: HostName, signal: 'SIGSTOP' | 'SIGCONT'): Promise<void> {
   await signalProcess(plan, host, DAEMON_PID, signal);
 }

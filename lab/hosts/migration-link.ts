@@ -7,8 +7,8 @@ import { addressOf, type HostName, type LabPlan } from './plan.ts';
 const DEVICE = 'migration';
 
 /**
- * A link of their own between two hosts, as a migration network is: from now on all that one host sends to the other's address
- * goes over it, and nothing else does. So a limit on it holds migrations and leaves guests, disks and AWS alone.
+ * A dedicated link between two hosts, like a migration network: it carries everything that one host sends to the other's address, and
+ * nothing else. A limit on it slows migrations down and does not affect guests, disks and AWS.
  */
 export class MigrationLink {
   readonly #plan: LabPlan;
@@ -35,12 +35,12 @@ export class MigrationLink {
     return new MigrationLink(plan, [one, other]);
   }
 
-  /** Holds it, each way, at a rate in MiB/s; `undefined` lifts the limit. */
+  /** Limits the link in both directions, in MiB/s; `undefined` removes the limit. */
   async limit(rate: number | undefined): Promise<void> {
     for (const host of this.#ends) await limitDevice(this.#plan, host, DEVICE, rate);
   }
 
-  /** Bytes that went over it since it was made, both ways together, headers included. */
+  /** Bytes carried since the link was made, both directions together, headers included. */
   async carriedBytes(): Promise<number> {
     const [host] = this.#ends;
     const counters = ['tx_bytes', 'rx_bytes'].map((counter) => `/sys/class/net/${DEVICE}/statistics/${counter}`);

@@ -56,13 +56,13 @@ export async function setLink(plan: LabPlan, host: HostName, state: 'up' | 'down
   await ip(plan, 'rack', 'link', 'set', host, state);
 }
 
-/** Holds a host's link, each way, at a rate in MiB/s; `undefined` lifts it. */
+/** Limits a host's link in both directions, in MiB/s; `undefined` removes the limit. */
 export async function limitLink(plan: LabPlan, host: HostName, rate: number | undefined): Promise<void> {
   await limitDevice(plan, host, 'eth0', rate);
   await limitDevice(plan, 'rack', host, rate);
 }
 
-/** Holds what a node sends on one of its interfaces at a rate in MiB/s; `undefined` lifts it. */
+/** Limits what a node sends on one of its interfaces, in MiB/s; `undefined` removes the limit. */
 export async function limitDevice(
   plan: LabPlan,
   node: NodeName,
@@ -71,7 +71,7 @@ export async function limitDevice(
 ): Promise<void> {
   const root = ['dev', device, 'root'];
   if (rate === undefined) {
-    // Fails when there is no limit, which is as well.
+    // Fails when there is no limit to remove.
     await execText(plan, node, ['sh', '-c', `tc qdisc delete ${root.join(' ')} 2>/dev/null || true`]);
   } else {
     const bytes = Math.round(rate * 1024 * 1024);

@@ -2,8 +2,8 @@
  * A lab node is a set of Linux namespaces (network, mount, UTS, PID) held by its init process, and nothing else.
  *
  * So the kernel does the cleaning: when init is killed every process of the node is, and with the last of them go its
- * mounts, its interfaces and their other ends. A node is found by init's command line, never by a file: whatever became
- * of the process that brought the lab up, its nodes can be found and ended.
+ * mounts, its interfaces and their other ends. A node is found by init's command line, never by a file: its
+ * nodes can be found and ended even when the process that brought the lab up was killed.
  */
 import { spawn } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
@@ -90,7 +90,7 @@ export function runningNodes(plan: LabId): Map<NodeName, number> {
 /** A process that was killed as it started a node leaves a child that takes this long, on a busy machine, to show what it is. */
 const QUIET_MS = 100;
 
-/** Kills every node, whoever started it, with all its processes; returns when they are gone. */
+/** Kills every node with all its processes, also nodes that another process started; returns when they are gone. */
 export async function killNodes(plan: LabId): Promise<void> {
   let since = performance.now();
   await until('the killed nodes are gone', () => {

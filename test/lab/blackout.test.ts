@@ -138,7 +138,7 @@ describeWithManagedLab('the blackout as seen from outside', (its) => {
       policy: { cutover: 'manual' },
     });
     await reaches(managed, id, 'is held', ({ status }) => status === 'HELD');
-    // The destination's own bridge is deaf to the guest, and goes on sending what is for it out to where it was.
+    // The destination's own bridge drops the guest's frames, and still forwards frames for the guest to its old place.
     const tap = await incomingTap('kvm2');
     const bridge = (...rule: string[]) => execText(lab, 'kvm2', ['ebtables', '-t', 'nat', ...rule]);
     await bridge('-A', 'PREROUTING', '-i', tap, '-p', '0x8035', '-j', 'CONTINUE');
@@ -191,7 +191,7 @@ describeWithManagedLab('the blackout as seen from outside', (its) => {
 
   const stateIs = async (host: HostName) => expect(await stateOn(lab, host, 'web')).toMatch(/^running/);
 
-  /** libvirt tells nothing of a copy that is being received. */
+  /** libvirt lists no interfaces of an incoming copy. */
   async function incomingTap(host: HostName): Promise<string> {
     const ports = await execText(lab, host, ['ip', '-json', 'link', 'show', 'master', 'br0', 'type', 'tun']);
     return (JSON.parse(ports) as { ifname: string }[])[0]!.ifname;

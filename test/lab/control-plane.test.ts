@@ -189,7 +189,7 @@ describeWithManagedLab(
         for (const host of testbed.lab.hosts) await testbed.restoreAws(host);
       };
 
-      it('for less than the hold: nothing happens without the ledger, and the migration goes on afterwards', async () => {
+      it('for less than the hold: nothing happens without a commit, and the migration continues afterwards', async () => {
         const migration = await startHeld();
         // What a migration at work holds is no leak.
         expect(await audit('--repair')).toEqual({ exitCode: 0, findings: [] });
@@ -253,24 +253,24 @@ describeWithManagedLab(
       async function inDoubt({ started }: { started: boolean }): Promise<MigrationUnderTest> {
         const migration = await begin();
         told.length = 0;
-        const struck = Promise.withResolvers<void>();
-        const strike = async () => {
+        const injected = Promise.withResolvers<void>();
+        const inject = async () => {
           await migration.killMover();
           await testbed.cutFromAws(migration.to);
-          struck.resolve();
+          injected.resolve();
         };
         testbed.observe(async (call, next) => {
           if (call.operation === 'PutEvents') told.push(...endsIn(call));
           const answer = await next();
-          if (!started && isCommit(call)) await strike();
+          if (!started && isCommit(call)) await inject();
           return answer;
         });
         testbed.relayTo(migration.to).rule(async (direction, procedure) => {
           if (!started || direction !== 'reply' || procedure !== 'DOMAIN_MIGRATE_FINISH3_PARAMS') return 'pass';
-          await strike();
+          await inject();
           return 'swallow';
         });
-        await struck.promise;
+        await injected.promise;
         await migration.timePasses('waits', ({ timeline }) => count(timeline, 'recovery: wait') > 0, 'destination');
         expect(await problemOf(cancel(migration.id))).toMatchObject({ status: 409, code: 'AlreadyHandedOver' });
         clock.leap(PATIENCE_SECONDS);
@@ -278,7 +278,7 @@ describeWithManagedLab(
         return migration;
       }
 
-      it('says so; a word against what a host proves is refused, the right one finishes', async () => {
+      it('ends as NEEDS_OPERATOR; a decision against what a host proves is refused, the right one finishes', async () => {
         const counted: string[] = [];
         // The embedded AWS leaves metrics out. In AWS they are lines that CloudWatch reads, and its alarms watch.
         vi.stubEnv('POWERTOOLS_METRICS_DISABLED', 'false');
@@ -321,7 +321,7 @@ describeWithManagedLab(
         });
       });
 
-      it('takes the word for a host that stays away, and looks there when it is back', async () => {
+      it('accepts a decision for a host that stays away, and inspects the host when it is back', async () => {
         const migration = await inDoubt({ started: false });
         expect(await resolve(migration, 'source')).toMatchObject({ exitCode: 0 });
         await migration.timePasses('ends', ({ endedAt }) => endedAt !== undefined, 'destination');

@@ -6,7 +6,7 @@ import type { Phase } from '../../lab/faults/phases.ts';
 import { sameCut } from '../../lab/faults/plain-virsh.ts';
 import { describeWithManagedLab } from './support/describe-with-managed-lab.ts';
 
-/** A few cells of the matrix (docs/faults.md), one for each way a fault is injected and a phase is found. */
+/** Cases of the fault matrix (docs/faults.md): one for each way to inject a fault and to detect a phase. */
 describeWithManagedLab('faults', (its) => {
   let testbed: FaultTestbed;
   beforeAll(async () => {
@@ -34,12 +34,12 @@ describeWithManagedLab('faults', (its) => {
         truthful: true,
         leaks: [],
       });
-      expect(outcome.note, 'there was something to strike').not.toMatch(/had ended|had no QEMU|was not reached/);
+      expect(outcome.note, 'the fault had a target').not.toMatch(/had ended|had no QEMU|was not reached/);
     },
     200_000,
   );
 
-  it('the witnesses see the two running copies that plain virsh leaves when its connection is cut at Finish', async () => {
+  it('the monitor sees the two running copies that plain virsh leaves when its connection is cut at Finish', async () => {
     const { plainVirsh, handoff } = await sameCut(testbed);
     expect(plainVirsh).toMatchObject({
       states: { source: expect.stringMatching(/^running/), destination: expect.stringMatching(/^running/) },

@@ -336,7 +336,7 @@ describeWithLab('the wire client', (lab) => {
       await expectUnharmed();
     });
 
-    it('while Finish is under way: its answer is lost, and only a look tells that the guest runs', async () => {
+    it('while Finish is under way: its answer is lost, and only the state of the domain shows that the guest runs', async () => {
       const { uris, destination: wire } = await wires();
       const { destination, domain, input, cookie } = await prepared(...uris);
       const copied = await domain.perform({ ...input, cookie });
@@ -358,7 +358,7 @@ describeWithLab('the wire client', (lab) => {
     }
   });
 
-  it('finds out by itself that a daemon is dead', async () => {
+  it('detects by itself that a daemon is dead', async () => {
     const hypervisor = await connect('kvm1', { keepaliveIntervalMs: 200, keepaliveCount: 2 });
     const domain = (await hypervisor.find(guest.name))!;
     await signalLibvirtd(lab(), 'kvm1', 'SIGSTOP');

@@ -53,7 +53,7 @@ describeWithManagedLab('a migration through the API', (its) => {
     await nothingIsHeld();
   }, 600_000);
 
-  it('tells its story in the timeline, the list and the execution', async () => {
+  it('shows its stages in the timeline, the list and the execution', async () => {
     const { migrations } = await managed.api.call<{ migrations: { migrationId: string }[] }>('GET', '/migrations', {
       query: { vm: 'web', limit: '1' },
     });

@@ -9,7 +9,7 @@ import type { Policy } from '../../../contract/policy.ts';
 import type { Lab } from '../../../lab/hosts/lab.ts';
 import { addressOf, type HostName, libvirtUriOf } from '../../../lab/hosts/plan.ts';
 
-export interface CopyWish {
+export interface CopyParams {
   vm: string;
   from: HostName;
   to: HostName;
@@ -39,7 +39,7 @@ export interface CopyOutcome {
  * One real migration as the mover drives it, with nothing of the control plane: the commit record is always open, every commit is made.
  * For what depends on libvirt and QEMU alone, and for recording what they say on the way.
  */
-export async function copyAlone(lab: Lab, wish: CopyWish): Promise<CopyOutcome> {
+export async function copyAlone(lab: Lab, wish: CopyParams): Promise<CopyOutcome> {
   const { vm, from, to, plan, policy, holdMs = 1_000, onReleased } = wish;
   const clock = systemClock;
   const source = await connectLibvirt(libvirtUriOf(lab, from));

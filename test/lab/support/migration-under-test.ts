@@ -14,12 +14,12 @@ import type { HostName } from '../../../lab/hosts/plan.ts';
 import { until } from '../../../lab/hosts/until.ts';
 import type { LeapingClock } from './leaping-clock.ts';
 
-/** AWS's time, while it is let pass: small steps, so that its functions (of 30 s at most) end in time on a busy machine. */
+/** AWS's clock is put forward in small steps, so that functions (of 30 s at most) end in time on a busy machine. */
 const STEP_SECONDS = 5;
 const STEP_MS = 100;
 const HOLDS_TRIED = 3;
 
-/** One migration of the testbed's guest that something is done to: how it is begun, watched, and looked at when all is over. */
+/** One migration of the testbed's guest: starts it, monitors it, and checks the state of everything at its end. */
 export class MigrationUnderTest {
   readonly id: string;
   readonly vm: string;
@@ -45,7 +45,7 @@ export class MigrationUnderTest {
     this.#monitor = new DomainStateMonitor(testbed.lab, move.vm, move, () => {});
   }
 
-  /** Asks for a migration of the guest to where it is not; its copy takes some seconds. */
+  /** Requests a migration of the guest to the other host; its copy takes some seconds. */
   static async start(
     testbed: FaultTestbed,
     clock: LeapingClock,
@@ -59,8 +59,8 @@ export class MigrationUnderTest {
   }
 
   /**
-   * One whose copy is held, for the word to switch. A guest that has little work on a busy machine may be copied to its end before
-   * it is held, and switches by itself: then it is another one's turn.
+   * Starts a migration whose copy is held until its cutover is requested. On a busy machine a guest with little work may be copied
+   * completely before the hold, and switches by itself: then another migration is started.
    */
   static async startHeld(testbed: FaultTestbed, clock: LeapingClock): Promise<MigrationUnderTest> {
     for (let attempt = 1; ; attempt++) {
@@ -97,7 +97,7 @@ export class MigrationUnderTest {
     expect(exitCode, 'there was a mover to kill').toBe(0);
   }
 
-  /** StopExecution, as from the console; of the execution at work, if none is named. */
+  /** StopExecution, as from the console; of the current execution, if none is named. */
   async stopExecution(named?: string): Promise<void> {
     const { aws } = this.#testbed.managed;
     const executionArn = named ?? (await this.show()).executionArn;
@@ -105,8 +105,8 @@ export class MigrationUnderTest {
   }
 
   /**
-   * Lets AWS's time pass until `ask` answers. It stands by while a host is at a short stage, which takes its real time; `silent`
-   * is the host of which no answer is to be expected.
+   * Puts AWS's clock forward until `ask` answers, except while a host works on a short stage, which takes real time. `silent` is the
+   * host from which no answer is expected.
    */
   async timePasses<T>(
     what: string,
@@ -130,7 +130,7 @@ export class MigrationUnderTest {
     });
   }
 
-  /** It ended as expected; the VM runs there alone, with the memory it had, and never ran twice; nothing is held, and no mover is left. */
+  /** Expects this end; the VM runs once, with its memory, and never ran twice; nothing is still held, and no mover is left. */
   async isSettled(expected: {
     status: MigrationStatus;
     runsOn: HostName;
