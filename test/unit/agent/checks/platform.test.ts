@@ -41,12 +41,12 @@ describe('checks of the platform', () => {
     // 4,096 MiB and 256 MiB + 2 % overhead = 4,434 MiB.
     ['just enough memory', checkMemory(4_434, 0, 4_096), true],
     ['a little too few memory', checkMemory(4_433, 0, 4_096), false],
-    ['memory promised to others', checkMemory(8_000, 4_000, 4_096), false],
+    ['memory reserved for others', checkMemory(8_000, 4_000, 4_096), false],
   ])('%s', (_, verdict, passed) => expectVerdict(verdict, passed));
 
   it('state the numbers', () => {
     expect(checkMemory(8_000, 4_000, 4_096)).toMatchObject({
-      found: '8000 MiB free, 4000 MiB of it promised to other migrations; needed: 4096 MiB and 338 MiB overhead',
+      found: '8000 MiB free, 4000 MiB of it reserved for other migrations; needed: 4096 MiB and 338 MiB overhead',
       remedy: 'free 434 MiB on this host, or choose another',
     });
     expect(checkVersions(NEW, OLD).found).toBe(

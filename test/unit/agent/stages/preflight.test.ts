@@ -83,7 +83,7 @@ describe('preflight', () => {
     expect(failedOf(checks)).toContain('hosts-differ');
   });
 
-  it('counts memory that is promised to others', async () => {
+  it('counts memory that is reserved for others', async () => {
     const world = new World();
     const { checks } = await result(world, 'preflight', { ...toDestination, reservedMiB: 260_000 });
     expect(failedOf(checks)).toEqual(['memory']);
