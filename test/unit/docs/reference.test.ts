@@ -109,3 +109,20 @@ it('the glossary names code that is there', () => {
   };
   expect(names.filter((name) => !known(name))).toEqual([]);
 });
+
+it('the events page has every event that the functions put into the timeline', () => {
+  const sources = globSync('lambdas/**/*.ts').map((path) => readFileSync(path, 'utf8'));
+  const events = sources.flatMap((source) =>
+    [...source.matchAll(/\b(?:addEvent|eventItem)\(\s*[\w.]+,\s*'([^']+)'/g)].map(([, event]) => event!),
+  );
+  const page = read('reference/events.md');
+  expect(events.length).toBeGreaterThan(5);
+  expect(events.filter((event) => !page.includes(`\`${event}\``))).toEqual([]);
+});
+
+it("the page on configuration has every environment variable of the agent's --help", () => {
+  const variables = readFileSync('agent/main.ts', 'utf8').match(/^ {2}(HANDOFF_\w+)/gm) ?? [];
+  const page = read('operate/configure.md');
+  expect(variables.length).toBeGreaterThan(5);
+  expect(variables.filter((name) => !page.includes(`\`${name.trim()}\``))).toEqual([]);
+});
