@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import { CommandError } from '../lab/command.ts';
 import { plainVirsh } from '../lab/guest/guests.ts';
-import { CommandError } from '../lab/hosts/command.ts';
 import type { Lab } from '../lab/hosts/lab.ts';
 import { exec } from '../lab/hosts/node.ts';
 import type { Move } from './bench-testbed.ts';

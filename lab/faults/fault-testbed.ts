@@ -1,8 +1,8 @@
 import type { JsonObject } from '../../embedded-aws/core/service.ts';
 import { MessageRelay } from '../clients/message-relay.ts';
+import { run } from '../command.ts';
 import { stateOn } from '../guest/domain-state.ts';
 import { destroyGuest, guestStatus, startGuest } from '../guest/guests.ts';
-import { run } from '../hosts/command.ts';
 import type { Lab } from '../hosts/lab.ts';
 import { addressOf, type HostName } from '../hosts/plan.ts';
 import type { ManagedLab } from '../managed-lab.ts';

@@ -1,6 +1,6 @@
+import type { GuestImage } from '../guest-image/image.ts';
 import type { SharedDisk } from '../hosts/disks.ts';
 import { macOf } from '../hosts/mac.ts';
-import type { GuestImage } from './image.ts';
 
 export interface DomainDescription {
   name: string;

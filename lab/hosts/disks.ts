@@ -35,7 +35,7 @@ export async function removeDisk(plan: LabPlan, name: string): Promise<void> {
   await rm(sharedDiskFile(plan, name), { force: true });
 }
 
-/** The disk's bytes, on the machine: a ring of the guest's ticks (guest/guest.c). */
+/** The disk's bytes, on the machine: a ring of the guest's ticks (guest-image/guest.c). */
 export function sharedDiskFile(plan: LabPlan, name: string): string {
   return join(folderOf(plan, 'rack'), 'lib', `${name}.raw`);
 }

@@ -1,10 +1,10 @@
 import { existsSync } from 'node:fs';
 import { readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { CACHE, guestImage } from '../guest/image.ts';
-import { cachedKernel, downloadKernel } from '../guest/kernel.ts';
+import { run } from '../command.ts';
+import { CACHE, guestImage } from '../guest-image/image.ts';
+import { cachedKernel, downloadKernel } from '../guest-image/kernel.ts';
 import { backportsSource, osField, suitesOffering } from './apt.ts';
-import { run } from './command.ts';
 import { MINIMUM_QEMU, machineSupport, missingNeeds, NEEDS, qemuIsOld } from './support.ts';
 
 const BACKPORTS_FILE = '/etc/apt/sources.list.d/handoff-lab-backports.sources';

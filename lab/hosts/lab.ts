@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
 import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { type GuestImage, guestImage } from '../guest/image.ts';
+import { type GuestImage, guestImage } from '../guest-image/image.ts';
 import { configureLibvirtd, startLibvirtd } from './libvirtd.ts';
 import { connectNodes, removeUplink } from './network.ts';
 import { exec, killNodes, runningNodes, startNode } from './node.ts';

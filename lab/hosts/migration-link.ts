@@ -1,4 +1,4 @@
-import { run } from './command.ts';
+import { run } from '../command.ts';
 import { limitDevice } from './network.ts';
 import { execText, nodePid } from './node.ts';
 import { addressOf, type HostName, type LabPlan } from './plan.ts';

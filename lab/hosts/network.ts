@@ -1,4 +1,4 @@
-import { outcomeOf, run } from './command.ts';
+import { outcomeOf, run } from '../command.ts';
 import { macOf } from './mac.ts';
 import { execText, nodePid } from './node.ts';
 import { addressOf, type HostName, type LabPlan, type NodeName, nodesOf } from './plan.ts';

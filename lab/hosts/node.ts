@@ -9,7 +9,7 @@ import { spawn } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { type Outcome, outcomeOf, type RunOptions, run } from './command.ts';
+import { type Outcome, outcomeOf, type RunOptions, run } from '../command.ts';
 import { folderOf, type LabPlan, type NodeName } from './plan.ts';
 import { until } from './until.ts';
 

@@ -2,8 +2,8 @@ import { createHash, randomUUID } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { mkdir, readFile, rename } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { CACHE } from '../guest/image.ts';
-import { run } from './command.ts';
+import { run } from '../command.ts';
+import { CACHE } from '../guest-image/image.ts';
 
 const SOURCE = join(import.meta.dirname, 'post-copy-resume-preload.c');
 const DRIVER = 'libvirt/connection-driver/libvirt_driver_qemu.so';

@@ -5,7 +5,7 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { run } from './command.ts';
+import { run } from '../command.ts';
 import { withLock } from './lock.ts';
 import { type LabOptions, type LabPlan, labFile, planLab } from './plan.ts';
 

@@ -1,7 +1,7 @@
 import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { CACHE } from '../guest/image.ts';
-import { cachedKernel } from '../guest/kernel.ts';
+import { CACHE } from '../guest-image/image.ts';
+import { cachedKernel } from '../guest-image/kernel.ts';
 
 export type Support = { able: true } | { able: false; reason: string };
 

@@ -1,4 +1,4 @@
-import { outcomeOf } from '../../../lab/hosts/command.ts';
+import { outcomeOf } from '../../../lab/command.ts';
 import type { ManagedLab } from '../../../lab/managed-lab.ts';
 
 const COMMAND = new URL('../../../cli/handoff.ts', import.meta.url).pathname;

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { cpio } from '../../../../lab/guest/cpio.ts';
+import { cpio } from '../../../../lab/guest-image/cpio.ts';
 
 it('writes a cpio archive whose parts all begin at multiples of four', () => {
   const archive = cpio([{ path: 'a', mode: 0o100644, data: Buffer.from('hello') }]).toString('latin1');

@@ -2,7 +2,7 @@ import { existsSync, readdirSync } from 'node:fs';
 import { mkdir, mkdtemp, readdir, readFile, rename, rm } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { zstdDecompressSync } from 'node:zlib';
-import { run, runBytes } from '../hosts/command.ts';
+import { run, runBytes } from '../command.ts';
 
 /** A distribution's kernel, unpacked but not installed: the machine never boots from it. */
 export interface Kernel {

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { run } from '../hosts/command.ts';
+import { run } from '../command.ts';
 import { cpio } from './cpio.ts';
 import { cachedKernel, type Kernel, loadOrder } from './kernel.ts';
 
