@@ -6,7 +6,7 @@ import { measureGuest } from '../../../../agent/measure/measure.ts';
 import { MIB } from '../../../../common/units.ts';
 import { connect as connectTo } from '../../../../simulator/hypervisor/connection.ts';
 import { libvirtError } from '../../../../simulator/hypervisor/errors.ts';
-import { VM, World } from '../world.ts';
+import { AgentTestEnvironment, VM } from '../agent-test-environment.ts';
 
 const mib = (bytes: number) => Math.round(bytes / MIB);
 
@@ -36,35 +36,35 @@ describe('rate and working set, in MiB', () => {
 
 describe('a guest', () => {
   /** Lets time pass while something is done. */
-  async function meanwhile<T>(world: World, doing: Promise<T>): Promise<T> {
+  async function meanwhile<T>(environment: AgentTestEnvironment, doing: Promise<T>): Promise<T> {
     doing.catch(() => {});
-    await world.clock.advance(20_000);
+    await environment.clock.advance(20_000);
     return doing;
   }
 
-  async function domainOf(world: World): Promise<Domain> {
-    const here = await meanwhile(world, connectTo(world.fleet, 'kvm-a', 'qemu:///system'));
-    return (await meanwhile(world, here.find(VM)))!;
+  async function domainOf(environment: AgentTestEnvironment): Promise<Domain> {
+    const here = await meanwhile(environment, connectTo(environment.fleet, 'kvm-a', 'qemu:///system'));
+    return (await meanwhile(environment, here.find(VM)))!;
   }
 
-  async function measure(world: World, linkMiBps: number) {
-    const measuring = measureDirtyRate(await domainOf(world), world.clock, {
+  async function measure(environment: AgentTestEnvironment, linkMiBps: number) {
+    const measuring = measureDirtyRate(await domainOf(environment), environment.clock, {
       vcpus: 2,
       mostBytes: 4_096 * MIB,
       linkBytesPerSecond: Promise.resolve(linkMiBps * MIB),
     });
-    return meanwhile(world, measuring);
+    return meanwhile(environment, measuring);
   }
 
   it('is looked at once when it writes little for its link, and else a second time', async () => {
-    const world = new World();
-    Object.assign(world.source.mustHave(VM).guest, { dirtyMiBps: 40, workingSetMiB: 60 });
-    const easy = await measure(world, 1_000);
+    const environment = new AgentTestEnvironment();
+    Object.assign(environment.source.mustHave(VM).guest, { dirtyMiBps: 40, workingSetMiB: 60 });
+    const easy = await measure(environment, 1_000);
     expect(mib(easy.dirtyBytesPerSecond)).toBe(40);
     expect(mib(easy.workingSetBytes)).toBeGreaterThan(60);
     expect(easy.cpuUse).toBeCloseTo(0.1, 1);
 
-    const hard = await measure(world, 100);
+    const hard = await measure(environment, 100);
     expect(mib(hard.dirtyBytesPerSecond)).toBe(40);
     // Both looks together saw all of it.
     expect(mib(hard.workingSetBytes)).toBeGreaterThanOrEqual(60);
@@ -72,15 +72,15 @@ describe('a guest', () => {
   });
 
   it('is looked at by as many agents at a time as come, each in the pauses of the others', async () => {
-    const world = new World();
-    Object.assign(world.source.mustHave(VM).guest, { dirtyMiBps: 40, workingSetMiB: 60 });
-    const domain = await domainOf(world);
+    const environment = new AgentTestEnvironment();
+    Object.assign(environment.source.mustHave(VM).guest, { dirtyMiBps: 40, workingSetMiB: 60 });
+    const domain = await domainOf(environment);
     const options = { vcpus: 2, mostBytes: 4_096 * MIB, linkBytesPerSecond: Promise.resolve(100 * MIB) };
     const all = [0, 300, 1_020].map(async (later) => {
-      await world.clock.sleep(later);
-      return measureDirtyRate(domain, world.clock, options);
+      await environment.clock.sleep(later);
+      return measureDirtyRate(domain, environment.clock, options);
     });
-    for (const { dirtyBytesPerSecond } of await meanwhile(world, Promise.all(all))) {
+    for (const { dirtyBytesPerSecond } of await meanwhile(environment, Promise.all(all))) {
       expect(mib(dirtyBytesPerSecond)).toBe(40);
     }
   });
@@ -90,8 +90,8 @@ describe('a guest', () => {
     ['of an agent that died', ['measuring', 'measuring', 'measuring', 'ended'], true],
     ['that is none: QEMU refuses for another reason', ['ended', 'ended', 'ended', 'ended', 'ended'], false],
   ])('is looked at after an earlier look %s', async (_, states, succeeds) => {
-    const world = new World();
-    const domain = await domainOf(world);
+    const environment = new AgentTestEnvironment();
+    const domain = await domainOf(environment);
     const left = [...states];
     const [start, dirtyRate] = [domain.startDirtyRateCalc.bind(domain), domain.dirtyRate.bind(domain)];
     domain.startDirtyRateCalc = async (seconds) => {
@@ -105,32 +105,32 @@ describe('a guest', () => {
     };
     const facts = { guestResidentBytes: async () => 1_000 * MIB } as unknown as AgentDeps['facts'];
     const memory = { memoryMiB: 4_096, vcpus: 2 };
-    const measuring = measureGuest({ clock: world.clock, facts }, domain, memory, Promise.resolve(1_000 * MIB));
+    const measuring = measureGuest({ clock: environment.clock, facts }, domain, memory, Promise.resolve(1_000 * MIB));
     if (succeeds) {
-      expect(await meanwhile(world, measuring)).toMatchObject({
+      expect(await meanwhile(environment, measuring)).toMatchObject({
         memoryBytes: 4_096 * MIB,
         residentBytes: 1_000 * MIB,
       });
     } else {
-      await expect(meanwhile(world, measuring)).rejects.toThrow('it does not look now');
+      await expect(meanwhile(environment, measuring)).rejects.toThrow('it does not look now');
     }
   });
 
   it('is looked at again when the look that ended was another one, of another length', async () => {
-    const world = new World();
-    Object.assign(world.source.mustHave(VM).guest, { dirtyMiBps: 40, workingSetMiB: 60 });
-    const domain = await domainOf(world);
+    const environment = new AgentTestEnvironment();
+    Object.assign(environment.source.mustHave(VM).guest, { dirtyMiBps: 40, workingSetMiB: 60 });
+    const domain = await domainOf(environment);
     const dirtyRate = domain.dirtyRate.bind(domain);
     let asked = 0;
     domain.dirtyRate = async () => (asked++ === 0 ? { bytesPerSecond: 9 * MIB, seconds: 2 } : dirtyRate());
     const options = { vcpus: 2, mostBytes: 4_096 * MIB, linkBytesPerSecond: Promise.resolve(1_000 * MIB) };
-    const { dirtyBytesPerSecond } = await meanwhile(world, measureDirtyRate(domain, world.clock, options));
+    const { dirtyBytesPerSecond } = await meanwhile(environment, measureDirtyRate(domain, environment.clock, options));
     expect(mib(dirtyBytesPerSecond)).toBe(40);
   });
 
   it('that QEMU cannot look at is an error with its words', async () => {
-    const world = new World();
-    world.source.change(world.source.mustHave(VM), 'paused', 'paused (user)');
-    await expect(measure(world, 100)).rejects.toThrow('domain is not running');
+    const environment = new AgentTestEnvironment();
+    environment.source.change(environment.source.mustHave(VM), 'paused', 'paused (user)');
+    await expect(measure(environment, 100)).rejects.toThrow('domain is not running');
   });
 });

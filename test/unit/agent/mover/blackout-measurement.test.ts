@@ -2,19 +2,19 @@ import { describe, expect, it } from 'vitest';
 import type { JobStats } from '../../../../agent/hypervisor.ts';
 import { BlackoutMeasurement } from '../../../../agent/mover/blackout-measurement.ts';
 import { MIB } from '../../../../common/units.ts';
-import { World } from '../world.ts';
+import { AgentTestEnvironment } from '../agent-test-environment.ts';
 
 const ADDRESS = '10.1.0.5';
 const job = (bytesRemaining: number, bytesPerSecond = 0) => ({ bytesRemaining, bytesPerSecond }) as JobStats;
 
 /** A measurement of a guest that answers, and how many probes are under way. */
 function measured(address: string | undefined = ADDRESS) {
-  const world = new World({ address: ADDRESS });
+  const environment = new AgentTestEnvironment({ address: ADDRESS });
   let probes = 0;
   const facts = {
     probe: (asked: string) => {
       probes += 1;
-      const probe = world.deps().facts.probe(asked);
+      const probe = environment.deps().facts.probe(asked);
       const stop = () => {
         probes -= 1;
         return probe.stop();
@@ -22,8 +22,8 @@ function measured(address: string | undefined = ADDRESS) {
       return Object.assign(Object.create(probe), { stop }) as typeof probe;
     },
   };
-  const blackout = new BlackoutMeasurement({ facts, clock: world.clock }, address);
-  return { world, blackout, probes: () => probes };
+  const blackout = new BlackoutMeasurement({ facts, clock: environment.clock }, address);
+  return { environment, blackout, probes: () => probes };
 }
 
 describe('the guest is probed', () => {
@@ -39,12 +39,12 @@ describe('the guest is probed', () => {
   });
 
   it('for 10 s of a hold, and again from the cutover on', async () => {
-    const { world, blackout, probes } = measured();
+    const { environment, blackout, probes } = measured();
     blackout.onCopying(job(0));
     blackout.onHeld();
-    await world.clock.advance(9_900);
+    await environment.clock.advance(9_900);
     expect(probes()).toBe(1);
-    await world.clock.advance(200);
+    await environment.clock.advance(200);
     expect(probes()).toBe(0);
     blackout.onCutover();
     expect(probes()).toBe(1);
@@ -53,8 +53,8 @@ describe('the guest is probed', () => {
   });
 
   it('not at all where no address is known', async () => {
-    const { world, blackout } = measured(undefined);
-    const own = new BlackoutMeasurement({ facts: world.deps().facts, clock: world.clock }, undefined);
+    const { environment, blackout } = measured(undefined);
+    const own = new BlackoutMeasurement({ facts: environment.deps().facts, clock: environment.clock }, undefined);
     own.onCutover();
     expect(own.guest()).toEqual({});
     expect(await own.result({ from: 0, to: 0 })).toMatchObject({ observed: false });
@@ -63,10 +63,10 @@ describe('the guest is probed', () => {
 });
 
 it('says whether the guest answers, for the destination to probe it too', async () => {
-  const { world, blackout } = measured();
+  const { environment, blackout } = measured();
   expect(blackout.guest()).toEqual({ guest: { address: ADDRESS, addressFrom: 'request' } });
   blackout.onCutover();
-  await world.clock.advance(2_000);
+  await environment.clock.advance(2_000);
   expect(blackout.guest()).toEqual({ guest: { address: ADDRESS, addressFrom: 'request', answers: true } });
   blackout.end();
 });

@@ -1,22 +1,22 @@
 import { describe, expect, it } from 'vitest';
 import type { Decision } from '../../../../contract/forecast.ts';
 import type { Policy } from '../../../../contract/policy.ts';
-import { MIGRATION, World } from '../world.ts';
+import { AgentTestEnvironment, MIGRATION } from '../agent-test-environment.ts';
 
 /** A guest that writes three times as fast as the simulated link carries. */
 const FAST = { memoryMiB: 4_096, dirtyMiBps: 3_300, workingSetMiB: 1_500 };
 
 /** Copied, held for a moment, and released; resolves when it has ended. */
-async function cutOver(guest: ConstructorParameters<typeof World>[0], policy: Partial<Policy> = {}) {
-  const world = new World(guest);
-  const task = world.task('precopy');
-  await world.movers.start({ ...task, policy: { ...task.policy, autoConverge: false, ...policy } });
-  await world.until(() => world.reportOf('precopy')?.kind === 'succeeded');
-  await world.clock.advance(1_000);
-  await world.movers.cutover(MIGRATION, `${MIGRATION}.cutover.source.1`);
-  await world.until(() => (world.reportOf('cutover')?.kind ?? 'progress') !== 'progress', 300_000);
-  const report = world.reportOf('cutover')!;
-  return { world, report, decisions: report.decisions };
+async function cutOver(guest: ConstructorParameters<typeof AgentTestEnvironment>[0], policy: Partial<Policy> = {}) {
+  const environment = new AgentTestEnvironment(guest);
+  const task = environment.task('precopy');
+  await environment.movers.start({ ...task, policy: { ...task.policy, autoConverge: false, ...policy } });
+  await environment.until(() => environment.reportOf('precopy')?.kind === 'succeeded');
+  await environment.clock.advance(1_000);
+  await environment.movers.cutover(MIGRATION, `${MIGRATION}.cutover.source.1`);
+  await environment.until(() => (environment.reportOf('cutover')?.kind ?? 'progress') !== 'progress', 300_000);
+  const report = environment.reportOf('cutover')!;
+  return { environment, report, decisions: report.decisions };
 }
 
 const told = (decisions: Decision[]) => decisions.map(({ event, detail }) => [event, detail.limitMs ?? detail.because]);
@@ -46,14 +46,17 @@ describe('a released copy', () => {
   });
 
   it('is given up where it does not, after waiting for the guest to calm down; the VM runs on', async () => {
-    const { world, report, decisions } = await cutOver(FAST);
+    const { environment, report, decisions } = await cutOver(FAST);
     expect(report).toMatchObject({ kind: 'failed', failure: { code: 'NotConverging' } });
     expect(told(decisions).at(-1)).toEqual([
       'given up',
       expect.stringMatching(/^no net progress for \d+ passes, 4\d s$/),
     ]);
-    expect([world.at('source'), world.at('destination')]).toEqual(['running (migration canceled)', 'absent']);
-    expect(world.mailbox.commitRecord).toBe('OPEN');
+    expect([environment.at('source'), environment.at('destination')]).toEqual([
+      'running (migration canceled)',
+      'absent',
+    ]);
+    expect(environment.mailbox.commitRecord).toBe('OPEN');
   });
 
   it('is given up at the deadline, which counts the work and not the hold', async () => {

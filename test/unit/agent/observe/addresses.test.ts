@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { chooseAddress, findAddress } from '../../../../agent/observe/addresses.ts';
 import { connect } from '../../../../simulator/hypervisor/connection.ts';
-import { VM, World } from '../world.ts';
+import { AgentTestEnvironment, VM } from '../agent-test-environment.ts';
 
 describe('the address to look at', () => {
   const mac = '52:54:00:00:00:01';
@@ -23,17 +23,17 @@ describe('the address to look at', () => {
     expect(chooseAddress(interfaces)).toBe(address);
   });
 
-  const find = async (world: World) => {
-    const domain = (await connect(world.fleet, 'kvm-a', 'qemu:///system')).find(VM);
-    await world.clock.advance(10);
+  const find = async (environment: AgentTestEnvironment) => {
+    const domain = (await connect(environment.fleet, 'kvm-a', 'qemu:///system')).find(VM);
+    await environment.clock.advance(10);
     const found = findAddress((await domain)!);
-    await world.clock.advance(100);
+    await environment.clock.advance(100);
     return found;
   };
 
   it('is what the agent says of an interface that the domain has, and of no other', async () => {
-    const world = new World({ address: '10.1.0.5' });
-    const found = connect(world.fleet, 'kvm-a', 'qemu:///system').then(async (connection) => {
+    const environment = new AgentTestEnvironment({ address: '10.1.0.5' });
+    const found = connect(environment.fleet, 'kvm-a', 'qemu:///system').then(async (connection) => {
       const domain = (await connection.find(VM))!;
       const [nic] = await domain.guestAddresses('arp');
       const inside = { mac: '02:42:00:00:00:01', addresses: ['172.17.0.1'] };
@@ -43,21 +43,24 @@ describe('the address to look at', () => {
         source === 'arp' ? arp(source) : [inside, loopback, { mac: nic?.mac, addresses: ['10.1.0.77'] }];
       return findAddress(domain);
     });
-    await world.clock.runUntilIdle();
+    await environment.clock.runUntilIdle();
     expect(await found).toEqual({ address: '10.1.0.77', addressFrom: 'guest-agent' });
   });
 
   it('is taken from the neighbour table of a host whose guest has no agent', async () => {
-    expect(await find(new World({ address: '10.1.0.5' }))).toEqual({ address: '10.1.0.5', addressFrom: 'arp' });
+    expect(await find(new AgentTestEnvironment({ address: '10.1.0.5' }))).toEqual({
+      address: '10.1.0.5',
+      addressFrom: 'arp',
+    });
   });
 
   it('is not known when nobody knows it, or nobody answers', async () => {
-    expect(await find(new World())).toBeUndefined();
-    const world = new World({ address: '10.1.0.5' });
-    const domain = (await connect(world.fleet, 'kvm-a', 'qemu:///system')).find(VM);
-    await world.clock.advance(10);
+    expect(await find(new AgentTestEnvironment())).toBeUndefined();
+    const environment = new AgentTestEnvironment({ address: '10.1.0.5' });
+    const domain = (await connect(environment.fleet, 'kvm-a', 'qemu:///system')).find(VM);
+    await environment.clock.advance(10);
     const known = (await domain)!;
-    world.source.becomeUnreachable();
+    environment.source.becomeUnreachable();
     expect(await findAddress(known)).toBeUndefined();
   });
 });

@@ -1,17 +1,17 @@
 import { describe, expect, it } from 'vitest';
 import { runRequest } from '../../../../agent/run.ts';
 import type { CopyState } from '../../../../contract/facts.ts';
-import { MIGRATION, VM, World } from '../world.ts';
+import { AgentTestEnvironment, MIGRATION, VM } from '../agent-test-environment.ts';
 import { report, result } from './run-stage.ts';
 
 describe('abort', () => {
   type State = CopyState;
-  function given(state: State): World {
-    const world = new World();
-    const copy = world.source.copies.get(VM)!;
-    if (state === 'absent') world.source.copies.delete(VM);
+  function given(state: State): AgentTestEnvironment {
+    const environment = new AgentTestEnvironment();
+    const copy = environment.source.copies.get(VM)!;
+    if (state === 'absent') environment.source.copies.delete(VM);
     else Object.assign(copy, { state, detail: state });
-    return world;
+    return environment;
   }
 
   it.each([
@@ -51,26 +51,26 @@ describe('abort', () => {
     ['resume-postcopy', 'postcopy-paused'],
     ['resume-postcopy', 'postcopy-running'],
   ] as const)('%s of a VM that is %s is refused, and touches nothing', async (action, state) => {
-    const world = given(state);
-    expect(await report(world, 'abort', { action })).toMatchObject({
+    const environment = given(state);
+    expect(await report(environment, 'abort', { action })).toMatchObject({
       kind: 'failed',
       failure: { code: 'NeedsOperator' },
     });
-    expect(world.source.copies.get(VM)?.state ?? 'absent').toBe(state);
+    expect(environment.source.copies.get(VM)?.state ?? 'absent').toBe(state);
   });
 
   it('does not resume what libvirt still has a job on', async () => {
-    const world = new World();
-    world.mailbox.onCommit = () => new Promise(() => {});
-    await world.movers.start(world.task('precopy'));
-    await world.clock.advance(10_000);
-    await world.movers.cutover(MIGRATION, `${MIGRATION}.cutover.source.1`);
-    await world.until(() => world.at('source') === 'paused (migrating)');
-    const task = world.task('abort', { action: 'resume' });
-    const run = runRequest(world.give(task), world.deps());
-    await world.clock.advance(1_000);
+    const environment = new AgentTestEnvironment();
+    environment.mailbox.onCommit = () => new Promise(() => {});
+    await environment.movers.start(environment.task('precopy'));
+    await environment.clock.advance(10_000);
+    await environment.movers.cutover(MIGRATION, `${MIGRATION}.cutover.source.1`);
+    await environment.until(() => environment.at('source') === 'paused (migrating)');
+    const task = environment.task('abort', { action: 'resume' });
+    const run = runRequest(environment.give(task), environment.deps());
+    await environment.clock.advance(1_000);
     await run;
-    expect(world.reportOf('abort')).toMatchObject({
+    expect(environment.reportOf('abort')).toMatchObject({
       failure: { code: 'NeedsOperator', message: expect.stringContaining('job') },
     });
   });

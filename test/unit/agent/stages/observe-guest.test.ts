@@ -5,14 +5,14 @@ import type { Observation } from '../../../../contract/forecast.ts';
 import type { Report } from '../../../../contract/reports.ts';
 import { SimulatedMovers } from '../../../../simulator/hosts/movers.ts';
 import { libvirtError } from '../../../../simulator/hypervisor/errors.ts';
-import { MIGRATION, VM, World } from '../world.ts';
+import { AgentTestEnvironment, MIGRATION, VM } from '../agent-test-environment.ts';
 
 const ADDRESS = '10.1.0.5';
 const GUEST = { address: ADDRESS, addressFrom: 'request' };
 
 /** A held copy, and the destination's watch, begun `after` ms after the cutover's task. */
 async function moved(
-  world: World,
+  world: AgentTestEnvironment,
   { after = -500, named = true, answers }: { after?: number; named?: boolean; answers?: boolean } = {},
 ): Promise<{ source: Observation | undefined; destination: Observation | undefined }> {
   await world.movers.start(world.task('precopy', named ? { guestAddress: ADDRESS } : {}));
@@ -42,7 +42,7 @@ const unseen = (why: RegExp) => ({ observed: false, why: expect.stringMatching(w
 
 describe('a blackout', () => {
   it('is seen alike from both hosts', async () => {
-    const { source, destination } = await moved(new World({ address: ADDRESS }));
+    const { source, destination } = await moved(new AgentTestEnvironment({ address: ADDRESS }));
     for (const seen of [source, destination]) {
       expect(seen).toMatchObject({ observed: true, ...GUEST, elsewhereMs: 0, intervalMs: 10, announcedAgain: false });
     }
@@ -54,19 +54,19 @@ describe('a blackout', () => {
   });
 
   it('is seen at an address that the hosts found themselves', async () => {
-    const seen = await moved(new World({ address: ADDRESS }), { named: false });
+    const seen = await moved(new AgentTestEnvironment({ address: ADDRESS }), { named: false });
     const found = { observed: true, address: ADDRESS, addressFrom: 'arp' };
     expect(seen).toMatchObject({ source: found, destination: found });
   });
 
   it('is not zero but not observed when no address is known', async () => {
-    const seen = await moved(new World(), { named: false });
+    const seen = await moved(new AgentTestEnvironment(), { named: false });
     const why = unseen(/no address of the guest is known/);
     expect(seen).toEqual({ source: why, destination: why });
   });
 
   it('is not observed when the guest answers nobody, and moving it takes no longer', async () => {
-    const world = new World();
+    const world = new AgentTestEnvironment();
     const seen = await moved(world, { answers: false });
     expect(seen).toEqual({ source: unseen(/does not answer/), destination: unseen(/does not answer/) });
     expect(world.destination.copies.get(VM)).not.toHaveProperty('unheard');
@@ -75,7 +75,7 @@ describe('a blackout', () => {
   });
 
   it('is observed by the source of a guest that switches by itself', async () => {
-    const world = new World({ address: ADDRESS, memoryMiB: 256, dirtyMiBps: 0, workingSetMiB: 0 });
+    const world = new AgentTestEnvironment({ address: ADDRESS, memoryMiB: 256, dirtyMiBps: 0, workingSetMiB: 0 });
     world.source.faults.set('job', async (proceed) => {
       const job = (await proceed()) as { bytesRemaining: number } | undefined;
       // Never near its end, as far as the brake can tell: it switches unbraked.
@@ -91,7 +91,7 @@ describe('a blackout', () => {
 
 describe('the watch at the destination', () => {
   it('announces a guest again that does not come back, and says so', async () => {
-    const world = new World({ address: ADDRESS });
+    const world = new AgentTestEnvironment({ address: ADDRESS });
     world.source.mustHave(VM).guest.unannounced = true;
     const { source, destination } = await moved(world);
     expect(destination).toMatchObject({ observed: true, announcedAgain: true });
@@ -102,7 +102,7 @@ describe('the watch at the destination', () => {
   });
 
   it('tells when announcing again did not help, or could not be done', async () => {
-    const world = new World({ address: ADDRESS });
+    const world = new AgentTestEnvironment({ address: ADDRESS });
     world.source.mustHave(VM).guest.unannounced = true;
     const deps = world.deps('destination');
     const connect = deps.connect.bind(deps);
@@ -134,7 +134,7 @@ describe('the watch at the destination', () => {
   });
 
   it('says that it began after the switch', async () => {
-    const { destination } = await moved(new World({ address: ADDRESS }), { after: 5_000 });
+    const { destination } = await moved(new AgentTestEnvironment({ address: ADDRESS }), { after: 5_000 });
     expect(destination).toEqual(unseen(/ran here already/));
   });
 
@@ -151,7 +151,7 @@ describe('the watch at the destination', () => {
     { what: 'not lost', guest: { address: ADDRESS }, after: 5_000, answers: true, again: false },
   ])('announces a guest again that is $what: $again', async ({ guest, after, answers, again }) => {
     const { address, unannounced = false } = { address: undefined, unannounced: false, ...guest };
-    const world = new World(address === undefined ? {} : { address });
+    const world = new AgentTestEnvironment(address === undefined ? {} : { address });
     world.source.mustHave(VM).guest.unannounced = unannounced;
     const { destination } = await moved(world, { after, ...(answers !== undefined && { answers }) });
     expect(destination?.observed).toBe(false);
@@ -160,7 +160,7 @@ describe('the watch at the destination', () => {
   });
 
   it('does not wait for ever', async () => {
-    const world = new World({ address: ADDRESS });
+    const world = new AgentTestEnvironment({ address: ADDRESS });
     await world.movers.start(world.task('precopy'));
     await world.until(() => world.reportOf('precopy')?.kind === 'succeeded');
     void runRequest(
@@ -172,13 +172,13 @@ describe('the watch at the destination', () => {
   });
 
   it('ends when the handover is called off', async () => {
-    const world = new World({ address: ADDRESS });
+    const world = new AgentTestEnvironment({ address: ADDRESS });
     world.mailbox.onCommit = async () => 'revoked';
     expect((await moved(world)).destination).toEqual(unseen(/not switched to this host/));
   });
 
   it('finds nothing to look at where the VM is not being received', async () => {
-    const world = new World({ address: ADDRESS });
+    const world = new AgentTestEnvironment({ address: ADDRESS });
     const task = world.task('observe-guest', { role: 'destination', guest: GUEST });
     const run = runRequest(world.give(task), world.deps('destination'));
     await world.clock.runUntilIdle();
@@ -188,7 +188,7 @@ describe('the watch at the destination', () => {
 });
 
 it('a killed mover leaves no probe behind', async () => {
-  const world = new World({ address: ADDRESS, memoryMiB: 512 });
+  const world = new AgentTestEnvironment({ address: ADDRESS, memoryMiB: 512 });
   const asking = new Set<object>();
   const { mailbox, clock, connect, localUri, facts } = world.deps();
   const counted = {

@@ -7,7 +7,7 @@ import type { MigratedDisk } from '../../../../contract/migrated-storage.ts';
 import type { StageName } from '../../../../contract/names.ts';
 import { Policy } from '../../../../contract/policy.ts';
 import type { Report, ResultOf } from '../../../../contract/reports.ts';
-import { MIGRATION, VM, World } from '../world.ts';
+import { AgentTestEnvironment, MIGRATION, VM } from '../agent-test-environment.ts';
 
 const PATH = '/images/web01.qcow2';
 const DISK: MigratedDisk = {
@@ -20,105 +20,117 @@ const DISK: MigratedDisk = {
 const MARK = markOf(MIGRATION, DISK);
 const onDestination = { role: 'destination', disks: [DISK] };
 
-async function report(world: World, stage: StageName, extra: Record<string, unknown>, attempt = 1): Promise<Report> {
-  const task = world.task(stage, extra, attempt);
-  const run = runRequest(world.give(task), world.deps(task.role));
-  await world.clock.runUntilIdle();
+async function report(
+  environment: AgentTestEnvironment,
+  stage: StageName,
+  extra: Record<string, unknown>,
+  attempt = 1,
+): Promise<Report> {
+  const task = environment.task(stage, extra, attempt);
+  const run = runRequest(environment.give(task), environment.deps(task.role));
+  await environment.clock.runUntilIdle();
   await run;
-  return world.reportOf(stage, task.role, attempt)!;
+  return environment.reportOf(stage, task.role, attempt)!;
 }
-const names = (world: World) => [...world.images.destination.files.keys()].sort();
+const names = (environment: AgentTestEnvironment) => [...environment.images.destination.files.keys()].sort();
 
 describe('the storage stage', () => {
   it('makes the images, marked', async () => {
-    const world = new World();
-    expect(await report(world, 'storage', onDestination)).toMatchObject({ result: { stage: 'storage', made: [PATH] } });
-    expect(names(world)).toEqual([MARK, PATH].sort());
+    const environment = new AgentTestEnvironment();
+    expect(await report(environment, 'storage', onDestination)).toMatchObject({
+      result: { stage: 'storage', made: [PATH] },
+    });
+    expect(names(environment)).toEqual([MARK, PATH].sort());
   });
 
   it('refuses where a file is in the way, and leaves it', async () => {
-    const world = new World();
-    await world.images.destination.create(PATH);
-    expect(await report(world, 'storage', onDestination)).toMatchObject({
+    const environment = new AgentTestEnvironment();
+    await environment.images.destination.create(PATH);
+    expect(await report(environment, 'storage', onDestination)).toMatchObject({
       kind: 'failed',
       failure: { code: 'StorageFailed', message: expect.stringContaining(PATH) },
     });
-    expect(names(world)).toEqual([PATH]);
+    expect(names(environment)).toEqual([PATH]);
   });
 
   it('leaves nothing where it comes too late to be known of', async () => {
-    const world = new World();
-    const create = world.images.destination.create.bind(world.images.destination);
-    world.images.destination.create = async (path) => {
+    const environment = new AgentTestEnvironment();
+    const create = environment.images.destination.create.bind(environment.images.destination);
+    environment.images.destination.create = async (path) => {
       await create(path);
-      await world.clock.sleep(61_000);
+      await environment.clock.sleep(61_000);
     };
-    expect(await report(world, 'storage', onDestination)).toMatchObject({ failure: { code: 'TaskExpired' } });
-    expect(names(world)).toEqual([]);
+    expect(await report(environment, 'storage', onDestination)).toMatchObject({ failure: { code: 'TaskExpired' } });
+    expect(names(environment)).toEqual([]);
   });
 });
 
 describe('recovery', () => {
-  async function withImages(): Promise<World> {
-    const world = new World();
-    await makeImages(world.images.destination, MIGRATION, [DISK]);
-    return world;
+  async function withImages(): Promise<AgentTestEnvironment> {
+    const environment = new AgentTestEnvironment();
+    await makeImages(environment.images.destination, MIGRATION, [DISK]);
+    return environment;
   }
-  const abort = (world: World, action: string, attempt = 1) =>
-    report(world, 'abort', { ...onDestination, action }, attempt);
+  const abort = (environment: AgentTestEnvironment, action: string, attempt = 1) =>
+    report(environment, 'abort', { ...onDestination, action }, attempt);
 
   it('is told of images that were made, and of nothing where none were', async () => {
-    const seen = async (world: World) => {
-      const said = await report(world, 'inspect', { ...onDestination, fence: false });
+    const seen = async (environment: AgentTestEnvironment) => {
+      const said = await report(environment, 'inspect', { ...onDestination, fence: false });
       return (said as unknown as { result: ResultOf<'inspect'> }).result.evidence;
     };
     expect(await seen(await withImages())).toMatchObject({ state: 'absent', madeImages: [PATH] });
-    expect(await seen(new World())).not.toHaveProperty('madeImages');
+    expect(await seen(new AgentTestEnvironment())).not.toHaveProperty('madeImages');
   });
 
   const inspect = { ...onDestination, fence: false };
 
   it('has a storage order that was not begun never begun', async () => {
-    const world = new World();
-    const late = world.give(world.task('storage', onDestination));
-    await report(world, 'inspect', inspect);
-    expect(await runRequest(late, world.deps('destination'))).toBe('claimed-before');
-    expect(names(world)).toEqual([]);
+    const environment = new AgentTestEnvironment();
+    const late = environment.give(environment.task('storage', onDestination));
+    await report(environment, 'inspect', inspect);
+    expect(await runRequest(late, environment.deps('destination'))).toBe('claimed-before');
+    expect(names(environment)).toEqual([]);
   });
 
   it('waits for one that is under way, and sees what it made', async () => {
-    const world = new World();
-    const create = world.images.destination.create.bind(world.images.destination);
-    world.images.destination.create = async (path) => {
-      await world.clock.sleep(10_000);
+    const environment = new AgentTestEnvironment();
+    const create = environment.images.destination.create.bind(environment.images.destination);
+    environment.images.destination.create = async (path) => {
+      await environment.clock.sleep(10_000);
       await create(path);
     };
-    const making = runRequest(world.give(world.task('storage', onDestination)), world.deps('destination'));
-    const looking = runRequest(world.give(world.task('inspect', inspect)), world.deps('destination'));
-    await world.clock.advance(9_000);
-    expect(world.reportOf('inspect', 'destination')).toBeUndefined();
-    await world.clock.runUntilIdle();
+    const making = runRequest(
+      environment.give(environment.task('storage', onDestination)),
+      environment.deps('destination'),
+    );
+    const looking = runRequest(environment.give(environment.task('inspect', inspect)), environment.deps('destination'));
+    await environment.clock.advance(9_000);
+    expect(environment.reportOf('inspect', 'destination')).toBeUndefined();
+    await environment.clock.runUntilIdle();
     await Promise.all([making, looking]);
-    expect(world.reportOf('inspect', 'destination')).toMatchObject({ result: { evidence: { madeImages: [PATH] } } });
+    expect(environment.reportOf('inspect', 'destination')).toMatchObject({
+      result: { evidence: { madeImages: [PATH] } },
+    });
   });
 
   it('does not wait for one that died, once its time is over', async () => {
-    const world = new World();
-    const died = world.give(world.task('storage', onDestination));
-    await world.mailbox.claim(died);
-    await report(world, 'inspect', inspect);
-    expect(world.reportOf('inspect', 'destination')).toMatchObject({ kind: 'succeeded' });
-    expect(world.clock.now()).toBeLessThan(Date.parse(world.task('storage').issuedAt) + 61_000);
+    const environment = new AgentTestEnvironment();
+    const died = environment.give(environment.task('storage', onDestination));
+    await environment.mailbox.claim(died);
+    await report(environment, 'inspect', inspect);
+    expect(environment.reportOf('inspect', 'destination')).toMatchObject({ kind: 'succeeded' });
+    expect(environment.clock.now()).toBeLessThan(Date.parse(environment.task('storage').issuedAt) + 61_000);
   });
 
   it.each([
     ['remove-images', []],
     ['keep-images', [PATH]],
   ])('%s, as often as it asks', async (action, left) => {
-    const world = await withImages();
-    expect(await abort(world, action)).toMatchObject({ kind: 'succeeded' });
-    expect(await abort(world, action, 2)).toMatchObject({ kind: 'succeeded' });
-    expect(names(world)).toEqual(left);
+    const environment = await withImages();
+    expect(await abort(environment, action)).toMatchObject({ kind: 'succeeded' });
+    expect(await abort(environment, action, 2)).toMatchObject({ kind: 'succeeded' });
+    expect(names(environment)).toEqual(left);
   });
 
   it.each([
@@ -128,25 +140,25 @@ describe('recovery', () => {
     ['migrating-paused', 'paused (migrating)'],
     ['postcopy-failed', 'paused (post-copy failed)'],
   ] satisfies [CopyState, string][])('removes no image of a VM that is %s here', async (state, detail) => {
-    const world = await withImages();
-    world.fleet.addGuest('kvm-b', { name: VM });
-    Object.assign(world.destination.mustHave(VM), { state, detail });
-    expect(await abort(world, 'remove-images')).toMatchObject({ failure: { code: 'NeedsOperator' } });
-    expect(names(world)).toEqual([MARK, PATH].sort());
+    const environment = await withImages();
+    environment.fleet.addGuest('kvm-b', { name: VM });
+    Object.assign(environment.destination.mustHave(VM), { state, detail });
+    expect(await abort(environment, 'remove-images')).toMatchObject({ failure: { code: 'NeedsOperator' } });
+    expect(names(environment)).toEqual([MARK, PATH].sort());
   });
 });
 
 describe('verify', () => {
   it('leaves the images to the VM once it is seen to run here', async () => {
-    const world = new World();
-    await makeImages(world.images.destination, MIGRATION, [DISK]);
-    expect(await report(world, 'verify', onDestination), 'no VM here').toMatchObject({ kind: 'succeeded' });
-    expect(names(world)).toEqual([MARK, PATH].sort());
+    const environment = new AgentTestEnvironment();
+    await makeImages(environment.images.destination, MIGRATION, [DISK]);
+    expect(await report(environment, 'verify', onDestination), 'no VM here').toMatchObject({ kind: 'succeeded' });
+    expect(names(environment)).toEqual([MARK, PATH].sort());
 
-    world.fleet.addGuest('kvm-b', { name: VM });
-    const { result } = (await report(world, 'verify', onDestination, 2)) as { result: ResultOf<'verify'> };
+    environment.fleet.addGuest('kvm-b', { name: VM });
+    const { result } = (await report(environment, 'verify', onDestination, 2)) as { result: ResultOf<'verify'> };
     expect(result.checks).toContainEqual({ name: 'images', passed: true, found: expect.stringContaining(PATH) });
-    expect(names(world)).toEqual([PATH]);
+    expect(names(environment)).toEqual([PATH]);
   });
 });
 
@@ -179,34 +191,34 @@ describe('preflight of a disk in a file of one host alone', () => {
     };
   }
 
-  async function preflight(world: World, policy: Partial<Policy>, { directory = true } = {}) {
+  async function preflight(environment: AgentTestEnvironment, policy: Partial<Policy>, { directory = true } = {}) {
     const tasks = (['source', 'destination'] as const).map((role) =>
-      world.task('preflight', { role, policy: Policy.parse(policy) }),
+      environment.task('preflight', { role, policy: Policy.parse(policy) }),
     );
     const runs = tasks.map((task) =>
       runRequest(
-        world.give(task),
-        altered(world.deps(task.role), task.role === 'source' ? 'ext4' : directory ? 'xfs' : undefined),
+        environment.give(task),
+        altered(environment.deps(task.role), task.role === 'source' ? 'ext4' : directory ? 'xfs' : undefined),
       ),
     );
-    await world.clock.runUntilIdle();
+    await environment.clock.runUntilIdle();
     await Promise.all(runs);
     const [source, destination] = tasks.map(
-      ({ role }) => (world.reportOf('preflight', role) as { result: ResultOf<'preflight'> }).result,
+      ({ role }) => (environment.reportOf('preflight', role) as { result: ResultOf<'preflight'> }).result,
     );
     const failed = [...source!.checks, ...destination!.checks].filter(({ passed }) => !passed);
     return { source: source!, destination: destination!, failed };
   }
 
   it('refuses it where the policy does not say so, and says what would help', async () => {
-    const { source, failed } = await preflight(new World(), {});
+    const { source, failed } = await preflight(new AgentTestEnvironment(), {});
     expect(failed.map(({ name }) => name)).toEqual(['disk:vda', 'disk:vda']);
     for (const { remedy } of failed) expect(remedy).toContain('migrateStorage');
     expect(source.measured).not.toHaveProperty('disks');
   });
 
   it('says what will be copied, and plans it', async () => {
-    const { source, failed } = await preflight(new World(), { migrateStorage: true });
+    const { source, failed } = await preflight(new AgentTestEnvironment(), { migrateStorage: true });
     expect(failed).toEqual([]);
     expect(source.checks.find(({ name }) => name === 'disk:vda')?.found).toContain(
       `${PATH} (qcow2, 1024 MiB, of which 512 MiB in use)`,
@@ -218,21 +230,21 @@ describe('preflight of a disk in a file of one host alone', () => {
   });
 
   it('refuses to write over an image', async () => {
-    const world = new World();
-    await world.images.destination.create(PATH);
-    const { failed } = await preflight(world, { migrateStorage: true });
+    const environment = new AgentTestEnvironment();
+    await environment.images.destination.create(PATH);
+    const { failed } = await preflight(environment, { migrateStorage: true });
     expect(failed).toMatchObject([{ name: 'disk:vda', found: expect.stringContaining(`${PATH} is there already`) }]);
   });
 
   it('refuses where there is no room, no directory or no qemu-img', async () => {
-    const full = new World();
+    const full = new AgentTestEnvironment();
     full.images.destination.availableBytes = DISK.allocatedBytes - 1;
     expect((await preflight(full, { migrateStorage: true })).failed).toMatchObject([{ name: 'storage-room' }]);
 
-    const { failed } = await preflight(new World(), { migrateStorage: true }, { directory: false });
+    const { failed } = await preflight(new AgentTestEnvironment(), { migrateStorage: true }, { directory: false });
     expect(failed).toMatchObject([{ name: 'disk:vda', found: 'there is no /images here for the copy of the disk' }]);
 
-    const bare = new World();
+    const bare = new AgentTestEnvironment();
     bare.images.destination.mustMakeImages = () => Promise.reject(new Error('spawn qemu-img ENOENT'));
     expect((await preflight(bare, { migrateStorage: true })).failed).toMatchObject([
       { name: 'storage-room', remedy: expect.stringContaining('qemu-utils') },
@@ -240,7 +252,10 @@ describe('preflight of a disk in a file of one host alone', () => {
   });
 
   it('refuses post-copy with it', async () => {
-    const { failed } = await preflight(new World(), { migrateStorage: true, onNonConvergence: 'postcopy' });
+    const { failed } = await preflight(new AgentTestEnvironment(), {
+      migrateStorage: true,
+      onNonConvergence: 'postcopy',
+    });
     expect(failed).toMatchObject([{ name: 'policy', found: expect.stringContaining('post-copy') }]);
   });
 });

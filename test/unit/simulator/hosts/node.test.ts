@@ -3,8 +3,8 @@ import { expect, it } from 'vitest';
 import { commitRecordKey, reportKey, taskKey } from '../../../../contract/mailbox.ts';
 import type { AgentTask } from '../../../../contract/tasks.ts';
 import { simulatedNode } from '../../../../simulator/hosts/node.ts';
+import { AgentTestEnvironment, MIGRATION } from '../../agent/agent-test-environment.ts';
 import { mailboxTable, TABLE } from '../../agent/dynamo.ts';
-import { MIGRATION, World } from '../../agent/world.ts';
 
 const NODE = 'mi-0123456789abcdef0';
 const HOST = `AROAHOST:${NODE}`;
@@ -15,10 +15,10 @@ export AWS_REGION='eu-central-1'
 exec handoff-agent run "$SSM_requestId"`;
 
 it('carries a migration through the mailbox in DynamoDB, in process and on a virtual clock', async () => {
-  const world = new World();
-  const { clock } = world;
+  const environment = new AgentTestEnvironment();
+  const { clock } = environment;
   const { client } = await mailboxTable(clock);
-  const node = simulatedNode(world.fleet, 'kvm-a', { clock, dynamo: () => client });
+  const node = simulatedNode(environment.fleet, 'kvm-a', { clock, dynamo: () => client });
   const put = (Item: Record<string, unknown>) => client.send(new PutCommand({ TableName: TABLE, Item }));
   const run = async (task: AgentTask) => {
     await put({ ...taskKey(HOST, task.requestId), task });
@@ -35,17 +35,17 @@ it('carries a migration through the mailbox in DynamoDB, in process and on a vir
   };
   await put({ ...commitRecordKey(HOST, MIGRATION), state: 'OPEN' });
 
-  expect(await run(world.task('precopy'))).toMatchObject({ kind: 'succeeded', result: { precopy: 'held' } });
-  expect(await run(world.task('cutover'))).toMatchObject({ kind: 'succeeded', result: { stage: 'cutover' } });
-  expect([world.at('source'), world.at('destination')]).toEqual(['absent', 'running (migrated)']);
+  expect(await run(environment.task('precopy'))).toMatchObject({ kind: 'succeeded', result: { precopy: 'held' } });
+  expect(await run(environment.task('cutover'))).toMatchObject({ kind: 'succeeded', result: { stage: 'cutover' } });
+  expect([environment.at('source'), environment.at('destination')]).toEqual(['absent', 'running (migrated)']);
   const commitRecord = await client.send(new GetCommand({ TableName: TABLE, Key: commitRecordKey(HOST, MIGRATION) }));
   expect(commitRecord.Item).toMatchObject({ state: 'COMMITTED', committedBy: expect.stringContaining(MIGRATION) });
 });
 
 it('ends with the exit code the agent has', async () => {
-  const world = new World();
-  const { client } = await mailboxTable(world.clock);
-  const node = simulatedNode(world.fleet, 'kvm-a', { clock: world.clock, dynamo: () => client });
+  const environment = new AgentTestEnvironment();
+  const { client } = await mailboxTable(environment.clock);
+  const node = simulatedNode(environment.fleet, 'kvm-a', { clock: environment.clock, dynamo: () => client });
   const step = { script: SCRIPT, env: { SSM_requestId: 'web01-5f2c.verify.source.1' }, timeoutSeconds: 120 };
   const signal = new AbortController().signal;
 

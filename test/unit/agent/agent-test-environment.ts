@@ -77,7 +77,7 @@ export class MemoryMailbox implements Mailbox {
 }
 
 /** Two hosts, a VM on the first, and a mailbox for each. */
-export class World {
+export class AgentTestEnvironment {
   readonly clock = new VirtualClock();
   readonly fleet = new SimulatedFleet(this.clock);
   readonly source = this.fleet.addHost({ hostId: 'kvm-a' });
