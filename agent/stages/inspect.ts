@@ -14,7 +14,7 @@ const JOB_GONE = { everyMs: 200, limitMs: 45_000 };
 
 /**
  * Evidence for recovery, or the host's list of VMs. When asked to fence, the mover is dead and its libvirt job has ended (or
- * the evidence says that it has not) before anything is looked at: so nothing that is seen can still change by its hand.
+ * the evidence says that it has not) before the evidence is collected, so that the mover can no longer change what it shows.
  */
 export async function inspect(deps: AgentDeps, task: TaskOf<'inspect'>): Promise<ResultOf<'inspect'>> {
   const { vm } = task;

@@ -15,7 +15,7 @@ import type { HypervisorConnection } from '../hypervisor.ts';
 import { connectHypervisor, mustFind, withHypervisor } from '../hypervisor-session.ts';
 import { LINK_TEST_PATIENCE_MS } from '../measure/link.ts';
 
-/** What only the destination can say: whether the guest, as the source describes it, can run here. */
+/** The destination's checks: whether the guest, as the source describes it, can run here. */
 export function preflightDestination(deps: AgentDeps, task: TaskOf<'preflight'>): Promise<ResultOf<'preflight'>> {
   return withHypervisor(deps, deps.localUri, async (here) => {
     const source = shared(connectHypervisor(deps, task.source.libvirtUri));
@@ -25,7 +25,7 @@ export function preflightDestination(deps: AgentDeps, task: TaskOf<'preflight'>)
       patienceMs: LINK_TEST_PATIENCE_MS,
     });
     try {
-      const result = await look(deps, task, here, source);
+      const result = await checkGuest(deps, task, here, source);
       await linkTested;
       return result;
     } finally {
@@ -34,7 +34,7 @@ export function preflightDestination(deps: AgentDeps, task: TaskOf<'preflight'>)
   });
 }
 
-async function look(
+async function checkGuest(
   deps: AgentDeps,
   task: TaskOf<'preflight'>,
   here: HypervisorConnection,
@@ -112,7 +112,7 @@ async function compareCpu(
   if (mode !== 'host-passthrough' && mode !== 'maximum') {
     return checkCpu(mode, await here.compareCpu(guest.platform, guest.cpu.xml));
   }
-  // Such a CPU has no name that could be compared: what stands for it is the source host's own CPU.
+  // Such a CPU has no model to compare: the guest has the source host's own CPU.
   const hostCpu = hostModelCpu(await source.domainCapabilities(guest.platform));
   if (hostCpu === undefined) throw new Error(`the source's libvirt does not say what its CPU is, which ${mode} needs`);
   return checkCpu('host-passthrough', await here.compareCpu(guest.platform, hostCpu));

@@ -23,7 +23,7 @@ import { checkDirtyRate, measureGuest } from '../measure/measure.ts';
 /** An odd number, so that the median is a measured value; few, so that a far host costs well under a second. */
 const ROUND_TRIPS = 7;
 
-/** What only the source can say: the guest as it is, and the way to the destination. */
+/** The source's checks: the running guest, and the path to the destination. Also measures both, and forecasts the migration. */
 export function preflightSource(deps: AgentDeps, task: TaskOf<'preflight'>): Promise<ResultOf<'preflight'>> {
   return withHypervisor(deps, deps.localUri, async (here) => {
     const domain = shared(mustFind(here, task.vm));
@@ -35,9 +35,9 @@ export function preflightSource(deps: AgentDeps, task: TaskOf<'preflight'>): Pro
     const local = guest && task.policy.migrateStorage ? await localDisks(deps, guest[0], guest[1].disks) : [];
     const copies = migratedDisksOf(local);
 
-    const looking = lookAtTheWay(deps, task);
-    // After the round trips, which it would stretch.
-    const link = shared(looking.then((way) => lookAtTheLink(deps, task, way)));
+    const reaching = measureReachability(deps, task);
+    // After the round trips, which the link test would lengthen.
+    const link = shared(reaching.then((reached) => measureLink(deps, task, reached)));
     // A guest that does not run, or is being migrated already, can't be measured; by these very answers its checks fail.
     const measurable = await Promise.all([state, job]).then(
       ([{ state: now }, running]) => now === 'running' && running === undefined,
@@ -45,10 +45,10 @@ export function preflightSource(deps: AgentDeps, task: TaskOf<'preflight'>): Pro
     );
     const measuring = guest && measurable ? shared(measureGuest(deps, ...guest, shared(rateOf(link)))) : undefined;
 
-    const writing = guest && copies.length > 0 ? shared(measureDiskWrites(deps, guest[0], copies)) : undefined;
+    const diskWrites = guest && copies.length > 0 ? shared(measureDiskWrites(deps, guest[0], copies)) : undefined;
 
-    const way = await looking;
-    const looked = await runChecks([
+    const reached = await reaching;
+    const checks = await runChecks([
       ['domain-exists', async () => pass(`UUID ${(await domain).uuid}`)],
       [
         'domain-running',
@@ -59,7 +59,7 @@ export function preflightSource(deps: AgentDeps, task: TaskOf<'preflight'>): Pro
       ],
       ['no-other-job', async () => checkNoOtherJob(await job)],
       ['devices', async () => checkDevices((await description).hostBound)],
-      ['destination-reachable', () => checkReachable(task.destination.address, way.libvirt, way.migration)],
+      ['destination-reachable', () => checkReachable(task.destination.address, reached.libvirt, reached.migration)],
       ['hosts-differ', () => compareHosts(deps, task, here)],
       ['link', async () => checkLink(await link)],
       ...(measuring === undefined ? [] : [['dirty-rate', async () => checkDirtyRate(await measuring)] as const]),
@@ -68,24 +68,24 @@ export function preflightSource(deps: AgentDeps, task: TaskOf<'preflight'>): Pro
         : sharedDiskChecks(deps, 'source', task.migrationId, withoutLocal(guest[1].disks, local))),
       ...migratedDiskSourceChecks(local),
     ]);
-    const takes = shared(
+    const supported = shared(
       Promise.all([here.versions(), description]).then(([versions, { platform }]) =>
         supportsAvailSwitchoverBandwidth(versions, platform.machine),
       ),
     );
-    const seen = measuring && (await measurementsOf(measuring, link, takes, way.roundTripMs));
+    const seen = measuring && (await measurementsOf(measuring, link, supported, reached.roundTripMs));
     const measured = seen && {
       ...seen,
-      ...(writing && { disks: copies, diskWriteBytesPerSecond: await writing }),
+      ...(diskWrites && { disks: copies, diskWriteBytesPerSecond: await diskWrites }),
     };
     const forecasted = measured && forecast(measured, task.policy);
     return {
       stage: 'preflight',
-      checks: forecasted ? [...looked, { name: 'policy', ...checkPolicy(forecasted, task.policy, measured) }] : looked,
+      checks: forecasted ? [...checks, { name: 'policy', ...checkPolicy(forecasted, task.policy, measured) }] : checks,
       ...(forecasted && { measured, forecast: forecasted }),
       freeMemoryMiB: await here.freeMemoryMiB(),
       ...(guest && { guest: await guestFacts(...guest) }),
-      ...(way.roundTripMs !== undefined && { roundTripMs: way.roundTripMs }),
+      ...(reached.roundTripMs !== undefined && { roundTripMs: reached.roundTripMs }),
     };
   });
 }
@@ -96,8 +96,8 @@ async function compareHosts(deps: AgentDeps, task: TaskOf<'preflight'>, here: Hy
   );
 }
 
-/** One after the other: connects side by side would measure each other. */
-async function lookAtTheWay(deps: AgentDeps, { destination }: TaskOf<'preflight'>) {
+/** One connection after the other: simultaneous ones would delay each other. */
+async function measureReachability(deps: AgentDeps, { destination }: TaskOf<'preflight'>) {
   const daemon = libvirtEndpoint(destination.libvirtUri);
   const libvirt = daemon && (await deps.facts.connectTcp(daemon.host, daemon.port));
   const migration = await deps.facts.connectTcp(destination.address, FIRST_MIGRATION_PORT);
@@ -111,15 +111,15 @@ async function lookAtTheWay(deps: AgentDeps, { destination }: TaskOf<'preflight'
   return { libvirt, migration, roundTripMs };
 }
 
-type Way = Awaited<ReturnType<typeof lookAtTheWay>>;
+type Reachability = Awaited<ReturnType<typeof measureReachability>>;
 
-async function lookAtTheLink(
+async function measureLink(
   { facts }: AgentDeps,
   { destination, migrationId, link: known }: TaskOf<'preflight'>,
-  { migration }: Way,
+  { migration }: Reachability,
 ): Promise<Link | { why: string }> {
   const test = { port: LINK_TEST_PORT, name: migrationId, patienceMs: LINK_TEST_PATIENCE_MS };
-  // Where not even a refusal comes through there is nothing to wait for.
+  // Without an answer on the migration port, not even a refusal, the test would only wait.
   const reachable = migration.answer !== 'none';
   return linkOf(reachable ? await facts.sendLinkTest(destination.address, test) : { why: 'it does not answer' }, known);
 }
@@ -127,16 +127,21 @@ async function lookAtTheLink(
 const rateOf = (link: Promise<Link | { why: string }>): Promise<number> =>
   link.then((found) => ('why' in found ? 0 : found.linkBytesPerSecond));
 
-/** Everything, or nothing: a forecast from half of it would be a guess. What is missing has failed its check. */
+/** All measurements, or undefined: a forecast from some of them would be a guess. A missing one has failed its check. */
 async function measurementsOf(
   measuring: ReturnType<typeof measureGuest>,
   link: Promise<Link | { why: string }>,
-  takes: Promise<boolean>,
+  supported: Promise<boolean>,
   roundTripMs: number | undefined,
 ): Promise<Measurements | undefined> {
-  const [guest, found, takesRate] = await Promise.all([measuring, link, takes]).catch(() => []);
+  const [guest, found, availSwitchover] = await Promise.all([measuring, link, supported]).catch(() => []);
   if (guest === undefined || found === undefined || 'why' in found) return undefined;
-  return { ...guest, ...found, supportsAvailSwitchoverBandwidth: takesRate ?? false, roundTripMs: roundTripMs ?? 0 };
+  return {
+    ...guest,
+    ...found,
+    supportsAvailSwitchoverBandwidth: availSwitchover ?? false,
+    roundTripMs: roundTripMs ?? 0,
+  };
 }
 
 async function guestFacts(domain: Domain, description: DomainDescription): Promise<GuestFacts> {

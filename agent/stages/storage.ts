@@ -5,8 +5,8 @@ import type { AgentDeps } from '../deps.ts';
 import { makeImages, removeImages } from '../migrated-storage/images.ts';
 
 /**
- * Makes the images that the copy is written to. It is over before the task's time is, or leaves nothing: whoever waited for it may
- * have looked for images by then, and will not look again.
+ * Creates the images of the migrated disks. When they are complete only after the task has expired, they are removed again: recovery may
+ * have asked for images by then, and does not ask twice.
  */
 export async function storage(
   { images, clock }: Pick<AgentDeps, 'images' | 'clock'>,

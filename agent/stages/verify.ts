@@ -10,9 +10,9 @@ import type { Domain } from '../hypervisor.ts';
 import { mustFind, withHypervisor } from '../hypervisor-session.ts';
 import { keepImages } from '../migrated-storage/images.ts';
 
-/** An idle guest's vCPUs may use less CPU time in a moment than the kernel's 10 ms ticks can show. */
+/** The vCPUs of an idle guest may use less CPU time than the kernel's ticks of 10 ms show, so the check repeats. */
 const ADVANCE = { everyMs: 200, limitMs: 5_000 };
-/** The mover still takes the source's copy down, 1-2 s after the guest runs on the destination. */
+/** The mover removes the source's copy 1-2 s after the guest runs on the destination. */
 const GONE = { everyMs: 500, limitMs: 30_000 };
 const PINGS = 5;
 
@@ -51,13 +51,13 @@ function verifyDestination(deps: AgentDeps, task: TaskOf<'verify'>): Promise<Res
       ...(known === undefined ? [] : networks(deps, known)),
     ];
     if (guestAddress !== undefined) checks.push(['reachable', () => reachable(deps, guestAddress)]);
-    const looked = await runChecks(checks);
-    // Only now: until the VM is seen to be here, recovery may have to remove them.
+    const done = await runChecks(checks);
+    // Only when all checks passed: until then recovery may have to remove the images.
     const images: NamedCheck[] =
-      task.disks === undefined || looked.some(({ passed }) => !passed)
+      task.disks === undefined || done.some(({ passed }) => !passed)
         ? []
         : [['images', () => keepTheImages(deps, task.migrationId, task.disks!)]];
-    return { stage: 'verify', checks: [...looked, ...(await runChecks(images))] };
+    return { stage: 'verify', checks: [...done, ...(await runChecks(images))] };
   });
 }
 
@@ -97,14 +97,15 @@ async function disks(domain: Domain, { disks: expected }: DomainDescription): Pr
   return pass(open.length === 0 ? 'the VM has no disks' : `open without errors: ${open.join(', ')}`);
 }
 
-/** Interfaces on a bridge, also through a libvirt network; others have no tap that could hang on the wrong one. */
+/** Interfaces on a bridge, also through a libvirt network; others have no tap that could be on the wrong bridge. */
 function networks(deps: AgentDeps, { interfaces }: DomainDescription): NamedCheck[] {
   const checks = new Map<string, NamedCheck>();
   for (const { bridge, tap } of interfaces) {
     if (bridge === undefined) continue;
     const name = checks.has(`network:${bridge}`) ? `network:${bridge}:${tap}` : `network:${bridge}`;
-    const look = async () => checkEnslaved(bridge, tap, tap === undefined ? undefined : await deps.facts.masterOf(tap));
-    checks.set(name, [name, look]);
+    const decide = async () =>
+      checkEnslaved(bridge, tap, tap === undefined ? undefined : await deps.facts.masterOf(tap));
+    checks.set(name, [name, decide]);
   }
   return [...checks.values()];
 }
