@@ -17,6 +17,7 @@ export interface AgentDeps {
   facts: HostFacts;
   images: ImageFiles;
   movers: Movers;
+  observers: Observers;
   /** What this host's agent and movers do, in lines for people and tests. */
   log: Log;
   /** Whether a broken post-copy is resumed on any libvirt, also on a version known to crash from it. Default: not there. */
@@ -33,4 +34,10 @@ export interface Movers {
   cutover(migrationId: string, requestId: string): Promise<boolean>;
   /** Kills the migration's mover, if any, and resolves only once it is proven dead. */
   fence(migrationId: string): Promise<'none' | 'killed'>;
+}
+
+/** The observers of this host: one for each migration that comes to it, each outliving the command that started it. */
+export interface Observers {
+  /** Starts an observer for a claimed task; it reports for itself. Does not wait until it observes. */
+  start(task: TaskOf<'observe-guest'>): Promise<void>;
 }

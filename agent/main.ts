@@ -87,17 +87,48 @@ async function withLog(environment: Environment, use: (log: Log) => Promise<void
   }
 }
 
-async function realDeps(environment: Environment, log: Log) {
-  const [{ systemClock }, { hostMailbox }, { linuxFacts }, { linuxImages }, { connectLibvirt }, { MoverProcesses }] =
-    await Promise.all([
-      import('../common/clock.ts'),
-      import('./dynamo.ts'),
-      import('./host/linux.ts'),
-      import('./migrated-storage/linux-images.ts'),
-      import('./libvirt/connect.ts'),
-      import('./mover/process.ts'),
+program
+  .command('observe', { hidden: true })
+  .argument('<requestId>', 'the claimed observe-guest task')
+  .action(async (requestId: string) => {
+    const environment = readEnvironment(process.env);
+    const [{ runObserver }, { identityOf, parseTask }] = await Promise.all([
+      import('./observe/observer.ts'),
+      import('./run.ts'),
     ]);
+    await withLog(environment, async (log) => {
+      const deps = await realDeps(environment, log);
+      const task = parseTask(await deps.mailbox.readTask(requestId), identityOf(requestId));
+      if (task.stage !== 'observe-guest') throw new ExitError(EXIT.usage, `${requestId} is not an observe-guest task`);
+      await runObserver(deps, task);
+    });
+  });
+
+async function realDeps(environment: Environment, log: Log) {
+  const [
+    { systemClock },
+    { hostMailbox },
+    { linuxFacts },
+    { linuxImages },
+    { connectLibvirt },
+    { MoverProcesses },
+    { ObserverProcesses },
+  ] = await Promise.all([
+    import('../common/clock.ts'),
+    import('./dynamo.ts'),
+    import('./host/linux.ts'),
+    import('./migrated-storage/linux-images.ts'),
+    import('./libvirt/connect.ts'),
+    import('./mover/process.ts'),
+    import('./observe/process.ts'),
+  ]);
   const { runDirectory, launcher, localUri, hostId, resumeAlways } = environment;
+  const detached = {
+    runDirectory,
+    launcher,
+    command: [process.execPath, ...process.execArgv, process.argv[1]!],
+    env: process.env,
+  };
   return {
     clock: systemClock,
     mailbox: hostMailbox(environment),
@@ -105,13 +136,8 @@ async function realDeps(environment: Environment, log: Log) {
     facts: linuxFacts,
     images: linuxImages,
     connect: (uri: string) => connectLibvirt(uri),
-    movers: new MoverProcesses({
-      runDirectory,
-      launcher,
-      clock: systemClock,
-      command: [process.execPath, ...process.execArgv, process.argv[1]!],
-      env: process.env,
-    }),
+    movers: new MoverProcesses({ ...detached, clock: systemClock }),
+    observers: new ObserverProcesses(detached),
     localUri,
     resumeAlways,
     ...(hostId !== undefined && { hostId }),

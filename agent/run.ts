@@ -20,7 +20,7 @@ import { verify } from './stages/verify.ts';
 const REPORT_PATIENCE_MS = 60_000;
 
 /** How a request ended on this host; every one of them is a success of the command. */
-export type RunOutcome = 'reported' | 'mover-reports' | 'claimed-before';
+export type RunOutcome = 'reported' | 'mover-reports' | 'observer-reports' | 'claimed-before';
 
 /**
  * Carries out one task of this host's mailbox, from its claim to its last report. A fault of the stage becomes a failed report. Throws
@@ -46,9 +46,9 @@ export async function runRequest(requestId: string, deps: AgentDeps): Promise<Ru
     const task = parseTask(claimed.task, identity);
     mustBeForNowAndHere(task, deps);
     const result = await runStage(deps, task);
-    if (result === 'mover-reports') {
-      log.info('the mover reports from here on');
-      return 'mover-reports';
+    if (result === 'mover-reports' || result === 'observer-reports') {
+      log.info(`the ${result === 'mover-reports' ? 'mover' : 'observer'} reports from here on`);
+      return result;
     }
     outcome = { result };
     log.info('stage succeeded', { tookMs: deps.clock.now() - begunAt, result: forLog(result) });
@@ -64,7 +64,7 @@ export async function runRequest(requestId: string, deps: AgentDeps): Promise<Ru
 const forLog = (result: StageResult): object =>
   'domains' in result && result.domains ? { ...result, domains: result.domains.length } : result;
 
-function runStage(deps: AgentDeps, task: AgentTask): Promise<StageResult | 'mover-reports'> {
+function runStage(deps: AgentDeps, task: AgentTask): Promise<StageResult | 'mover-reports' | 'observer-reports'> {
   switch (task.stage) {
     case 'preflight':
       return task.role === 'source' ? preflightSource(deps, task) : preflightDestination(deps, task);

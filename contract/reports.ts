@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { Check, DomainSummary, Evidence, Progress } from './facts.ts';
-import { Decision, Forecast, GuestReachability, Measurements, Observation } from './forecast.ts';
+import { Decision, Forecast, GuestAddress, GuestReachability, Measurements, Observation } from './forecast.ts';
 import { MigrationId, RequestId, Role, StageName } from './names.ts';
 import { CONTRACT_VERSION } from './version.ts';
 
@@ -19,6 +19,8 @@ export const PreflightResult = z.object({
   stage: z.literal('preflight'),
   checks: z.array(Check),
   guest: GuestFacts.optional(),
+  /** From the source, where it or the guest's agent knows one. */
+  guestAddress: GuestAddress.optional(),
   /** Measured by the source over TCP to the destination's migration network, in ms (median of several connects). */
   roundTripMs: z.number().optional(),
   /** Free memory measured on this host, in MiB. */

@@ -64,13 +64,18 @@ export const PrecopyTask = z.object({
   guestAddress,
 });
 export const CutoverTask = z.object({ ...common, ...bothHosts, stage: z.literal('cutover') });
-/** To the destination, right before the source's cutover task: measure from there when the guest answers again. */
+/** To the destination, together with the pre-copy task to the source: measure from there when the guest answers again. */
 export const ObserveGuestTask = z.object({
   ...common,
   ...bothHosts,
   stage: z.literal('observe-guest'),
-  /** From the request or from the source; otherwise the destination finds the address itself. */
+  /**
+   * From the request or from the source; otherwise the destination finds the address itself. The control plane updates it when the
+   * source reports whether the guest answers.
+   */
   guest: GuestReachability.optional(),
+  /** By then the VM is switched, or will not be. */
+  limitSeconds: z.int().min(1),
 });
 export const VerifyTask = z.object({
   ...common,

@@ -19,6 +19,7 @@ import { mustFind, withHypervisor } from '../hypervisor-session.ts';
 import { measureDiskWrites } from '../measure/disk-writes.ts';
 import { checkLink, LINK_TEST_PATIENCE_MS, type Link, linkOf } from '../measure/link.ts';
 import { checkDirtyRate, measureGuest } from '../measure/measure.ts';
+import { findAddress } from '../observe/addresses.ts';
 
 /** An odd number, so that the median is a measured value; few, so that a far host costs well under a second. */
 const ROUND_TRIPS = 7;
@@ -32,6 +33,8 @@ export function preflightSource(deps: AgentDeps, task: TaskOf<'preflight'>): Pro
     const state = shared(domain.then((d) => d.state()));
     const job = shared(domain.then((d) => d.job()));
 
+    // Beside the measurements, since an agent in the guest may take 2 s.
+    const address = guest && findAddress(guest[0]);
     const local = guest && task.policy.migrateStorage ? await localDisks(deps, guest[0], guest[1].disks) : [];
     const copies = migratedDisksOf(local);
 
@@ -79,12 +82,14 @@ export function preflightSource(deps: AgentDeps, task: TaskOf<'preflight'>): Pro
       ...(diskWrites && { disks: copies, diskWriteBytesPerSecond: await diskWrites }),
     };
     const forecasted = measured && forecast(measured, task.policy);
+    const guestAddress = await address;
     return {
       stage: 'preflight',
       checks: forecasted ? [...checks, { name: 'policy', ...checkPolicy(forecasted, task.policy, measured) }] : checks,
       ...(forecasted && { measured, forecast: forecasted }),
       freeMemoryMiB: await here.freeMemoryMiB(),
       ...(guest && { guest: await guestFacts(...guest) }),
+      ...(guestAddress && { guestAddress }),
       ...(reached.roundTripMs !== undefined && { roundTripMs: reached.roundTripMs }),
     };
   });

@@ -65,7 +65,7 @@ export class AgentAccess extends Construct {
             name: 'runStage',
             precondition: { StringEquals: ['platformType', 'Linux'] },
             inputs: {
-              // Short stages end well within this; pre-copy leaves its mover behind and returns at once.
+              // Short stages end well within this; pre-copy leaves its mover behind, and observe-guest its observer, and both return at once.
               timeoutSeconds: '120',
               runCommand: [
                 // An agent too old for ENV_VAR leaves it unset: stop, rather than run without it.

@@ -53,6 +53,7 @@ export class AgentGateway extends Construct {
       description: 'Passes hosts’ reports to the state machines',
     });
     control.grantReadWriteData(relay);
+    mailbox.grant(relay, 'dynamodb:UpdateItem');
     grantTaskAnswers(relay);
     relay.addEventSource(
       new DynamoEventSource(mailbox as ITable, {

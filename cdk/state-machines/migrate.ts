@@ -13,7 +13,7 @@ export interface MigrateParts extends RecoveryParts {
  */
 const CUTOVER_SLOT_RETRY = { IntervalSeconds: 1, BackoffRate: 1.5, MaxDelaySeconds: 2, MaxAttempts: 270 };
 
-/** The copy is held meanwhile. */
+/** Beside the copy, which takes about as long at least. */
 const OBSERVE_GUEST_DISPATCH_SECONDS = 5;
 
 /** The execution's name is the migration's id. */
@@ -178,19 +178,50 @@ export function migrateDefinition(fn: MigrateParts): Definition {
         },
       ),
 
-      'Pre-copy': stage(
-        fn.dispatch,
-        { ...MINE, stage: 'precopy', role: 'source', plan: js('$forecast.plan') },
-        // The mover itself keeps the deadline; this is for a mover that does not.
-        { timeoutSeconds: js('$admission.policy.deadlineSeconds + 300'), heartbeatSeconds: HEARTBEAT },
-        {
-          Comment: 'Copies the memory while the guest runs, and holds before the cutover.',
-          Assign: { results: js("{ 'precopy': $states.result }") },
-          Output: js('$states.result'),
-          Catch: touched,
-          Next: 'Cutover completed?',
-        },
-      ),
+      'Pre-copy': {
+        Type: 'Parallel',
+        Comment: 'The source copies the memory; the destination begins to observe the guest.',
+        Branches: [
+          {
+            StartAt: 'Copy memory',
+            States: {
+              'Copy memory': stage(
+                fn.dispatch,
+                { ...MINE, stage: 'precopy', role: 'source', plan: js('$forecast.plan') },
+                // The mover itself keeps the deadline; this is for a mover that does not.
+                { timeoutSeconds: js('$admission.policy.deadlineSeconds + 300'), heartbeatSeconds: HEARTBEAT },
+                {
+                  Comment: 'Copies the memory while the guest runs, and holds before the cutover.',
+                  Output: js('$states.result'),
+                  End: true,
+                },
+              ),
+            },
+          },
+          {
+            StartAt: 'Start guest observation',
+            States: {
+              'Start guest observation': call(
+                fn.dispatch,
+                { ...MINE, stage: 'observe-guest', role: 'destination' },
+                {
+                  Comment:
+                    'The destination observes when the guest answers there. No state waits for its report, or fails with it.',
+                  TimeoutSeconds: OBSERVE_GUEST_DISPATCH_SECONDS,
+                  Retry: [],
+                  Catch: [{ ErrorEquals: ['States.ALL'], Next: 'Not observed' }],
+                  End: true,
+                },
+              ),
+              'Not observed': { Type: 'Pass', Comment: 'The migration goes on without it.', End: true },
+            },
+          },
+        ],
+        Assign: { results: js("{ 'precopy': $states.result[0] }") },
+        Output: js('$states.result[0]'),
+        Catch: touched,
+        Next: 'Cutover completed?',
+      },
       'Cutover completed?': {
         Type: 'Choice',
         Comment: 'An idle guest converges despite the brake; its handover is committed and completed.',
@@ -205,18 +236,6 @@ export function migrateDefinition(fn: MigrateParts): Definition {
             'Limits concurrent cutovers on each host, and waits for the request where the policy says manual. The copy is held meanwhile.',
           Retry: [{ ErrorEquals: ['NotYet'], ...CUTOVER_SLOT_RETRY }, ...retry()],
           Catch: touched,
-          Next: 'Start guest observation',
-        },
-      ),
-      'Start guest observation': call(
-        fn.dispatch,
-        { ...MINE, stage: 'observe-guest', role: 'destination' },
-        {
-          Comment:
-            'The destination observes when the guest answers there. No state waits for its report, or fails with it.',
-          TimeoutSeconds: OBSERVE_GUEST_DISPATCH_SECONDS,
-          Retry: [],
-          Catch: [{ ErrorEquals: ['States.ALL'], Next: 'Cut over' }],
           Next: 'Cut over',
         },
       ),

@@ -36,6 +36,12 @@ const ANNOUNCE_MS = 3_000;
 /** The stages that change a VM or its host, which a mere forecast never has. */
 const MOVING: readonly StageName[] = ['storage', 'precopy', 'cutover', 'observe-guest'];
 /**
+ * What a migration may take beyond its policy's deadline until the VM is switched: five minutes that its pre-copy state waits longer,
+ * and ten for the cutover slot and its task.
+ */
+const BEYOND_DEADLINE_SECONDS = 900;
+
+/**
  * The task for a host, from the state machine's input and the records as they are now. `record` is undefined for an evacuation's
  * inspection of a host.
  */
@@ -105,12 +111,21 @@ export async function composeTask(
       // The last moment to refuse: the destination may have been cordoned while the copy was held.
       mustAccept(hosts.destination);
       return { host, task: { ...to, ...both, stage: 'cutover' }, record };
-    case 'observe-guest':
+    case 'observe-guest': {
+      const requested = guestAddress && ({ address: guestAddress, addressFrom: 'request' } as const);
+      const known = requested ?? record.guest;
       return {
         host,
-        task: { ...to, ...both, stage: 'observe-guest', ...(record.guest && { guest: record.guest }) },
+        task: {
+          ...to,
+          ...both,
+          stage: 'observe-guest',
+          ...(known && { guest: known }),
+          limitSeconds: policy.deadlineSeconds + BEYOND_DEADLINE_SECONDS,
+        },
         record,
       };
+    }
     case 'verify':
       return { host, task: { ...to, ...both, stage: 'verify', ...guest, ...disks }, record };
     case 'abort':

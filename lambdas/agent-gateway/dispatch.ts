@@ -27,18 +27,18 @@ import { answerTask } from './task-answer.ts';
 
 /** The shortest time SSM takes. A host that does not fetch its command within this time counts as unreachable. */
 const DELIVERY_SECONDS = 30;
-const STATUS_OF: Record<StageName, MigrationStatus> = {
+/** The guest is observed beside other stages, and the record shows those. */
+const STATUS_OF: Record<Exclude<StageName, 'observe-guest'>, MigrationStatus> = {
   preflight: 'PREFLIGHT',
   storage: 'PRECOPY',
   precopy: 'PRECOPY',
   cutover: 'CUTOVER',
-  'observe-guest': 'CUTOVER',
   verify: 'VERIFY',
   abort: 'RECOVERING',
   inspect: 'RECOVERING',
 };
 /** The stages before the handover: a cancelled migration begins none of them. */
-const STOPPED_BY_CANCEL: readonly StageName[] = ['preflight', 'storage', 'precopy', 'cutover', 'observe-guest'];
+const STOPPED_BY_CANCEL: readonly StageName[] = ['preflight', 'storage', 'precopy', 'cutover'];
 const AFTER_CUTOVER: readonly StageName[] = ['verify', 'inspect'];
 
 /**
@@ -66,9 +66,10 @@ export const handler = lambda(async (event: unknown) => {
     open: true,
     issuedAt: isoNow(),
   };
+  const status = input.stage === 'observe-guest' ? undefined : STATUS_OF[input.stage];
   const stoppedByCancel = STOPPED_BY_CANCEL.includes(input.stage);
   const putBefore = !(await putTask(task, request, {
-    status: record !== undefined && stoppedByCancel ? STATUS_OF[input.stage] : undefined,
+    status: record !== undefined && stoppedByCancel ? status : undefined,
     endsCleanupsOf: input.stage === 'precopy' ? record : undefined,
     disks: task.stage === 'storage' ? task.disks : undefined,
     event:
@@ -90,7 +91,7 @@ export const handler = lambda(async (event: unknown) => {
     await answerTask(request, answered);
     return { requestId, host: host.sk, alreadyAnswered: true };
   }
-  if (record !== undefined && !stoppedByCancel) await updateStatus(record, STATUS_OF[input.stage]);
+  if (record !== undefined && status !== undefined && !stoppedByCancel) await updateStatus(record, status);
   const { Command } = await ssm.send(
     new SendCommandCommand({
       DocumentName: requireEnv('AGENT_DOCUMENT'),

@@ -4,12 +4,13 @@ import { unmarshall } from '@aws-sdk/util-dynamodb';
 import type { DynamoDBRecord, DynamoDBStreamEvent } from 'aws-lambda';
 import type { MigrationStatus } from '../../contract/api.ts';
 import type { FailureCode } from '../../contract/errors.ts';
-import type { Decision } from '../../contract/forecast.ts';
-import { parseMailboxItem } from '../../contract/mailbox.ts';
+import type { Decision, GuestReachability } from '../../contract/forecast.ts';
+import { parseMailboxItem, taskKey } from '../../contract/mailbox.ts';
+import { requestIdOf } from '../../contract/names.ts';
 import { Report } from '../../contract/reports.ts';
 import { addEvent, decisionItem, putEvent } from '../migrations/timeline.ts';
 import { migrationKey, requestKey } from '../platform/control-keys.ts';
-import { CONTROL, type RequestItem } from '../platform/control-table.ts';
+import { CONTROL, MAILBOX, type RequestItem } from '../platform/control-table.ts';
 import { unlessConditionFails } from '../platform/dynamo.ts';
 import { count, lambda, logger } from '../platform/function.ts';
 import { dynamo } from '../platform/runtime.ts';
@@ -69,6 +70,8 @@ async function processReport(report: Report, found: { mailbox: string; requestId
   if (!request.open) return;
   await updateView(request, report);
   await answerTask(request, report);
+  if (report.kind === 'succeeded' && report.result.stage === 'precopy' && report.result.guest !== undefined)
+    await updateObserver(report.migrationId, report.result.guest);
 }
 
 function reject(why: string, detail: Record<string, unknown>): void {
@@ -84,11 +87,37 @@ async function recordResult(request: RequestItem, report: Report): Promise<void>
   const { migrationId, role } = request;
   await recordDecisions(request, report.decisions);
   if (report.kind !== 'succeeded' || report.result.stage !== 'preflight') return;
-  const { checks, measured, forecast } = report.result;
+  const { checks, measured, forecast, guestAddress } = report.result;
   await set(
     migrationId,
-    { [`checks.${role}`]: checks, ...(measured && { measured }), ...(forecast && { forecast }) },
+    {
+      [`checks.${role}`]: checks,
+      ...(measured && { measured }),
+      ...(forecast && { forecast }),
+      ...(role === 'source' && guestAddress && { guest: guestAddress satisfies GuestReachability }),
+    },
     { evenEnded: true },
+  );
+}
+
+/**
+ * Writes what the source saw of the guest into the task of the destination's observer, which reads it again where it cannot tell
+ * itself. Nothing waits for it.
+ */
+async function updateObserver(migrationId: string, guest: GuestReachability): Promise<void> {
+  const observer = await getRequest(migrationId, requestIdOf(migrationId, 'observe-guest', 'destination', 1));
+  if (observer === undefined) return;
+  await unlessConditionFails(
+    dynamo.send(
+      new UpdateCommand({
+        TableName: MAILBOX,
+        Key: taskKey(observer.mailbox, observer.requestId),
+        UpdateExpression: 'SET #task.#guest = :guest',
+        ConditionExpression: 'attribute_exists(#task)',
+        ExpressionAttributeNames: { '#task': 'task', '#guest': 'guest' },
+        ExpressionAttributeValues: { ':guest': guest },
+      }),
+    ),
   );
 }
 

@@ -12,9 +12,9 @@ export const FAULT_KINDS = {
   'command-twice': 'a command begins twice, the second time up to an hour later',
   'command-late': 'a command begins up to an hour late',
   'node-offline': "a host's SSM agent is not connected",
-  'agent-killed': 'an agent process is killed between any two steps',
+  'agent-killed': 'an agent or an observer is killed between any two steps',
   'mover-killed': 'a mover is killed between any two steps',
-  'process-stalled': 'an agent or a mover is suspended for up to three minutes between any two steps',
+  'process-stalled': 'an agent, an observer or a mover is suspended for up to three minutes between any two steps',
   'libvirtd-restarted': "a host's libvirt daemon is restarted",
   'qemu-killed': "a VM's QEMU, or a copy of it, is killed",
   'postcopy-broken': 'the stream of a post-copy breaks',
@@ -69,6 +69,8 @@ const AGENT_STEPS = {
   'agent:image': 3,
   'agent:rest': 0.5,
 };
+/** It looks at the VM ten times a second. */
+const OBSERVER_STEPS = { 'observer:connect': 1, 'observer:find': 100, 'observer:readTask': 0.2, 'observer:report': 1 };
 /** At the daemon: before it carries a call out, or after it has and before it answers. */
 const DAEMON_STEPS = {
   'daemon:begin': 1,
@@ -114,20 +116,20 @@ const SPECS: Record<FaultKind, Omit<FaultSpec, 'kind'>> = {
   'command-twice': { moment: 'before', points: COMMANDS, ms: [1, HOUR] },
   'command-late': { moment: 'before', points: COMMANDS, ms: [1_000, HOUR] },
   'node-offline': { points: MOVER_STEPS, ms: [1_000, HOUR], permanent: 0.1 },
-  'agent-killed': { points: AGENT_STEPS },
+  'agent-killed': { points: { ...AGENT_STEPS, ...OBSERVER_STEPS } },
   'mover-killed': { points: { ...MOVER_STEPS, ...DAEMON_STEPS } },
-  'process-stalled': { points: { ...MOVER_STEPS, ...AGENT_STEPS }, ms: [100, 3 * MINUTE] },
-  'libvirtd-restarted': { points: { ...MOVER_STEPS, ...DAEMON_STEPS, ...AGENT_STEPS } },
-  'qemu-killed': { points: { ...MOVER_STEPS, ...DAEMON_STEPS, ...AGENT_STEPS } },
+  'process-stalled': { points: { ...MOVER_STEPS, ...AGENT_STEPS, ...OBSERVER_STEPS }, ms: [100, 3 * MINUTE] },
+  'libvirtd-restarted': { points: { ...MOVER_STEPS, ...DAEMON_STEPS, ...AGENT_STEPS, ...OBSERVER_STEPS } },
+  'qemu-killed': { points: { ...MOVER_STEPS, ...DAEMON_STEPS, ...AGENT_STEPS, ...OBSERVER_STEPS } },
   // Has no effect when no post-copy is under way.
   'postcopy-broken': { points: { 'daemon:startPostCopy': 0.2, 'daemon:finish': 1, 'daemon:rest': 3 } },
   'host-crashed': {
-    points: { ...MOVER_STEPS, ...DAEMON_STEPS, ...AGENT_STEPS },
+    points: { ...MOVER_STEPS, ...DAEMON_STEPS, ...AGENT_STEPS, ...OBSERVER_STEPS },
     ms: [1_000, HOUR],
     permanent: 0.2,
   },
   partition: {
-    points: { ...MOVER_STEPS, ...DAEMON_STEPS, ...AGENT_STEPS, ...HOST_CALLS },
+    points: { ...MOVER_STEPS, ...DAEMON_STEPS, ...AGENT_STEPS, ...OBSERVER_STEPS, ...HOST_CALLS },
     ms: [100, HOUR],
     permanent: 0.1,
   },

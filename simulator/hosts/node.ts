@@ -11,6 +11,7 @@ import { connect } from '../hypervisor/connection.ts';
 import type { SimulatedFleet } from '../hypervisor/fleet.ts';
 import { simulatedFacts } from './facts.ts';
 import { SimulatedMovers } from './movers.ts';
+import { SimulatedObservers } from './observers.ts';
 import { SimulatedProcess, type WatchBoundaries } from './process.ts';
 
 export interface SimulatedNodeOptions {
@@ -71,6 +72,7 @@ export function simulatedNode(fleet: SimulatedFleet, hostId: string, options: Si
     },
     killAll() {
       host?.movers.killAll();
+      host?.observers.killAll();
       for (const process of agents) process.kill();
       agents.clear();
     },
@@ -82,9 +84,10 @@ export function simulatedNode(fleet: SimulatedFleet, hostId: string, options: Si
   };
 }
 
-type Runtime = Omit<AgentDeps, 'movers'> & {
+type Runtime = Omit<AgentDeps, 'movers' | 'observers'> & {
   connect(uri: string, process?: SimulatedProcess): Promise<HypervisorConnection>;
   movers: SimulatedMovers;
+  observers: SimulatedObservers;
   altered: Movers;
 };
 
@@ -110,8 +113,9 @@ function runtimeOf(
     images: fleet.host(hostId).images,
   };
   const movers = new SimulatedMovers({ ...own, hostId, ...(watch && { watch }) });
+  const observers = new SimulatedObservers({ ...own, hostId, ...(watch && { watch }) });
   const altered = alter.movers?.(movers) ?? movers;
-  return { ...own, movers, altered, hostId };
+  return { ...own, movers, observers, altered, hostId };
 }
 
 /** What one run of the agent sees: all of it ends with its process. */

@@ -18,6 +18,9 @@ export interface Boundary {
   atDaemon: boolean;
 }
 
+/** Agents end with their SSM command; movers and observers outlive theirs. */
+export type ProcessKind = 'agent' | 'mover' | 'observer';
+
 export type WatchBoundaries = (boundary: Boundary) => void;
 
 /**
@@ -26,7 +29,7 @@ export type WatchBoundaries = (boundary: Boundary) => void;
  * meanwhile, and it does nothing about it.
  */
 export class SimulatedProcess implements ClientProcess {
-  readonly kind: 'agent' | 'mover';
+  readonly kind: ProcessKind;
   readonly hostId: string;
   readonly migrationId: string;
   readonly #clock: Clock;
@@ -37,7 +40,7 @@ export class SimulatedProcess implements ClientProcess {
   #dead = false;
   #wakesAt = 0;
 
-  constructor(kind: 'agent' | 'mover', hostId: string, migrationId: string, clock: Clock, watch?: WatchBoundaries) {
+  constructor(kind: ProcessKind, hostId: string, migrationId: string, clock: Clock, watch?: WatchBoundaries) {
     this.#clock = clock;
     this.kind = kind;
     this.hostId = hostId;

@@ -12,8 +12,8 @@ describe('the blackout as seen from outside', () => {
     plane.fleet.addGuest('kvm-a', { name: 'web', address: ADDRESS });
   });
 
-  /** Puts something in front of the agent when it is to watch. */
-  const onWatch = (wrap: (run: () => ReturnType<NodeExecutor['run']>) => ReturnType<NodeExecutor['run']>) => {
+  /** Puts something in front of the agent when it is to observe. */
+  const onObserve = (wrap: (run: () => ReturnType<NodeExecutor['run']>) => ReturnType<NodeExecutor['run']>) => {
     const { nodeId, node } = plane().host('kvm-b');
     plane().aws.registerNode(nodeId, {
       run: (step, signal) => {
@@ -36,11 +36,12 @@ describe('the blackout as seen from outside', () => {
     const both = seen({ addressFrom: 'request' });
     expect(result?.blackout).toMatchObject({ source: both, destination: both });
     const at = (event: string) => timeline.find((entry) => entry.event === event)!.at;
-    expect(at('observe-guest task sent') <= at('cutover task sent')).toBe(true);
+    // Dispatched beside the copy, so that nothing of it lies between the copy's report and the cutover.
+    expect(at('observe-guest task sent') < at('precopy succeeded')).toBe(true);
     expect(at('observe-guest succeeded') >= at('cutover task sent')).toBe(true);
   });
 
-  it('is looked for by the destination where the source found the guest', async () => {
+  it('is observed by the destination where the source’s preflight found the guest, and it hears that the guest answers', async () => {
     const id = await plane().migrate('web');
     const { result } = await plane().ended(id);
     const both = seen({ addressFrom: 'arp' });
@@ -49,7 +50,21 @@ describe('the blackout as seen from outside', () => {
     expect(tasks.find((task) => task?.stage === 'observe-guest')?.guest).toMatchObject({
       address: ADDRESS,
       addressFrom: 'arp',
+      answers: true,
     });
+  });
+
+  it('is observed from the destination of a guest that switches by itself', async () => {
+    plane().fleet.addGuest('kvm-a', { name: 'idle', address: '10.1.0.7', memoryMiB: 256, dirtyMiBps: 0 });
+    plane()
+      .fleet.host('kvm-a')
+      .faults.set('job', async (proceed) => {
+        const job = (await proceed()) as { bytesRemaining: number } | undefined;
+        // Never near its end, as far as the brake can tell.
+        return job && { ...job, bytesRemaining: 400 * 1_048_576, bytesTotal: 500 * 1_048_576 };
+      });
+    const { result } = await plane().ended(await plane().migrate('idle', { guestAddress: '10.1.0.7' }));
+    expect(result).toMatchObject({ precopy: 'completed', blackout: { destination: { observed: true } } });
   });
 
   it('is not observed, and never zero, when no address is known', async () => {
@@ -70,14 +85,14 @@ describe('the blackout as seen from outside', () => {
     );
   });
 
-  it('costs the migration nothing when the watch is lost, silent, or cannot be ordered', async () => {
+  it('costs the migration nothing when the observation is lost, silent, or cannot be ordered', async () => {
     const plain = await plane().migrate('web', { guestAddress: ADDRESS });
     expect(await plane().ended(plain)).toMatchObject({ status: 'SUCCEEDED' });
     const usual = await secondsOf(plain);
     const back = { source: 'kvm-b', destination: 'kvm-a', guestAddress: ADDRESS };
     const faults: (() => void)[] = [
-      () => onWatch(() => new Promise(() => {})),
-      () => onWatch(async () => ({ exitCode: 1, stdout: '', stderr: 'killed' })),
+      () => onObserve(() => new Promise(() => {})),
+      () => onObserve(async () => ({ exitCode: 1, stdout: '', stderr: 'killed' })),
       () =>
         plane().aws.intercept(async ({ operation, input }, next) => {
           if (operation === 'SendCommand' && JSON.stringify(input).includes('.observe-guest.'))
@@ -96,8 +111,8 @@ describe('the blackout as seen from outside', () => {
     }
   });
 
-  it('is told late when the watch is late', async () => {
-    onWatch(async (run) => {
+  it('is reported late when the observation is late', async () => {
+    onObserve(async (run) => {
       await plane().clock.sleep(30_000);
       return run();
     });

@@ -9,6 +9,7 @@ import type { AgentTask, TaskOf } from '../../../contract/tasks.ts';
 import { CONTRACT_VERSION } from '../../../contract/version.ts';
 import { simulatedFacts } from '../../../simulator/hosts/facts.ts';
 import { SimulatedMovers } from '../../../simulator/hosts/movers.ts';
+import { SimulatedObservers } from '../../../simulator/hosts/observers.ts';
 import { connect } from '../../../simulator/hypervisor/connection.ts';
 import { SimulatedFleet } from '../../../simulator/hypervisor/fleet.ts';
 import { VirtualClock } from '../../../simulator/virtual-clock.ts';
@@ -88,11 +89,16 @@ export class AgentTestEnvironment {
   readonly #log = createLog((record) => this.logged.push(record), this.clock);
   readonly movers: SimulatedMovers;
   readonly #destinationMovers: SimulatedMovers;
+  readonly #observers: Record<Role, SimulatedObservers>;
 
   constructor(guest: { dirtyMiBps?: number; workingSetMiB?: number; memoryMiB?: number; address?: string } = {}) {
     this.fleet.addGuest('kvm-a', { name: VM, ...guest });
     this.movers = this.#movers('kvm-a');
     this.#destinationMovers = this.#movers('kvm-b');
+    this.#observers = {
+      source: new SimulatedObservers(this.#own('kvm-a')),
+      destination: new SimulatedObservers(this.#own('kvm-b')),
+    };
   }
 
   deps(role: Role = 'source'): AgentDeps {
@@ -100,6 +106,7 @@ export class AgentTestEnvironment {
     return {
       ...this.#own(hostId),
       movers: role === 'source' ? this.movers : this.#destinationMovers,
+      observers: this.#observers[role],
     };
   }
 
@@ -113,6 +120,7 @@ export class AgentTestEnvironment {
       plan: { method: 'plain', postCopyAllowed: false, connections: 1 },
       reservedMiB: 0,
       announceMs: 0,
+      limitSeconds: 4_500,
     };
     return {
       version: CONTRACT_VERSION,
