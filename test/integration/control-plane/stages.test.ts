@@ -105,8 +105,12 @@ describe('an order', () => {
     const id = await plane().migrate('web');
     expect(await plane().ended(id)).toMatchObject({ status: 'SUCCEEDED' });
     expect(plane().runsOn('web')).toEqual(['kvm-b']);
-    // Each command had one run that did something: two preflights, pre-copy, watch, cutover, two verifies.
-    expect(outcomes.toSorted()).toEqual([...Array(2).fill('mover-reports\n'), ...Array(5).fill('reported\n')]);
+    // Each command had one run that did something: two preflights, pre-copy, observe-guest, cutover, two verifies.
+    expect(outcomes.toSorted()).toEqual([
+      ...Array(2).fill('mover-reports\n'),
+      'observer-reports\n',
+      ...Array(4).fill('reported\n'),
+    ]);
   });
 
   it('that is sent twice is carried out once', async () => {

@@ -41,17 +41,29 @@ describe('the blackout as seen from outside', () => {
     expect(at('observe-guest succeeded') >= at('cutover task sent')).toBe(true);
   });
 
-  it('is observed by the destination where the source’s preflight found the guest, and it hears that the guest answers', async () => {
+  const taskOfObserver = async () => {
+    const tasks = (await plane().mailbox()).map(({ task }) => task as { stage?: string; guest?: object } | undefined);
+    return tasks.find((task) => task?.stage === 'observe-guest');
+  };
+
+  it('is observed by the destination at the address that the source’s preflight found', async () => {
     const id = await plane().migrate('web');
     const { result } = await plane().ended(id);
     const both = seen({ addressFrom: 'arp' });
     expect(result?.blackout).toMatchObject({ source: both, destination: both });
-    const tasks = (await plane().mailbox()).map(({ task }) => task as { stage?: string; guest?: object } | undefined);
-    expect(tasks.find((task) => task?.stage === 'observe-guest')?.guest).toMatchObject({
-      address: ADDRESS,
-      addressFrom: 'arp',
-      answers: true,
-    });
+    expect((await taskOfObserver())?.guest).toMatchObject({ address: ADDRESS, addressFrom: 'arp' });
+  });
+
+  it('is observed by a destination that can read, before the switch, whether the guest answers the source', async () => {
+    const id = await plane().migrate('web', { policy: { cutover: 'manual' } });
+    await plane().reaches(id, 'PRECOPY');
+    await plane().clock.advance(1_000);
+    expect((await taskOfObserver())?.guest).toEqual({ address: ADDRESS, addressFrom: 'arp' });
+    await plane().reaches(id, 'HELD');
+    await plane().clock.advance(1_000);
+    expect((await taskOfObserver())?.guest).toEqual({ address: ADDRESS, addressFrom: 'arp', answers: true });
+    await plane().http('POST', `/migrations/${id}/cutover`);
+    expect((await plane().ended(id)).result?.blackout).toMatchObject({ destination: seen() });
   });
 
   it('is observed from the destination of a guest that switches by itself', async () => {
