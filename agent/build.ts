@@ -7,7 +7,7 @@ const root = new URL('..', import.meta.url);
 const outfile = new URL('dist/handoff-agent.mjs', root).pathname;
 
 /**
- * Node keeps the compiled code (25 ms of 160 ms at each start). It has to be told before it loads the file, and a folder of
+ * Node keeps the compiled code (25 ms of 160 ms at each start). The variable must be set before the file is loaded, and a folder of
  * root's own is a must: by default it would trust one in /tmp, which anybody could have made.
  */
 const SHEBANG = '#!/usr/bin/env -S NODE_COMPILE_CACHE=/var/cache/handoff node';

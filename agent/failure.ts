@@ -2,7 +2,7 @@ import { HandoffError } from '../contract/errors.ts';
 import { HypervisorError } from './hypervisor.ts';
 import type { FailureReport } from './reporter.ts';
 
-/** An error as it is reported: its own code; HypervisorUnreachable when libvirt fell silent; else AgentFailed, with where. */
+/** An error as it is reported: its own code; HypervisorUnreachable when libvirt did not answer; else AgentFailed, with the line of code. */
 export function failureOf(error: unknown): FailureReport {
   if (error instanceof HandoffError) {
     return { code: error.code, message: error.message, ...(error.detail && { detail: error.detail }) };

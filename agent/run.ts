@@ -28,7 +28,7 @@ export type RunOutcome = 'reported' | 'mover-reports' | 'observer-reports' | 'cl
  */
 export async function runRequest(requestId: string, deps: AgentDeps): Promise<RunOutcome> {
   const identity = identityOf(requestId);
-  const log = deps.log.with({ ...(deps.hostId !== undefined && { hostId: deps.hostId }), ...identity });
+  let log = deps.log.with({ ...(deps.hostId !== undefined && { hostId: deps.hostId }), ...identity });
   const begunAt = deps.clock.now();
   // Claimed before it is parsed: a second delivery, late perhaps, must not report on a task that is being carried out.
   const claimed = await reachingAws(deps.mailbox.claim(requestId));
@@ -40,11 +40,12 @@ export async function runRequest(requestId: string, deps: AgentDeps): Promise<Ru
     throw new ExitError(EXIT.noTask, `there is no task ${requestId} in this host's mailbox`);
   }
 
-  log.info('stage begins');
   let outcome: { result: StageResult } | { failure: FailureReport };
   try {
     const task = parseTask(claimed.task, identity);
     mustBeForNowAndHere(task, deps);
+    log = log.with({ hostId: task.hostId });
+    log.info('stage begins');
     const result = await runStage(deps, task);
     if (result === 'mover-reports' || result === 'observer-reports') {
       log.info(`the ${result === 'mover-reports' ? 'mover' : 'observer'} reports from here on`);
@@ -53,8 +54,10 @@ export async function runRequest(requestId: string, deps: AgentDeps): Promise<Ru
     outcome = { result };
     log.info('stage succeeded', { tookMs: deps.clock.now() - begunAt, result: forLog(result) });
   } catch (error) {
-    outcome = { failure: failureOf(error) };
-    log.error('stage failed', { tookMs: deps.clock.now() - begunAt, ...outcome.failure });
+    const failure = failureOf(error);
+    outcome = { failure };
+    const { code, message, detail } = failure;
+    log.error(`stage failed: ${message}`, { tookMs: deps.clock.now() - begunAt, code, detail });
   }
   await reachingAws(new Reporter(deps.mailbox, deps.clock, identity).end(outcome, REPORT_PATIENCE_MS));
   return 'reported';

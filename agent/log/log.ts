@@ -1,7 +1,8 @@
 import type { Clock } from '../../common/clock.ts';
 
 export type LogLevel = 'info' | 'warn' | 'error';
-export type LogFields = Readonly<Record<string, unknown>>;
+/** `time`, `level` and `message` are the record's own. */
+export type LogFields = Readonly<Record<string, unknown>> & { time?: never; level?: never; message?: never };
 
 /** One line of the log. docs/logs.md lists the fields. */
 export interface LogRecord {

@@ -2,8 +2,8 @@ import { MIB } from '../../common/units.ts';
 import type { JobStats } from '../hypervisor.ts';
 
 /**
- * When to brake. A copy that nears its end is slowed to a crawl, so that the guest does not switch hosts before the control
- * plane has said so. Braking must begin early enough: what is left when the brake bites drains at 1 MiB/s, and is all the
+ * When to brake. A copy that nears its end gets the lowest speed, so that the guest does not switch hosts before the control plane
+ * permits it. Braking must begin early enough: what is left when the brake bites drains at 1 MiB/s, and is all the
  * time there is to hold. But what is left is also what the cutover still has to copy, so not earlier than needed.
  *
  * It is a car's braking distance: what passes before the brake bites (speed times reaction time), plus the room wanted.
@@ -16,7 +16,7 @@ export const BRAKE_DOWNTIME_MS = 1;
 
 /** Room for a hold of a minute: the control plane answers in seconds, unless AWS is in trouble. */
 const ROOM_BYTES = 64 * MIB;
-/** Between two looks the copy runs on; this is far more than a look (20 ms) and the calls that brake (a few ms) take. */
+/** The copy runs between two looks; this is far more than a look (20 ms) and the calls that brake (a few ms) take. */
 const REACTION_SECONDS = 0.25;
 /** Small guests would otherwise brake before they have begun: at most this part of the memory is kept for the hold. */
 const SHARE_OF_MEMORY = 1 / 4;
@@ -55,8 +55,8 @@ const LOOK_MAX_MS = 500;
 const ZERO_PAGES_BYTES_PER_SECOND = 4 * 1024 * MIB;
 
 /**
- * When to look again: before the braking point can have been reached, even if only zero pages come. So a big guest is left
- * alone for most of its copy, and a small one (512 MiB pass in 0.4 s) is looked at all the time.
+ * When to look again: before the braking point can have been reached, even if only zero pages come. So a big guest is inspected
+ * rarely for most of its copy, and a small one (512 MiB pass in 0.4 s) all the time.
  */
 export function nextLookMs(job: JobStats, bytesPerSecond: number): number {
   const distance = job.bytesRemaining - brakingPoint(job.bytesTotal, bytesPerSecond);
@@ -67,7 +67,7 @@ export function nextLookMs(job: JobStats, bytesPerSecond: number): number {
 /** Before there are statistics, the copy may be anywhere. */
 export const FIRST_LOOK_MS = LOOK_MIN_MS;
 
-/** QEMU limits its speed in windows of 100 ms, so two looks this far apart tell whether the brake has bitten. */
+/** QEMU limits its speed in windows of 100 ms, so two looks this far apart show whether the brake has bitten. */
 export const SETTLE_LOOK_MS = 200;
 /** Still falling faster than this under the brake: zero pages are passing, which no limit slows. */
 const SETTLED_BYTES_PER_SECOND = 8 * BRAKE_SPEED_MIBPS * MIB;

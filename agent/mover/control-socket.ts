@@ -18,7 +18,7 @@ export type ControlAnswer = ({ ok: true } & MoverStatus) | { ok: false; error: s
 
 export const ANSWER_TIMEOUT_MS = 5_000;
 
-/** No socket, nobody behind it, or a mover that died while it was asked. */
+/** No socket, no process that listens on it, or a mover that died while it was asked. */
 const GONE = ['ENOENT', 'ECONNREFUSED', 'ECONNRESET', 'EPIPE'];
 
 export async function listenForControl(path: string, mover: Pick<Mover, 'cutover' | 'status'>): Promise<Server> {
@@ -55,7 +55,7 @@ function linesOf(socket: Socket) {
   return createInterface({ input: socket }).on('error', () => {});
 }
 
-/** Asks a mover; undefined when nobody listens there. Rejects when somebody listens but does not answer. */
+/** Asks a mover; undefined when no mover listens there. Rejects when one listens but does not answer. */
 export function askMover(path: string, request: ControlRequest): Promise<ControlAnswer | undefined> {
   return new Promise((resolve, reject) => {
     const socket = connect(path);

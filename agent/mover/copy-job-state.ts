@@ -20,7 +20,7 @@ export type CopyJobState =
   | { name: 'held' }
   /** Released: passes until one fits into QEMU's downtime limit, in ms. `iterations`: those since the release. */
   | { name: 'converging'; limitMs: number; iterations: readonly Iteration[] }
-  /** The guest may run on the destination already, so that nobody may end the job. */
+  /** The guest may run on the destination already, so the job must not be ended. */
   | { name: 'post-copy' }
   /** libvirt is asked to end the job until Perform rejects. */
   | { name: 'aborting' }

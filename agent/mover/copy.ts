@@ -31,7 +31,7 @@ const SETTLE_MAX_MS = 1_000;
 /** While held: finds a revoked commit record, and keeps the connection to DynamoDB warm for the commit. */
 const COMMIT_RECORD_POLL_MS = 5_000;
 const COMMIT_RECORD_RETRY_MS = 500;
-/** While disks are copied. Their holes pass at any speed, so nobody knows when memory begins to flow; a look costs QEMU 0.5 ms. */
+/** While disks are copied. Their holes pass at any speed, so it is not known when memory begins to flow; a look costs QEMU 0.5 ms. */
 const DISKS_LOOK_MS = 50;
 /** A pass is seen soon after it has begun; QEMU itself measures in windows of 100 ms. */
 const CONVERGING_LOOK_MS = 50;

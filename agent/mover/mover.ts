@@ -107,7 +107,8 @@ export class Mover {
       await this.#migrate({ source: await mustFind(source, vm), destination: remote });
     } catch (error) {
       const failure = failureOf(error);
-      this.#log.error('migration failed', { ...failure, phase: this.#state.phase });
+      const { code, message, detail } = failure;
+      this.#log.error(`migration failed: ${message}`, { phase: this.#state.phase, code, detail });
       this.#reports.end({ kind: 'failed', failure });
     }
     this.#state = { name: 'ended', phase: this.#state.phase };

@@ -1,7 +1,7 @@
 import { readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { z } from 'zod';
 
-/** A process, told apart from a later one that was given the same pid. */
+/** A process, distinct from a later one with the same pid. */
 export const ProcessIdentity = z.object({
   pid: z.int().min(1),
   /** In clock ticks since boot, as the kernel counts it. */

@@ -15,7 +15,7 @@ async function run(environment: AgentTestEnvironment, requestId: string) {
   return outcome;
 }
 
-describe('an order', () => {
+describe('a task', () => {
   it('is claimed, carried out and reported', async () => {
     const environment = new AgentTestEnvironment();
     const id = environment.give(environment.task('inspect', { fence: false }));
@@ -41,7 +41,7 @@ describe('an order', () => {
     expect((await Promise.all(runs)).toSorted()).toEqual(['claimed-before', 'mover-reports']);
   });
 
-  it('that is delivered again after its time does not speak for the one under way', async () => {
+  it('that is delivered again after its time does not report on the one under way', async () => {
     const environment = new AgentTestEnvironment();
     const id = environment.give(environment.task('precopy'));
     const first = runRequest(id, environment.deps());
@@ -98,6 +98,31 @@ describe('an order', () => {
   );
 });
 
+describe('the log of a stage', () => {
+  it('has its begin and its result, with migration, request, host and stage', async () => {
+    const environment = new AgentTestEnvironment();
+    const id = environment.give(environment.task('inspect', { fence: false }));
+    await run(environment, id);
+
+    const common = { level: 'info', migrationId: MIGRATION, requestId: id, hostId: 'kvm-a', stage: 'inspect' };
+    expect(environment.logged).toEqual([
+      expect.objectContaining({ ...common, message: 'stage begins' }),
+      expect.objectContaining({ ...common, message: 'stage succeeded', result: expect.any(Object), tookMs: 3 }),
+    ]);
+  });
+
+  it('names the failure and its code', async () => {
+    const environment = new AgentTestEnvironment();
+    await run(environment, environment.give(environment.task('cutover')));
+
+    expect(environment.logged.at(-1)).toMatchObject({
+      level: 'error',
+      message: expect.stringMatching(/^stage failed: no mover of/),
+      code: 'MoverGone',
+    });
+  });
+});
+
 describe('what goes wrong', () => {
   it('in a way nobody expected is reported as the agent having failed', async () => {
     const environment = new AgentTestEnvironment();
@@ -135,7 +160,7 @@ describe('what goes wrong', () => {
     expect(code(environment)).toBe('succeeded');
   });
 
-  it('with AWS for good ends the command with an exit code of its own', async () => {
+  it('with AWS permanently ends the command with an exit code of its own', async () => {
     const environment = new AgentTestEnvironment();
     environment.mailbox.awsAway = true;
     await expect(run(environment, inspectId)).rejects.toMatchObject({ exitCode: 69 });

@@ -80,7 +80,7 @@ describe('pre-copy', () => {
     expect(environment.at('source')).toBe('absent');
   });
 
-  it('tells the cutover order that comes later of a hold that ended by itself', async () => {
+  it('reports a hold that ended by itself to the cutover request that comes later', async () => {
     const environment = await held({ memoryMiB: 256, dirtyMiBps: 0, workingSetMiB: 0 });
     await environment.until(() => environment.at('destination') === 'running (migrated)');
     await cutOver(environment);
@@ -564,6 +564,48 @@ describe('cancelling', () => {
 
     expect(accepted).toBe(false);
     expect(final(environment, 'cutover')).toMatchObject({ kind: 'succeeded' });
+  });
+});
+
+describe('the log of a migration', () => {
+  it('shows every phase, decision and outcome, each with the migration, its request and its host', async () => {
+    const environment = await held();
+    await cutOver(environment);
+    await environment.clock.advance(5_000);
+
+    expect(environment.logged.map(({ message }) => message)).toEqual([
+      'mover started',
+      'copying',
+      'held',
+      'hold reached',
+      'cutover requested',
+      'switching',
+      'commit answered',
+      'switched',
+      'mover ended',
+    ]);
+    const [first, last] = [environment.logged[0], environment.logged.at(-1)];
+    const common = { level: 'info', migrationId: MIGRATION, hostId: 'kvm-a' };
+    expect(first).toMatchObject({ ...common, requestId: `${MIGRATION}.precopy.source.1`, stage: 'precopy' });
+    expect(last).toMatchObject({ ...common, requestId: cutoverRequest, stage: 'cutover' });
+    expect(environment.logged).toContainEqual(
+      expect.objectContaining({ message: 'switched', downtimeMs: expect.any(Number), blackout: expect.anything() }),
+    );
+  });
+
+  it('names the failure', async () => {
+    const environment = await held();
+    environment.mailbox.commitRecord = 'REVOKED';
+    await cutOver(environment);
+
+    expect(environment.logged).toContainEqual(
+      expect.objectContaining({
+        level: 'error',
+        message: expect.stringMatching(/^migration failed: .*REVOKED/),
+        code: 'CommitRevoked',
+        phase: 'held',
+      }),
+    );
   });
 });
 
