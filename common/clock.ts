@@ -1,10 +1,10 @@
-/** Time as the code sees it, so that tests and simulations can own it. */
+/** The source of time, so that tests and simulations can control it. */
 export interface Clock {
   /** Milliseconds since the epoch. */
   now(): number;
-  /** Resolves after `ms` milliseconds, or at once when `signal` aborts (it never rejects: who waits looks at its signal). */
+  /** Resolves after `ms` milliseconds, or at once when `signal` aborts (it never rejects: the caller checks its signal). */
   sleep(ms: number, signal?: AbortSignal): Promise<void>;
-  /** Calls `fire` after `ms` milliseconds, unless what it returns is called before: for what is usually over by then. */
+  /** Calls `fire` after `ms` milliseconds, unless the function that it returns is called before. */
   timer(ms: number, fire: () => void): () => void;
 }
 

@@ -40,7 +40,7 @@ export interface EmbeddedAwsOptions {
   logLevel?: 'DEBUG' | 'INFO' | 'WARN' | 'ERROR' | 'SILENT';
   /** Answers SDK clients in this process without a wire in between (endpoint/direct.ts), which is many times faster. */
   direct?: boolean;
-  /** Told of what AWS would lose silently or show in metrics only, such as an event nobody could deliver. */
+  /** Called with what AWS would lose silently or show in metrics only, such as an event that could not be delivered. */
   report?: (message: string) => void;
   /** Looks on while the tables change; it must not change what it is given. */
   onItemChange?: ChangeListener;
@@ -83,7 +83,7 @@ export interface EmbeddedAws {
   intercept(interceptor: Interceptor | undefined): void;
   /** Puts an event of any source on the default bus. */
   putEvent(event: BusEvent): void;
-  /** What lies in the stack's queues, by their names: dead letters, for nothing consumes them. */
+  /** The messages in the stack's queues, by the queues' names. Nothing consumes them. */
   queues(): Record<string, readonly QueuedMessage[]>;
   /** What was published to the stack's topics, by their names. */
   topics(): Record<string, readonly PublishedMessage[]>;

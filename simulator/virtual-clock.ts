@@ -2,29 +2,29 @@ import type { Clock } from '../common/clock.ts';
 
 interface Timer {
   readonly at: number;
-  /** Timers of the same moment fire in the task they were set. */
-  readonly task: number;
+  /** Timers of the same moment fire in the order in which they were set. */
+  readonly order: number;
   fire(): void;
   cancelled: boolean;
 }
 
 /**
- * A clock that stands still until its owner moves it. Between two timers everything the code can do without waiting is done:
+ * A clock that stands still until its owner moves it. Between two timers all code runs that does not wait for time:
  * the microtasks are drained, so code under this clock must wait through it only.
  */
 export class VirtualClock implements Clock {
   #now: number;
-  readonly #takesTurns: () => boolean;
+  readonly #needsEventLoop: () => boolean;
   #order = 0;
   #live = 0;
   readonly #heap: Timer[] = [];
-  /** Those whom a signal wakes: many wait for one and the same, and a listener for each would take longer than the rest. */
+  /** The sleepers that a signal wakes. Many wait for the same signal, and one listener for each would be slow. */
   readonly #sleepers = new WeakMap<AbortSignal, Set<() => void>>();
 
-  /** `takesTurns`: whether anything may be under way that goes on with the event loop's turns only, such as reading a stream. */
-  constructor(start = Date.parse('2026-01-01T00:00:00.000Z'), takesTurns = () => true) {
+  /** `needsEventLoop`: whether work may be under way that needs turns of the event loop, such as reading a stream. */
+  constructor(start = Date.parse('2026-01-01T00:00:00.000Z'), needsEventLoop = () => true) {
     this.#now = start;
-    this.#takesTurns = takesTurns;
+    this.#needsEventLoop = needsEventLoop;
   }
 
   now(): number {
@@ -58,7 +58,7 @@ export class VirtualClock implements Clock {
     };
     const timer: Timer = {
       at: this.#now + Math.max(0, ms),
-      task: this.#order++,
+      order: this.#order++,
       fire: () => {
         end();
         fire();
@@ -91,7 +91,7 @@ export class VirtualClock implements Clock {
   /** Lets everything happen that needs no time. Both ways drain the microtasks; a tick takes a fraction of what a turn takes. */
   settle(): Promise<void> {
     return new Promise((resolve) => {
-      if (this.#takesTurns()) setImmediate(resolve);
+      if (this.#needsEventLoop()) setImmediate(resolve);
       else process.nextTick(resolve);
     });
   }
@@ -129,7 +129,7 @@ export class VirtualClock implements Clock {
 }
 
 function before(a: Timer, b: Timer): boolean {
-  return a.at < b.at || (a.at === b.at && a.task < b.task);
+  return a.at < b.at || (a.at === b.at && a.order < b.order);
 }
 
 function push(heap: Timer[], timer: Timer): void {

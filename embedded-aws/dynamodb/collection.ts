@@ -1,6 +1,6 @@
 import type { Item } from './values.ts';
 
-/** Where an item lies: its partition, and its place within. Both sort as the key values do. */
+/** An item's partition, and its place within. Both sort as the key values do. */
 export interface Position {
   readonly partition: string;
   readonly sort: string;

@@ -33,7 +33,7 @@ interface Validations {
   validateAttributeValue(value: AttributeValue): string | undefined;
 }
 
-/** The members of a table's description that dynalite's rules look at. */
+/** The members of a table's description that dynalite's rules read. */
 export interface KeyedTable {
   KeySchema: { AttributeName: string; KeyType: string }[];
   AttributeDefinitions: { AttributeName: string; AttributeType: string }[];

@@ -28,7 +28,7 @@ export type ProjectionExpression = Expression<{ paths: Path[] }>;
  */
 const NAME = Symbol('name in ExpressionAttributeValues');
 
-/** These two look at the values as well: BETWEEN at the order of its bounds, attribute_type at the type's name. */
+/** These two also check values: BETWEEN the order of its bounds, attribute_type the type's name. */
 const DEPENDS_ON_VALUES = /\b(between|attribute_type)\b/i;
 
 /** More distinct expressions than any program writes; a program that pastes values into them must not fill the memory. */

@@ -84,7 +84,7 @@ function refuseKeysInFilter(view: View, { _filter }: QueryRequest): void {
 
 /**
  * Which entries of a partition a condition on the sort key selects, from the first to before the second. A place in the
- * partition is the sort key's sortable form and then `/`, so `0`, the next character, lies behind all that share the key.
+ * partition is the sort key's sortable form and then `/`, so `0`, the next character, sorts after all that share the key.
  */
 function bounds(entries: readonly Entry[], { operator, values }: KeyCondition): [number, number] {
   const [low, high] = values.map(sortable);
@@ -103,7 +103,7 @@ function bounds(entries: readonly Entry[], { operator, values }: KeyCondition): 
     case 'BETWEEN':
       return [before(`${low}/`), before(`${high}0`)];
     case 'BEGINS_WITH':
-      // `g` lies behind every hexadecimal digit.
+      // `g` sorts after every hexadecimal digit.
       return [before(low!), before(`${low}g`)];
     default:
       throw new Error(`The parser let the operator ${operator} through.`);

@@ -78,7 +78,7 @@ export function permissionsFor(operation: string, request: unknown, tables: Tabl
   }
 }
 
-/** Of items by their keys. The context is worked out for those policies only that look at it. */
+/** A permission on items, by their keys. The context is worked out only for policies that read it. */
 class Touch implements RequiredPermission {
   readonly action: string;
   readonly resource: string;
@@ -123,7 +123,7 @@ function permission(action: string, resource: string, context: RequiredPermissio
   return { action: actionName(action), resource, context };
 }
 
-/** Made once: texts that are put together anew are slow to look up. */
+/** Made once: looking up a string that was just concatenated is slow. */
 const actionNames = new Map<string, string>();
 
 function actionName(action: string): string {

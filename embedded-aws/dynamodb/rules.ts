@@ -92,7 +92,7 @@ const rules: Record<string, RequestRules> = {
 cacheParsers();
 
 /**
- * Checks a request as DynamoDB does before it looks at any table, and parses its expressions.
+ * Checks a request as DynamoDB does before it reads any table, and parses its expressions.
  * Fails with ValidationException or SerializationException in DynamoDB's own words, and with NotImplemented for a
  * parameter that the embedded DynamoDB does not know, since to overlook it would be to act wrongly.
  */

@@ -30,7 +30,7 @@ export interface DynamoDb extends Service {
   onStreamRecord(tableName: string, listener: StreamListener): () => void;
 }
 
-/** Told of each change of an item, in any table, when the whole call that made it is carried out. */
+/** Called with each change of an item, in any table, after the whole call that made it. */
 export type ChangeListener = (before: Item | undefined, after: Item | undefined) => void;
 
 type Operation = (request: never, input: JsonObject) => JsonObject;

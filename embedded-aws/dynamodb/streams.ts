@@ -78,7 +78,7 @@ export class Streams {
         Keys,
         ...images,
         SequenceNumber,
-        // Worked out only for those who look: most records pass no filter.
+        // Made only when it is read: most records pass no filter.
         get SizeBytes() {
           return [Keys, ...Object.values(images)].reduce((size, item) => size + sizeAtMost(item), 0);
         },

@@ -41,7 +41,7 @@ export class Table {
   readonly arn: string;
   /** Milliseconds since the epoch. */
   readonly createdAt: number;
-  /** What tells a table's streams apart, were it to have several; undefined when it has none. */
+  /** The label of the table's stream; undefined when it has none. */
   readonly streamLabel: string | undefined;
   readonly view: View;
   readonly #indexes = new Map<string, View>();
@@ -74,7 +74,7 @@ export class Table {
         startKeyNames,
         index,
         attributes: ProjectionType === 'ALL' ? undefined : [...startKeyNames, ...NonKeyAttributes],
-        // Items may share an index key; the table's key tells them apart.
+        // Items may share an index key; the table's key distinguishes them.
         positionOf: (item) => {
           const { partition, sort } = this.view.positionOf(item);
           return positionOf(item, index.KeySchema, `${partition}/${sort}`);

@@ -63,7 +63,7 @@ export class Tables {
     return { TableNames: listed, ...(names.length > Limit && { LastEvaluatedTableName: listed.at(-1)! }) };
   }
 
-  /** The setting is kept and described, but nothing expires here: deletion comes days late in AWS, so nobody may rely on it. */
+  /** The setting is kept and described, but nothing expires here: AWS deletes up to days late, so no program may rely on it. */
   updateTimeToLive({ TableName, TimeToLiveSpecification }: UpdateTimeToLiveRequest): JsonObject {
     this.#named(TableName).timeToLive = TimeToLiveSpecification;
     return { TimeToLiveSpecification };

@@ -61,7 +61,7 @@ class Place {
 
 let known = new Place();
 
-/** BETWEEN looks at the order of its values, attribute_type at the type's name: there the parsed expressions hold values. */
+/** BETWEEN checks the order of its values, attribute_type the type's name: there the parsed expressions hold values. */
 const DEPENDS_ON_VALUES = /\b(between|attribute_type)\b/i;
 
 export function shapeOf(operation: string, input: JsonObject): Shape | undefined {
@@ -140,7 +140,7 @@ const onlyIn = (object: object): object => (object as Record<string, object>)[on
 
 const NO_SHAPE = new Error('no shape');
 
-/** A request as validation would have it. It shares its values with the input, which nobody may change any more. */
+/** A request as validation would have it. It shares its values with the input, which must not change any more. */
 export function requestLikeBefore({ place: { parsed }, parts, withParts }: Shape): object | undefined {
   return parsed && withParts(parts.map((part, index) => Object.assign(defined(part), forPart(part, parsed[index]!))));
 }

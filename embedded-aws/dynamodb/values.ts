@@ -72,7 +72,7 @@ export function equalItems(a: Item, b: Item): boolean {
   );
 }
 
-/** At least an item's size in bytes, at most some three times as much. Takes far less time than to tell exactly. */
+/** At least an item's size in bytes, at most some three times as much. Takes far less time than the exact size. */
 export function sizeAtMost(item: Item): number {
   let size = 0;
   for (const name in item) size += attributeSizeAtMost(name, item[name]!);

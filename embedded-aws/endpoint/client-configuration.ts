@@ -14,7 +14,7 @@ export const clientConfiguration = (given: {
   requestHandler: InProcessTransport;
 }) => ({
   ...given,
-  // Nobody verifies a signature here (endpoint/wire.ts), and to compute one takes a tenth of a call's time: only who calls counts.
+  // Signatures are not verified (wire.ts), and computing one takes a tenth of a call's time: only the access key is needed.
   signer: {
     sign: async <R extends { headers: Record<string, string> }>(request: R): Promise<R> => {
       request.headers.authorization = `AWS4-HMAC-SHA256 Credential=${given.credentials.accessKeyId}/`;

@@ -121,7 +121,7 @@ interface SdkError extends Error {
   $metadata: object;
 }
 
-/** The same error as one the client made before, but for what it says. */
+/** An error of the same class as one that the client made before, with its own message. */
 function again(like: SdkError, { message, status, extra }: AwsError): SdkError {
   const { name, $fault } = like;
   const Class = like.constructor as new (options: object) => SdkError;

@@ -27,7 +27,7 @@ export interface InProcessTransport {
 
 /**
  * Lets AWS SDK clients call the embedded AWS without a socket: a call ends within promises alone, so a virtual clock can
- * tell when all is quiet. Where `currentCaller` knows nobody, the access key of the client's signature tells.
+ * tell when all is quiet. When `currentCaller` returns none, the access key in the client's signature identifies the caller.
  */
 export function inProcessTransport(
   handleWire: HandleWire,

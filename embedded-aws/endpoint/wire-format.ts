@@ -16,8 +16,8 @@ export interface WireResponse {
   readonly body: string;
 }
 
-/** Answers a request; in process the caller is known, over HTTP the request's access key tells. */
+/** Answers a request; in process the caller is known, over HTTP the request's access key identifies it. */
 export type HandleWire = (request: WireRequest, caller?: Caller) => Promise<WireResponse>;
 
-/** Why nobody stands behind a request, in the words of the AWS JSON protocols. */
+/** Why a request has no caller, as an error of the AWS JSON protocols. */
 export type UnauthenticatedCaller = 'MissingAuthenticationTokenException' | 'UnrecognizedClientException';

@@ -6,14 +6,14 @@ import type { HandleWire, UnauthenticatedCaller, WireRequest, WireResponse } fro
 export interface Wire {
   readonly call: CallAws;
   readonly account: string;
-  /** The caller to whom an access key was given; undefined for a key nobody has. */
+  /** The caller to whom an access key was given; undefined for an unknown key. */
   callerForAccessKey(accessKey: string): Caller | undefined;
   /** The HTTP API's routes: everything that is not a call of an AWS service. */
   httpApi(request: WireRequest, caller: Caller): Promise<WireResponse>;
 }
 
 /**
- * The protocols of the embedded AWS: the AWS JSON ones, told by their X-Amz-Target header, STS's GetCallerIdentity, and
+ * The protocols of the embedded AWS: the AWS JSON ones, recognized by their X-Amz-Target header, STS's GetCallerIdentity, and
  * the HTTP API. Signatures are not verified, since this is a tool for one's own machine; an access key must be known.
  * Errors that are no AwsError are faults of the embedded AWS and are thrown.
  */

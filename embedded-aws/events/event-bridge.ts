@@ -43,7 +43,7 @@ export interface EventBridgeOptions {
   callerForRole: (roleArn: string, session: string) => Caller;
   /** Ends retries and schedules. */
   signal: AbortSignal;
-  /** Told of each event that is lost because its target has no dead-letter queue. */
+  /** Called for each event that is lost because its target has no dead-letter queue. */
   report: (message: string) => void;
 }
 
@@ -51,7 +51,7 @@ export interface EventBridge extends Service {
   putRule(rule: Rule): void;
   /** An EventBridge Scheduler schedule: one target, at a `rate(...)`. */
   putSchedule(schedule: { arn: string; expression: string; target: Target }): void;
-  /** Puts an event of an AWS service on the default bus. Delivery goes on after the call. */
+  /** Puts an event of an AWS service on the default bus. Delivery continues after the call. */
   emit(event: BusEvent): void;
   /** Puts an event on the default bus that has its id, time, account and region already. */
   publish(event: JsonObject): void;

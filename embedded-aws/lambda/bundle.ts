@@ -7,7 +7,7 @@ export type Handler = (event: unknown, context: unknown) => unknown;
 // Settings of a process at its start; setting them later would only reach its children.
 const AT_START_ONLY = ['NODE_OPTIONS'];
 
-/** What all functions see instead of what the template says, for they run in one process and nobody reads their traces. */
+/** Overrides the template's environment for all functions: they run in one process, and no one reads their traces. */
 export const localEnvironment = (region: string, logLevel: string): Record<string, string> => ({
   AWS_REGION: region,
   AWS_ACCESS_KEY_ID: 'function',

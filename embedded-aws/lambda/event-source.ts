@@ -26,9 +26,9 @@ export interface EventSourceOptions {
   clock: Clock;
   signal: AbortSignal;
   invoke: (functionName: string, payload: Json) => Promise<InvokeResult>;
-  /** Sends word of records that were given up to an on-failure destination. */
+  /** Sends records that were given up to an on-failure destination. */
   sendOnFailure: (destinationArn: string, message: JsonObject) => Promise<unknown>;
-  /** Told of records given up without such a destination. */
+  /** Called for records given up without such a destination. */
   report: (message: string) => void;
 }
 

@@ -5,7 +5,7 @@ import { type ClientConfiguration, clientConfiguration } from '../endpoint/clien
 import { answerDirectly, type DirectRoute } from '../endpoint/direct.ts';
 import type { InProcessTransport } from '../endpoint/in-process.ts';
 
-/** One run of a function: who it is to the services it calls, and the world it runs in. */
+/** One run of a function: the caller that services see, and the runtime that its code gets. */
 export interface Invocation {
   functionName: string;
   caller: Caller;

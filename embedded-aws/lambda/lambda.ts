@@ -37,7 +37,7 @@ export interface LambdaOptions {
   directly?: CallAws | undefined;
   /** Ends waiting for retries. */
   signal: AbortSignal;
-  /** Told of each event that an asynchronous invocation gave up. */
+  /** Called for each event that an asynchronous invocation gave up. */
   report: (message: string) => void;
 }
 
@@ -115,7 +115,9 @@ export function createLambda(options: LambdaOptions): Lambda {
       const { error } = await run(lambdaFunction, copy(payload));
       if (error === undefined || signal.aborted) return;
       if (pause === undefined) {
-        options.report(`${lambdaFunction.name} failed for good on an event: ${error.errorType}: ${error.errorMessage}`);
+        options.report(
+          `${lambdaFunction.name} failed on an event, after all retries: ${error.errorType}: ${error.errorMessage}`,
+        );
         return;
       }
       await clock.sleep(pause, signal);

@@ -5,10 +5,10 @@ export interface QueuedMessage {
   attributes: Record<string, string>;
 }
 
-/** Amazon SQS as far as dead letters need it: queues take messages, and whoever looks can read them. Nothing consumes. */
+/** Amazon SQS as far as dead letters need it: queues keep messages, to be read in this process. Nothing consumes them. */
 export interface Queues extends Service {
   create(arn: string): void;
-  /** What lies in each queue, oldest first, by the queues' names. */
+  /** The messages in each queue, oldest first, by the queues' names. */
   all(): Record<string, readonly QueuedMessage[]>;
 }
 

@@ -5,7 +5,7 @@ export interface PublishedMessage {
   message: string;
 }
 
-/** Amazon SNS without subscribers: topics keep what was published, and whoever looks can read it. */
+/** Amazon SNS without subscribers: topics keep what was published, to be read in this process. */
 export interface Topics extends Service {
   create(arn: string): void;
   /** What was published to each topic, oldest first, by the topics' names. */

@@ -14,7 +14,7 @@ export interface CommandInvocation {
   startedAt?: number;
   endedAt?: number;
   output?: NodeOutput;
-  /** Aborts when nobody waits for the node any more: it has taken the command, or it is not to. */
+  /** Aborts when the node is not waited for any more: it has received the command, or must not run it. */
   begun: AbortController;
   /** Aborts when the command is not to run on: it is cancelled, or its time is up. */
   cancelled: AbortController;

@@ -13,7 +13,7 @@ export interface LifecycleOptions {
   signal: AbortSignal;
 }
 
-/** Takes invocations from Pending to their end, and tells EventBridge of every change of status. */
+/** Takes invocations from Pending to their end, and emits an event at every change of status. */
 export function createLifecycle(options: LifecycleOptions) {
   const { clock, signal: stopped } = options;
 

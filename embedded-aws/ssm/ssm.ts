@@ -28,7 +28,7 @@ export interface Ssm extends Service {
   /** Takes a Command document; what it holds beyond what is run here fails by name. */
   putDocument(name: string, content: Json): void;
   registerNode(nodeId: string, executor: NodeExecutor): void;
-  /** Whether a node takes commands. What it is running goes on either way. */
+  /** Whether a node receives commands. Commands that it runs continue either way. */
   setNodeOnline(nodeId: string, online: boolean): void;
 }
 

@@ -72,7 +72,7 @@ export class Execution {
     void this.#enforceTimeout();
     this.ending = await this.#runStates(environment, call, trail);
     this.stoppedAt = this.#clock.now();
-    // Wakes the timer of the machine's timeout; nobody else is left to hear it.
+    // Wakes the timer of the machine's timeout, the only listener that is left.
     this.#controller.abort();
     this.#recordEnd(trail);
     this.#settled.resolve();

@@ -145,7 +145,7 @@ export function createStepFunctions(options: StepFunctionsOptions): StepFunction
       const permissions: RequiredPermission[] = [
         { action: `states:${name}`, resource: operationOf(name).resource(input) },
       ];
-      // Whoever gives a machine a role must be allowed to hand out that role.
+      // A caller that gives a machine a role needs iam:PassRole on that role.
       const roleArn = optionalText(input, 'roleArn');
       if (roleArn !== undefined) permissions.push({ action: 'iam:PassRole', resource: roleArn });
       return permissions;

@@ -11,7 +11,7 @@ export interface Template {
   Mappings?: Record<string, Record<string, JsonObject>>;
 }
 
-/** One synthesized stack: its template, and the folders its file assets lie in. */
+/** One synthesized stack: its template, and the folders of its file assets. */
 export interface Assembly {
   stackName: string;
   template: Template;

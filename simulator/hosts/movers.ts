@@ -21,7 +21,7 @@ export class SimulatedMovers implements Movers {
   }
 
   async start(task: Parameters<Movers['start']>[0]): Promise<void> {
-    // A second process for the same migration ends at once; whoever asks is answered by the first.
+    // A second process for the same migration ends at once; the first one answers.
     if (this.#running.has(task.migrationId)) return;
     const { hostId = task.hostId, mailbox, clock, localUri, log, facts, connect, watch } = this.#options;
     const process = new SimulatedProcess('mover', hostId, task.migrationId, clock, watch);
@@ -43,7 +43,7 @@ export class SimulatedMovers implements Movers {
     if (running === undefined) return false;
     const { mover, process } = running;
     if (process.stalled) {
-      // It lies in the mover's socket, whether somebody waits for the answer or not.
+      // The request stays in the mover's socket, also after its sender has given up.
       const heard = process.whenAwake().then(() => mover.cutover(requestId));
       await within(this.#options.clock, ANSWER_TIMEOUT_MS, heard, () => {
         throw new Error('the mover does not answer');

@@ -21,7 +21,7 @@ export interface SimulatedNodeOptions {
   log?: Log;
   /** Sees every call the host's processes make to their surroundings. */
   watch?: WatchBoundaries;
-  /** Told how each run of the agent ended that was not killed. */
+  /** Called with the outcome of each run of the agent that was not killed. */
   ran?(requestId: string, outcome: RunOutcome): void;
   /** Puts something in place of what the agent and the movers use, such as a fault of their own. */
   alter?: Partial<Alterations>;

@@ -2,15 +2,15 @@ import { PROBE_INTERVAL_MS, type Probe } from '../../agent/host/probe.ts';
 import type { SimulatedFleet } from '../hypervisor/fleet.ts';
 
 /**
- * SIMULATED: a probe whose every question a running guest answers at once. It takes no time of its own: it notes when the guest
- * begins and ceases to answer, and says afterwards which of its questions came when it did.
+ * SIMULATED: a probe whose every request a running guest answers at once. It sends no requests: it records when the guest starts and
+ * stops answering, and computes afterwards which requests fell into these spans.
  */
 export function simulatedProbe(fleet: SimulatedFleet, address: string): Probe {
   const { clock } = fleet;
   const begin = clock.now();
-  /** When the guest began to answer, and when it ceased to. */
+  /** When the guest started to answer, and when it stopped. */
   const spans: { from: number; to?: number }[] = [];
-  const look = () => {
+  const update = () => {
     const last = spans.at(-1);
     const open = last !== undefined && last.to === undefined;
     const answers = fleet.answersAt(address);
@@ -20,7 +20,7 @@ export function simulatedProbe(fleet: SimulatedFleet, address: string): Probe {
   };
   const listeners = new Set<() => void>();
   let disarm = () => {};
-  /** At the next question, if it will be answered and anybody wants to hear of it. */
+  /** Calls the listeners at the next request that is answered. */
   const arm = () => {
     disarm();
     if (listeners.size === 0 || spans.at(-1) === undefined || spans.at(-1)?.to !== undefined) return;
@@ -30,9 +30,9 @@ export function simulatedProbe(fleet: SimulatedFleet, address: string): Probe {
       arm();
     });
   };
-  look();
-  const forget = fleet.onEachChange(look);
-  /** The first and the last question asked in a span. */
+  update();
+  const forget = fleet.onEachChange(update);
+  /** The first and the last request in a span. */
   const asked = ({ from, to = clock.now() }: { from: number; to?: number }) => ({
     first: begin + Math.ceil((from - begin) / PROBE_INTERVAL_MS) * PROBE_INTERVAL_MS,
     last: begin + Math.floor((to - begin) / PROBE_INTERVAL_MS) * PROBE_INTERVAL_MS,

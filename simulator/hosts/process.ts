@@ -55,7 +55,7 @@ export class SimulatedProcess implements ClientProcess {
     for (const probe of this.#probes) void probe.stop();
   }
 
-  /** As when its host has no time for it, or somebody stops it; killed it can be all the same. */
+  /** As when its host is overloaded, or the process gets SIGSTOP. It can still be killed. */
   stall(ms: number): void {
     this.#wakesAt = Math.max(this.#wakesAt, this.#clock.now() + ms);
     for (const begun of [...this.#stalls]) begun();

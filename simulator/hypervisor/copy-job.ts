@@ -42,10 +42,10 @@ export interface CopyOptions {
 export const CPU_USE = 0.1;
 
 /**
- * SIMULATED: QEMU's pre-copy as a sum. A pass sends what is left at the speed allowed; what the guest has written meanwhile (at
- * its rate, at most its working set) is the next pass. The guest is paused when the rest fits into the downtime limit.
- * With auto-converge the guest is slowed when passes were too dirty, and more when they still are. A disk that is copied along comes
- * first; what the guest writes to it is mirrored at no cost.
+ * SIMULATED: QEMU's pre-copy, computed. An iteration sends what is left at the allowed speed; what the guest writes meanwhile (at
+ * its rate, at most its working set) is sent in the next iteration. The guest is paused when the rest fits into the downtime limit.
+ * With auto-converge the guest is slowed when passes were too dirty, and more when they still are. Storage is migrated
+ * before memory; what the guest writes to its disk meanwhile is mirrored at no cost.
  */
 export class CopyJob {
   readonly #clock: Clock;
@@ -84,7 +84,7 @@ export class CopyJob {
   }
 
   /**
-   * Resolves when the guest is paused and everything is sent, but for a post-copy's rest; rejects with the reason when the job is
+   * Resolves when the guest is paused and everything is sent, except the rest of a post-copy; rejects with the reason when the job is
    * ended before.
    */
   async run(): Promise<'all' | 'post-copy'> {

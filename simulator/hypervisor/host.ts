@@ -69,7 +69,7 @@ export class SimulatedHost {
     for (const sever of [...this.#sever]) sever();
   }
 
-  /** The guests run on; what the daemon was at is dropped. */
+  /** The guests continue to run; the daemon's jobs are lost. */
   restartDaemon(): void {
     this.#restarts += 1;
     this.severConnections();
@@ -92,7 +92,7 @@ export class SimulatedHost {
     }
   }
 
-  /** Nobody reaches the host any more (its guests run on, if it lives). */
+  /** The host is unreachable from now on. Its guests continue to run. */
   becomeUnreachable(): void {
     this.#reachable = false;
     this.severConnections();

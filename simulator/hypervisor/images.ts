@@ -1,6 +1,6 @@
 import type { ImageFiles } from '../../agent/migrated-storage/images.ts';
 
-/** Where images lie that only their host has. */
+/** The directory of images in local storage. */
 export const LOCAL_IMAGES = '/var/lib/libvirt/images';
 
 /** SIMULATED: an image, whatever its names. `holds`: which state of its guest's disk, counted as the guest writes; absent: none yet. */

@@ -1,8 +1,8 @@
 import type { Clock } from '../../common/clock.ts';
 
 /**
- * SIMULATED: which ends reach each other. Ends are host ids, and whatever else a simulation gives a name. A way that is cut
- * loses nothing: what is sent goes through when it is back, as TCP does it, unless an end has given up by then.
+ * SIMULATED: which ends reach each other. Ends are host ids, and other names that a simulation uses. A link that is cut
+ * loses nothing: as with TCP, what was sent arrives when the link is back, unless an end has given up by then.
  */
 export class SimulatedNetwork {
   readonly #clock: Clock;
@@ -14,35 +14,35 @@ export class SimulatedNetwork {
   }
 
   isUp(a: string, b: string): boolean {
-    return this.#cuts.size === 0 || !this.#cuts.has(wayOf(a, b));
+    return this.#cuts.size === 0 || !this.#cuts.has(linkOf(a, b));
   }
 
   cut(a: string, b: string): void {
-    const way = wayOf(a, b);
-    if (this.#cuts.has(way)) return;
-    this.#cuts.set(way, { ...Promise.withResolvers<void>() });
-    this.#tell(way, false);
+    const link = linkOf(a, b);
+    if (this.#cuts.has(link)) return;
+    this.#cuts.set(link, { ...Promise.withResolvers<void>() });
+    this.#notify(link, false);
   }
 
   heal(a: string, b: string): void {
-    const way = wayOf(a, b);
-    const cut = this.#cuts.get(way);
+    const link = linkOf(a, b);
+    const cut = this.#cuts.get(link);
     if (cut === undefined) return;
-    this.#cuts.delete(way);
+    this.#cuts.delete(link);
     cut.resolve();
-    this.#tell(way, true);
+    this.#notify(link, true);
   }
 
-  /** Resolves as soon as the way is not cut. */
+  /** Resolves as soon as the link is not cut. */
   async whenUp(a: string, b: string): Promise<void> {
     while (this.#cuts.size > 0) {
-      const cut = this.#cuts.get(wayOf(a, b));
+      const cut = this.#cuts.get(linkOf(a, b));
       if (cut === undefined) return;
       await cut.promise;
     }
   }
 
-  /** Calls `gone` each time the way has been cut for `ms()` without a break. Returns what ends that. */
+  /** Calls `gone` each time the link has been cut for `ms()` without a break. Returns what ends that. */
   onSilence(a: string, b: string, ms: () => number, gone: () => void): () => void {
     let end = () => {};
     const begin = () => {
@@ -57,14 +57,14 @@ export class SimulatedNetwork {
   }
 
   onChange(a: string, b: string, listener: (up: boolean) => void): () => void {
-    const way = wayOf(a, b);
-    const watchers = this.#watchers.get(way) ?? new Set();
-    this.#watchers.set(way, watchers.add(listener));
+    const link = linkOf(a, b);
+    const watchers = this.#watchers.get(link) ?? new Set();
+    this.#watchers.set(link, watchers.add(listener));
     return () => void watchers.delete(listener);
   }
 
-  #tell(way: string, up: boolean): void {
-    for (const watcher of [...(this.#watchers.get(way) ?? [])]) watcher(up);
+  #notify(link: string, up: boolean): void {
+    for (const watcher of [...(this.#watchers.get(link) ?? [])]) watcher(up);
   }
 }
 
@@ -73,4 +73,4 @@ interface Cut {
   resolve(): void;
 }
 
-const wayOf = (a: string, b: string): string => (a < b ? `${a} ${b}` : `${b} ${a}`);
+const linkOf = (a: string, b: string): string => (a < b ? `${a} ${b}` : `${b} ${a}`);

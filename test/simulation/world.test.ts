@@ -63,7 +63,7 @@ describe('a simulated world', () => {
       { FAILED: 1 },
     ],
     [
-      'a destination that loses its power before it has answered Finish: nobody can tell what the VM wrote',
+      'a destination that loses its power before it has answered Finish: what the VM wrote is unknown',
       { kind: 'host-crashed', point: 'daemon:finish', after: true, choice: 0.9, ms: 10_000 },
       { NEEDS_OPERATOR: 1 },
     ],
@@ -136,7 +136,7 @@ describe('a world in which a VM goes over by post-copy', () => {
   });
 });
 
-describe('a world in which a disk is copied along', () => {
+describe('a world with migrated storage', () => {
   const copied = () => ({ ...peaceful(1), localDisks: 1, migrations: 1 });
   // The destination's agent, at the image's own steps: it is the sixth that makes it, the seventh that gives it its place, and the
   // tenth that leaves it to the VM.
@@ -145,7 +145,7 @@ describe('a world in which a disk is copied along', () => {
   it.each<[string, Omit<Fault, 'nth' | 'choice'> & Partial<Fault>, string]>([
     ['an agent that dies before it makes the image', { kind: 'agent-killed', ...image(6, false) }, 'FAILED'],
     ['an agent that dies before the image has its place', { kind: 'agent-killed', ...image(7, false) }, 'FAILED'],
-    ['an agent that dies before it tells of the image', { kind: 'agent-killed', ...image(7, true) }, 'FAILED'],
+    ['an agent that dies before it reports the image', { kind: 'agent-killed', ...image(7, true) }, 'FAILED'],
     ['an agent that makes it too late', { kind: 'process-stalled', ...image(6, false), ms: 90_000 }, 'FAILED'],
     ['an agent that dies before it leaves the image', { kind: 'agent-killed', ...image(10, false) }, 'SUCCEEDED'],
     ['a mover that dies before the commit', { kind: 'mover-killed', point: 'mover:commit', after: false }, 'FAILED'],
@@ -163,10 +163,10 @@ describe('a world in which a disk is copied along', () => {
   });
 });
 
-describe('a mover that stands still', () => {
+describe('a mover that is suspended', () => {
   it.each<[string, Omit<Fault, 'nth' | 'choice'>, string]>([
     [
-      'a while after the commit, and goes on',
+      'for a while after the commit, and continues',
       { kind: 'process-stalled', point: 'mover:commit', after: true, ms: 20_000 },
       'SUCCEEDED',
     ],
@@ -201,7 +201,7 @@ describe('a host that is to be emptied', () => {
   });
 
   it('must not be marked so with a VM on it', async () => {
-    // The machine's look at the host, answered as if nothing was there.
+    // The state machine's inventory of the host, answered as if it had no VM.
     const blind = (text: unknown) => String(text).replace(/"domains":\[[^\]]*\]/, '"domains":[]');
     const { violations } = await runWorld({
       ...peaceful(3),

@@ -7,9 +7,9 @@ export interface Integration {
   /** As in the execution history: `lambda` and `invoke.waitForTaskToken`. */
   readonly resourceType: string;
   readonly resource: string;
-  /** Whether the task goes on until somebody answers its task token. */
+  /** Whether the task runs until its task token is answered. */
   readonly waitsForToken: boolean;
-  /** Makes the request; its answer is the task's result, or merely its submission if the task goes on. */
+  /** Makes the request; its answer is the task's result, or only its submission if the task waits for its token. */
   request(task: TaskRequest): Promise<Json>;
   /** `.sync`: waits for the end of what was submitted, or until `interrupted` rejects. */
   complete?(task: TaskRequest, submitted: Json, interrupted: Promise<never>): Promise<Json>;

@@ -8,7 +8,7 @@ import type { Workflow } from '../definition/definition.ts';
 import type { JsonataFunctions } from '../expressions/functions.ts';
 import { Variables } from '../expressions/variables.ts';
 
-/** What running states need of the world. */
+/** What running states need from outside. */
 export interface Environment {
   readonly clock: Clock;
   readonly random: Random;
@@ -33,7 +33,7 @@ export interface Run {
 /** One line of states that run after each other: the execution's own, a Parallel's branch or a Map's iteration. */
 export interface Branch extends Trail {
   readonly run: Run;
-  /** Aborts when the execution ends or a sibling fails. Whoever waits must look at it afterwards. */
+  /** Aborts when the execution ends or a sibling fails. Code that waits must check it afterwards. */
   readonly signal: AbortSignal;
   readonly variables: Variables;
   /** `Map.Item` of the context object, inside of a Map. */

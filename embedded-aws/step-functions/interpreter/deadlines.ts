@@ -20,7 +20,7 @@ export class Deadlines {
     this.#lastHeartbeat = this.#clock.now();
   }
 
-  /** Calls `fail` when one runs out, unless what it returns is called before. Heartbeats do not disturb the timer; it looks when it rings. */
+  /** Calls `fail` when one runs out, unless what it returns is called before. Heartbeats do not reset the timer: it checks for them when it fires. */
   enforce(fail: (error: TaskTimeout) => void): () => void {
     let cancelTimer = () => {};
     const look = () => {

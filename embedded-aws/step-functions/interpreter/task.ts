@@ -84,7 +84,7 @@ async function perform(
   const request = taskRequest(visit, parameters);
   const { signal } = visit.branch;
   let over = false;
-  // What cannot be cancelled, a call that is under way, goes on unheard then.
+  // A call under way cannot be cancelled: its result is then ignored.
   const { promise: interrupted, reject: interrupt } = Promise.withResolvers<never>();
   interrupted.catch(() => {});
   const stop = () => interrupt(signal.reason);

@@ -13,7 +13,7 @@ const CANCELLED_AT_COMMIT: FaultSpec[] = [
 export const COMMIT_MUTATIONS: readonly Mutation[] = [
   {
     name: 'commit',
-    off: 'the mover goes on to Finish without a committed commit record',
+    off: 'the mover calls Finish without a committed commit record',
     catalog: [],
     overrides: () => ({
       agent: { mailbox: (mailbox) => ({ ...mailbox, commit: async () => 'committed' }) },

@@ -176,7 +176,7 @@ describe('the caller', () => {
     await expect(send(overHttp('NOBODY'))).rejects.toMatchObject({ name: 'UnrecognizedClientException' });
   });
 
-  it('is whoever is current in process, and by the access key when nobody is', async () => {
+  it('is the current caller in process, and otherwise the owner of the access key', async () => {
     try {
       current = reader;
       await expect(send(inProcess())).rejects.toMatchObject({ name: 'AccessDeniedException' });

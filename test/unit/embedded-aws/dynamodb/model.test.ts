@@ -56,7 +56,7 @@ function versions(items: Item[]): Model {
 }
 
 describe('conditional writes', () => {
-  it('act as a map would, alone or in transactions, and the stream tells all of it', async () => {
+  it('act as a map would, alone or in transactions, and the stream carries every change', async () => {
     await fc.assert(
       fc.asyncProperty(fc.array(transaction, { maxLength: 25 }), async (transactions) => {
         const { call, things, db } = fixture();

@@ -126,7 +126,7 @@ describe('a global secondary index', () => {
     expect((await byStatus()).Items).toEqual([open('3', '3')]);
   });
 
-  it('sorts numbers by value and tells items with equal keys apart when paging', async () => {
+  it('sorts numbers by value and distinguishes items with equal keys when paging', async () => {
     const ranks = ['-100', '-5.5', '-5.05', '-5', '0', '0.001', '5', '5', '5', '45', '1e20'];
     for (const [i, rank] of [...ranks.entries()].sort(([a], [b]) => ((a * 7) % 11) - ((b * 7) % 11))) {
       await db.put(open(`item ${i}`, rank));

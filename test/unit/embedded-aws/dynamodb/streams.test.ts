@@ -10,7 +10,7 @@ function recorded() {
 }
 
 describe('stream records', () => {
-  it('tell of every change, in order, with both images', async () => {
+  it('carry every change, in order, with both images', async () => {
     const { put, things, records } = recorded();
     const first = { ...key('p', 's'), a: { N: '1' } };
     const second = { ...key('p', 's'), a: { N: '2' } };

@@ -5,7 +5,7 @@ import type { AttributeValue } from '../../../../embedded-aws/dynamodb/values.ts
 import { fixture, key } from './fixture.ts';
 
 let tables = 0;
-/** A table nobody has named yet: no request about it is known. */
+/** A table that was not named before: no request about it is cached. */
 const freshTable = () => `table-${++tables}`;
 
 function outcome(operation: string, input: JsonObject): unknown {

@@ -126,7 +126,7 @@ describe('an event source mapping', () => {
     expect(batches).toEqual([[1]]);
   });
 
-  it('does not look at item failures unless the mapping says so', async () => {
+  it('ignores item failures unless the mapping reports them', async () => {
     await run(
       source(() => failed(1), { reportBatchItemFailures: false }),
       1,
@@ -134,7 +134,7 @@ describe('an event source mapping', () => {
     expect(batches).toEqual([[1]]);
   });
 
-  it('gives a poisonous batch up after its retries, tells the destination, and goes on', async () => {
+  it('gives a failing batch up after its retries, notifies the destination, and continues', async () => {
     const events = source((batch) => (batch.includes(2) ? error : fine), { batchSize: 2 });
     await run(events, 5);
     expect(batches).toEqual([[1], [2, 3], [2, 3], [2, 3], [4, 5]]);

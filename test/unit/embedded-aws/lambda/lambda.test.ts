@@ -179,7 +179,7 @@ describe('Lambda', () => {
       expect(await call({ InvocationType: 'Event' })).toEqual({ StatusCode: 202 });
       await clock.runUntilIdle();
       expect(attempts.map((at) => at - start)).toEqual([0, 60_000, 180_000]);
-      expect(reports).toEqual(['work failed for good on an event: Error: no']);
+      expect(reports).toEqual(['work failed on an event, after all retries: Error: no']);
     });
 
     it('stops trying when stopped', async () => {

@@ -153,7 +153,7 @@ describe('SSM', () => {
     expect(() => ssm.putDocument('Other', content)).toThrow(named);
   });
 
-  it('tells EventBridge how the command goes', async () => {
+  it('emits an event for each status of a command', async () => {
     script = async () => ({ exitCode: 3, stdout: '', stderr: '' });
     await send();
     await clock.settle();

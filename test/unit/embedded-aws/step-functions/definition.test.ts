@@ -173,7 +173,7 @@ describe('a definition', () => {
     expect(await problems(definition('errorOutput', 'result'))).toHaveLength(2);
   });
 
-  it('tells of everything that is wrong at once', async () => {
+  it('reports everything that is wrong at once', async () => {
     const found = await problems(machine({ A: { Type: 'Pass', Next: 'B', Output: '{% $ %}' }, C: { Type: 'Wait' } }));
     expect(found).toHaveLength(5);
   });

@@ -8,7 +8,7 @@ beforeEach(() => {
 });
 
 describe('the history', () => {
-  it('tells every step of a task, with its data', async () => {
+  it('records every step of a task, with its data', async () => {
     kit.lambda(() => 'hello');
     const states = {
       Do: lambdaTask({ TimeoutSeconds: 60, Output: '{% $states.result.Payload %}', Assign: { v: [1] }, Next: 'Rest' }),
@@ -97,7 +97,7 @@ describe('the history', () => {
   it.each<[string, () => void, string[]]>([
     ['failed', () => kit.lambda(() => Promise.reject(failure('E'))), ['TaskScheduled', 'TaskStarted', 'TaskFailed']],
     ['timed out', () => kit.lambda(() => null), ['TaskScheduled', 'TaskStarted', 'TaskSubmitted', 'TaskTimedOut']],
-  ])('tells of a task that %s', async (_, prepare, types) => {
+  ])('records a task that %s', async (_, prepare, types) => {
     prepare();
     const { arn } = await kit.run({ Ask: tokenTask({ HeartbeatSeconds: 5 }) });
     expect(await kit.types(arn)).toEqual(['ExecutionStarted', 'TaskStateEntered', ...types, 'ExecutionFailed']);

@@ -17,7 +17,7 @@ const succeed = (taskToken: string, output = '{"ok":true}') => kit.call('SendTas
 const heartbeat = (taskToken: string) => kit.call('SendTaskHeartbeat', { taskToken });
 
 describe('a task that waits for its token', () => {
-  it('goes on with the output of SendTaskSuccess', async () => {
+  it('continues with the output of SendTaskSuccess', async () => {
     const arn = await start({ Output: '{% $states.result.ok %}' });
     expect((await kit.outcome(arn)).status).toBe('RUNNING');
     expect(await succeed(tokens[0]!)).toEqual({});

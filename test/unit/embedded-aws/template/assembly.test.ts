@@ -38,7 +38,7 @@ describe('readAssembly', () => {
     expect(assembly.assets.get('abc.zip')).toBe(join(folder, 'asset.abc'));
   });
 
-  it('needs to be told which of several stacks', () => {
+  it('needs the name of one of several stacks', () => {
     write('manifest.json', { artifacts: { One: stack('One'), Two: stack('Two') } });
     write('Two.template.json', { Resources: {} });
     expect(() => readAssembly(folder)).toThrow('exactly one stack; it holds: One, Two');

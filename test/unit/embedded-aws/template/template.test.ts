@@ -96,7 +96,7 @@ describe('resolveTemplate', () => {
     expect(resolved({ 'Fn::GetAtt': ['Role', 'RoleId'] })).toBe(id);
   });
 
-  it('answers for the API where it is told to', () => {
+  it('gives the API the endpoint that was configured', () => {
     const template: Template = {
       Resources: { Api: { Type: 'AWS::ApiGatewayV2::Api' } },
       Outputs: { Url: { Value: { 'Fn::GetAtt': ['Api', 'ApiEndpoint'] } } },

@@ -3,7 +3,7 @@ import { SimulatedNetwork } from '../../../../simulator/hypervisor/network.ts';
 import { VirtualClock } from '../../../../simulator/virtual-clock.ts';
 
 describe('the simulated network', () => {
-  it('lets what waits through when a way is back, whichever end it is named from', async () => {
+  it('releases waiting calls when a link is back, whichever end is named first', async () => {
     const clock = new VirtualClock();
     const network = new SimulatedNetwork(clock);
     network.cut('a', 'b');
@@ -18,7 +18,7 @@ describe('the simulated network', () => {
     expect([through, network.isUp('a', 'b')]).toEqual([true, true]);
   });
 
-  it('tells of silence once it has lasted without a break', async () => {
+  it('reports silence once it has lasted without a break', async () => {
     const clock = new VirtualClock();
     const network = new SimulatedNetwork(clock);
     let gone = 0;
