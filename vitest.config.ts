@@ -5,7 +5,7 @@ const FAST = {
   environment: 'node',
   testTimeout: 60_000,
   hookTimeout: 120_000,
-  setupFiles: ['test/fixed-seed.ts'],
+  setupFiles: 'test/fixed-seed.ts',
 } as const;
 const LAB = { environment: 'node', testTimeout: 180_000, hookTimeout: 300_000 } as const;
 /** These tests measure blackouts, rates and convergence of emulated guests, and another lab's guests would be measured with them. */

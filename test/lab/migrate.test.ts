@@ -142,7 +142,7 @@ describeWithManagedLab('a migration through the API', (its) => {
     await refused('local', 'disk:vda');
   });
 
-  it('is refused for memory the destination has promised to others', async () => {
+  it('is refused for memory that the destination has reserved for others', async () => {
     const db = new DynamoDBClient(managed.aws.inProcess());
     const promise = (UpdateExpression: string, values?: Record<string, number>) =>
       db.send(
