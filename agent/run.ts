@@ -1,5 +1,5 @@
 import { HandoffError } from '../contract/errors.ts';
-import { Role, StageName } from '../contract/names.ts';
+import { parseRequestId } from '../contract/names.ts';
 import type { StageResult } from '../contract/reports.ts';
 import { type AgentTask, AgentTask as TaskSchema } from '../contract/tasks.ts';
 import type { AgentDeps } from './deps.ts';
@@ -121,14 +121,14 @@ function mustBeForNowAndHere(task: AgentTask, { clock, hostId }: Pick<AgentDeps,
   }
 }
 
-/** `<migration>.<stage>.<role>.<attempt>`: enough to report on a task that cannot be read. */
+/** A request id is enough to report on a task that cannot be read. */
 export function identityOf(requestId: string): RequestIdentity {
-  const [migrationId, stage, role] = requestId.split('.');
-  const known = { stage: StageName.safeParse(stage), role: Role.safeParse(role) };
-  if (migrationId === undefined || !known.stage.success || !known.role.success) {
+  const parts = parseRequestId(requestId);
+  if (parts === undefined) {
     throw new ExitError(EXIT.usage, `"${requestId}" is not a request id: <migration>.<stage>.<role>.<attempt>`);
   }
-  return { requestId, migrationId, stage: known.stage.data, role: known.role.data };
+  const { migrationId, stage, role } = parts;
+  return { requestId, migrationId, stage, role };
 }
 
 async function reachingAws<T>(call: Promise<T>): Promise<T> {

@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import { parseMailboxItem } from '../../contract/mailbox.ts';
 import { AwsError, type JsonObject } from '../../embedded-aws/core/service.ts';
 import type { Fate } from '../clients/message-relay.ts';
 import type { Observation } from './domain-state-monitor.ts';
@@ -110,11 +111,11 @@ export function arm(
 }
 
 const isReport = (call: AwsCall, what: string): boolean =>
-  keyOf(call).startsWith('REPORT#') && JSON.stringify(call.input).includes(what);
+  parseMailboxItem(keyOf(call))?.kind === 'report' && JSON.stringify(call.input).includes(what);
 
 /** The mover's write that hands the VM over. */
 export const isCommit = (call: AwsCall): boolean =>
-  keyOf(call).startsWith('COMMIT#') && JSON.stringify(call.input).includes('committedBy');
+  parseMailboxItem(keyOf(call))?.kind === 'commit' && JSON.stringify(call.input).includes('committedBy');
 
 function keyOf({ input }: AwsCall): string {
   const key = input.Key as JsonObject | undefined;

@@ -26,7 +26,7 @@ export function json(
   return { statusCode, headers: { 'content-type': 'application/json', ...headers }, body: JSON.stringify(body) };
 }
 
-/** RFC 9457: every error answer says what is wrong and what would be right, with a code that stays. */
+/** RFC 9457: every error answer states what is wrong and what would be right, with a stable code. */
 export function problem(error: unknown): APIGatewayProxyStructuredResultV2 {
   const body = describe(error);
   return { ...json(body.status, body), headers: { 'content-type': 'application/problem+json' } };
@@ -45,7 +45,7 @@ function describe(error: unknown): Problem {
       ...(migrationId !== undefined && { migrationId }),
     };
   }
-  // middy's own errors (an unknown route, a body that is no JSON) carry the status the client should see.
+  // middy's own errors (an unknown route, a body that is not JSON) carry the status for the client.
   const status = (error as { statusCode?: number }).statusCode ?? 500;
   if (status === 404) {
     return {
@@ -69,10 +69,10 @@ function describe(error: unknown): Problem {
   }
   return {
     type: 'about:blank',
-    title: 'Something went wrong inside Handoff.',
+    title: 'An error inside Handoff.',
     status: 500,
     code: 'Internal',
-    detail: 'The request was not carried out, or its outcome is unknown; the logs of the api function say more.',
+    detail: 'The request was not carried out, or its outcome is unknown; see the logs of the function handoff-api.',
   };
 }
 

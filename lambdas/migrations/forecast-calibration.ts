@@ -2,34 +2,34 @@ import { median, quantile } from '../../common/statistics.ts';
 import type { Calibration, MigrationView } from '../../contract/api.ts';
 import type { Range } from '../../contract/forecast.ts';
 
-/** A forecast and what came of it, in ms, and whether that is in the range that was stated. */
-export interface Against {
+/** A forecast and the measured outcome, in ms, and whether the outcome is within the forecast range. */
+export interface Comparison {
   forecast: Range;
   outcome: number;
   within: boolean;
 }
 
-/** How far a migration's outcome was from its forecast. */
+/** The error of a migration's forecast. */
 export interface Miss {
   method: string;
   /** (outcome - forecast) / outcome. */
-  time: Against & { error: number };
-  /** outcome - forecast, in ms; absent where nobody saw the blackout from outside. */
-  blackout?: Against & { errorMs: number };
+  time: Comparison & { error: number };
+  /** outcome - forecast, in ms; absent where the blackout was not measured from outside. */
+  blackout?: Comparison & { errorMs: number };
 }
 
-/** Undefined where there is no forecast, or nothing to hold it against. */
+/** Undefined where there is no forecast, or no outcome to compare it with. */
 export function missOf({ forecast, result }: Pick<MigrationView, 'forecast' | 'result'>): Miss | undefined {
   if (forecast === undefined || result?.activeMs === undefined) return undefined;
   const { totalMs, blackoutMs, plan } = forecast;
-  const against = (range: Range, outcome: number): Against => ({
+  const against = (range: Range, outcome: number): Comparison => ({
     forecast: range,
     outcome,
     within: outcome >= range.low && outcome <= range.high,
   });
   const seen = blackoutOf(result.blackout);
   return {
-    // What was done, not what was planned: a copy may have had to fall back on post-copy.
+    // The method that was used, not the planned one: a copy may have had to fall back on post-copy.
     method: result.postCopy === true ? 'post-copy' : plan.method,
     time: {
       ...against(totalMs, result.activeMs),
@@ -41,13 +41,13 @@ export function missOf({ forecast, result }: Pick<MigrationView, 'forecast' | 'r
   };
 }
 
-/** The longer of what the two hosts saw: users are not only on one side. */
+/** The longer of what the two hosts measured: users are not only on one side. */
 function blackoutOf(seen: NonNullable<MigrationView['result']>['blackout']): number | undefined {
   const observed = [seen?.source, seen?.destination].flatMap((each) => (each?.observed ? [each.blackoutMs] : []));
   return observed.length === 0 ? undefined : Math.max(...observed);
 }
 
-/** Errors are taken without their sign. */
+/** From the absolute values of the errors. */
 export function calibrationOf(misses: readonly Miss[]): Calibration {
   const part = (of: readonly Miss[]) => ({
     migrations: of.length,

@@ -12,7 +12,7 @@ import { executionArnOf, parseExecutionName } from '../platform/execution-names.
 import { describeExecution } from '../platform/executions.ts';
 import { count, logger } from '../platform/function.ts';
 import { now, requireEnv } from '../platform/runtime.ts';
-import { findLeaks, type Held, type Leak, type Owner } from './audit.ts';
+import { findLeaks, type Held, type Leak, type Owner } from './leaks.ts';
 
 /** Everything that is held. Commit records are read on request only: the open ones lie among all there ever were. */
 async function listHeld({ commitRecords }: { commitRecords: boolean }): Promise<Held[]> {

@@ -1,3 +1,4 @@
+import { parseMailboxItem } from '../../contract/mailbox.ts';
 import { AwsError, type JsonObject } from '../../embedded-aws/core/service.ts';
 import type { Interceptor } from '../../embedded-aws/embedded-aws.ts';
 
@@ -28,7 +29,8 @@ export function pointOf({ service, operation, input, caller }: AwsCall): AwsPoin
   if (service === 'streams') return 'stream';
   const who = callerName(caller.userId);
   if (operation === 'DeleteItem' && (input.Key as KeyOf)?.sk?.S === 'LOCK') return 'unlock';
-  const commitRecord = operation === 'UpdateItem' && String((input.Key as KeyOf)?.sk?.S).startsWith('COMMIT#');
+  const commitRecord =
+    operation === 'UpdateItem' && parseMailboxItem(String((input.Key as KeyOf)?.sk?.S))?.kind === 'commit';
   if (commitRecord && who === 'host') return 'commit';
   return commitRecord && who === 'machine' ? 'revoke' : who;
 }

@@ -1,5 +1,6 @@
 import { PutCommand } from '@aws-sdk/lib-dynamodb';
 import { reportKey } from '../../contract/mailbox.ts';
+import { parseRequestId } from '../../contract/names.ts';
 import { CONTRACT_VERSION } from '../../contract/version.ts';
 import type { JsonObject } from '../../embedded-aws/core/service.ts';
 import type { EmbeddedAws } from '../../embedded-aws/embedded-aws.ts';
@@ -258,14 +259,14 @@ export class FaultInjector {
   }
 
   #peerOf(requestId: string, hostId: string): string | undefined {
-    const migration = this.#options.findMigration(requestId.split('.')[0]!);
+    const migration = this.#options.findMigration(parseRequestId(requestId)!.migrationId);
     return migration && (migration.source === hostId ? migration.destination : migration.source);
   }
 
   /** A host can write to its own mailbox only: it forges a report there for a task that its peer was given. */
   #forge(requestId: string, asked: string): void {
     const { aws, fleet, hosts } = this.#options;
-    const [migrationId, stage = '', role] = requestId.split('.');
+    const { migrationId, stage, role } = parseRequestId(requestId)!;
     const forger = this.#peerOf(requestId, asked);
     if (forger === undefined || (this.#forgesUntil.get(`${forger} ${stage}`) ?? 0) <= fleet.clock.now()) return;
     const result = forgedResult(stage as (typeof FORGEABLE_STAGES)[number]);

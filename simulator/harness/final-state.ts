@@ -1,3 +1,4 @@
+import { parseMailboxItem } from '../../contract/mailbox.ts';
 import type { JsonObject } from '../../embedded-aws/core/service.ts';
 import type { Item } from '../../embedded-aws/dynamodb/values.ts';
 import type { EmbeddedAws } from '../../embedded-aws/embedded-aws.ts';
@@ -177,7 +178,9 @@ function* heldIn(items: readonly Item[], statusOf: ReadonlyMap<string, string>):
 }
 
 function openCommitRecords(items: readonly Item[]): string[] {
-  const open = items.filter((item) => text(item, 'sk').startsWith('COMMIT#') && item.state?.S === 'OPEN');
+  const open = items.filter(
+    (item) => parseMailboxItem(text(item, 'sk'))?.kind === 'commit' && item.state?.S === 'OPEN',
+  );
   return open.map((item) => `${text(item, 'sk')} is open`);
 }
 

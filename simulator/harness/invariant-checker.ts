@@ -1,5 +1,8 @@
-import type { CommitRecordState } from '../../contract/mailbox.ts';
+import { type CommitRecordState, parseMailboxItem } from '../../contract/mailbox.ts';
+import { parseRequestId } from '../../contract/names.ts';
 import type { Item } from '../../embedded-aws/dynamodb/values.ts';
+import { HOSTS, vmOfLock } from '../../lambdas/platform/control-keys.ts';
+import { parseExecutionName } from '../../lambdas/platform/execution-names.ts';
 import type { Boundary } from '../hosts/process.ts';
 import type { SimulatedFleet } from '../hypervisor/fleet.ts';
 import type { Invariant, Violation } from './invariants.ts';
@@ -23,8 +26,6 @@ const MOVER_ACTIONS: readonly string[] = ['begin', 'prepare', 'perform', 'finish
 
 /** Recovery inspects hosts more often than this. */
 const CALM_MS = 10 * 60_000;
-
-const migrationOf = (requestId: string): string => requestId.slice(0, requestId.indexOf('.'));
 
 /**
  * Checks the invariants while a world runs. It keeps what the tables contain, from every change of them: they can't be read within a
@@ -112,25 +113,25 @@ export class InvariantChecker {
     const { pk, sk } = (after ?? before)!;
     const sortKey = String(sk?.S);
     this.#store(String(pk?.S), sortKey, after);
-    const end = sortKey.indexOf('#');
-    switch (end < 0 ? sortKey : sortKey.slice(0, end)) {
-      case 'TASK':
-        if (after !== undefined) this.#taskChanged(before, after);
+    const { kind, id } = parseMailboxItem(sortKey) ?? { kind: sortKey, id: '' };
+    switch (kind) {
+      case 'task':
+        if (after !== undefined) this.#taskChanged(id, before, after);
         return;
-      case 'REPORT':
-        if (after !== undefined) this.#reported(after);
+      case 'report':
+        if (after !== undefined) this.#reported(id, after);
         return;
-      case 'COMMIT':
-        if (after !== undefined) this.#commitRecordChanged(sortKey.slice('COMMIT#'.length), after);
+      case 'commit':
+        if (after !== undefined) this.#commitRecordChanged(id, after);
         return;
       case 'LOCK':
-        this.#lockChanged(String(pk?.S).slice('VM#'.length), after);
+        this.#lockChanged(vmOfLock(String(pk?.S)), after);
         return;
       case 'RECORD':
         if (after !== undefined && !OUTCOME.every((part) => after[part] === before?.[part])) this.#recordChanged(after);
         return;
     }
-    if (pk?.S === 'HOSTS' && after !== undefined) this.#hostChanged(sortKey, before, after);
+    if (pk?.S === HOSTS && after !== undefined) this.#hostChanged(sortKey, before, after);
   }
 
   #store(pk: string, sk: string, item: Item | undefined): void {
@@ -140,8 +141,7 @@ export class InvariantChecker {
     else partition.set(sk, item);
   }
 
-  #taskChanged(before: Item | undefined, { sk, task, claimedAt }: Item): void {
-    const requestId = String(sk?.S).slice('TASK#'.length);
+  #taskChanged(requestId: string, before: Item | undefined, { task, claimedAt }: Item): void {
     if (before === undefined) {
       this.#expiresAt.set(requestId, Date.parse(textIn(task?.M, 'expiresAt') ?? ''));
     }
@@ -150,13 +150,13 @@ export class InvariantChecker {
     }
   }
 
-  #reported({ sk, report }: Item): void {
-    const requestId = String(sk?.S).slice('REPORT#'.length);
+  #reported(requestId: string, { report }: Item): void {
     const claimedAt = this.#claimedAt.get(requestId);
     if (textIn(report?.M, 'kind') !== 'succeeded' || claimedAt === undefined) return;
     const expiresAt = this.#expiresAt.get(requestId);
-    if (/\.inspect\.source\./.test(requestId) && !JSON.stringify(report).includes('"not-asked"'))
-      this.#fenced.add(migrationOf(requestId));
+    const { migrationId, stage, role } = parseRequestId(requestId)!;
+    if (stage === 'inspect' && role === 'source' && !JSON.stringify(report).includes('"not-asked"'))
+      this.#fenced.add(migrationId);
     if (expiresAt !== undefined && claimedAt > expiresAt) {
       this.violated('an expired task does not start', `${requestId} started ${claimedAt - expiresAt} ms late`);
     }
@@ -180,7 +180,7 @@ export class InvariantChecker {
     if (now === undefined) this.#locks.delete(vm);
     else this.#locks.set(vm, now);
     // A cleanup holds the lock under the name of its execution.
-    if (before !== undefined && this.records.get(before.replace(/\.\d+$/, ''))?.endedAt === undefined) {
+    if (before !== undefined && this.records.get(parseExecutionName(before).migrationId)?.endedAt === undefined) {
       this.violated('a lock stays with its owner', `the lock of ${vm} was taken from ${before} before its end`);
     }
   }

@@ -6,6 +6,7 @@ import { type Log, silentLog } from '../../agent/log/log.ts';
 import { dynamoMailbox, type Mailbox } from '../../agent/mailbox.ts';
 import { type RunOutcome, runRequest } from '../../agent/run.ts';
 import type { Clock } from '../../common/clock.ts';
+import { parseRequestId } from '../../contract/names.ts';
 import type { NodeExecutor, NodeOutput } from '../../embedded-aws/ssm/node.ts';
 import { connect } from '../hypervisor/connection.ts';
 import type { SimulatedFleet } from '../hypervisor/fleet.ts';
@@ -57,7 +58,13 @@ export function simulatedNode(fleet: SimulatedFleet, hostId: string, options: Si
     async run({ script, env }, signal) {
       const all = { ...exportsOf(script), ...env };
       const requestId = all.SSM_requestId ?? '';
-      const process = new SimulatedProcess('agent', hostId, requestId.split('.')[0]!, options.clock, options.watch);
+      const process = new SimulatedProcess(
+        'agent',
+        hostId,
+        parseRequestId(requestId)!.migrationId,
+        options.clock,
+        options.watch,
+      );
       signal.addEventListener('abort', () => process.kill(), { once: true });
       // On a host without power nothing begins.
       if (signal.aborted || !fleet.host(hostId).reachable) process.kill();

@@ -1,3 +1,4 @@
+import { parseMailboxItem } from '../../../contract/mailbox.ts';
 import type { JsonObject } from '../../../embedded-aws/core/service.ts';
 import type { AwsCall } from '../aws-faults.ts';
 import type { Overrides } from './mutation.ts';
@@ -29,7 +30,7 @@ export const deletesNoCleanup = ({ Delete: write }: JsonObject): boolean =>
   ((write as JsonObject | undefined)?.Key as { pk?: { S?: string } } | undefined)?.pk?.S !== 'CLEANUPS';
 
 export const isCommitRecord = ({ Key }: JsonObject): boolean =>
-  String((Key as { sk?: { S?: string } } | undefined)?.sk?.S).startsWith('COMMIT#');
+  parseMailboxItem(String((Key as { sk?: { S?: string } } | undefined)?.sk?.S))?.kind === 'commit';
 
 export const updatesIn = ({ TransactItems: items = [] }: JsonObject): JsonObject[] =>
   (items as JsonObject[]).flatMap(({ Update: update }) => (update === undefined ? [] : [update as JsonObject]));
@@ -79,7 +80,7 @@ export function acceptAnySender(): NonNullable<Overrides['call']> {
     if (call.service !== 'streams') return undefined;
     call.input.Records = (call.input.Records as JsonObject[]).map((record) => {
       const text = JSON.stringify(record);
-      const nodeId = asked.get(/"sk":\{"S":"REPORT#([^"]+)"/.exec(text)?.[1] ?? '');
+      const nodeId = asked.get(parseMailboxItem(/"sk":\{"S":"([^"]+)"/.exec(text)?.[1] ?? '')?.id ?? '');
       return nodeId === undefined ? record : JSON.parse(text.replace(/("pk":\{"S":"\w+:)mi-\w+/g, `$1${nodeId}`));
     }) as JsonObject[];
     return next();

@@ -11,8 +11,10 @@ import {
   type MigrationView,
   type Problem,
 } from '../../../contract/api.ts';
+import { parseMailboxItem } from '../../../contract/mailbox.ts';
 import type { JsonObject } from '../../../embedded-aws/core/service.ts';
 import { type EmbeddedAws, startEmbeddedAws } from '../../../embedded-aws/embedded-aws.ts';
+import { HOSTS } from '../../../lambdas/platform/control-keys.ts';
 import { type ManagedHost, manage } from '../../../simulator/hosts/managed-host.ts';
 import { SimulatedFleet } from '../../../simulator/hypervisor/fleet.ts';
 import type { HostSpec } from '../../../simulator/hypervisor/host.ts';
@@ -220,7 +222,7 @@ export class ControlPlane {
   /** Everything migrations hold, named; empty when all was given back. */
   async held(): Promise<string[]> {
     const control = await this.control();
-    const hosts = control.filter(({ pk }) => pk === 'HOSTS') as (Item & {
+    const hosts = control.filter(({ pk }) => pk === HOSTS) as (Item & {
       outgoing?: Set<string>;
       incoming?: Set<string>;
       cutovers?: Set<string>;
@@ -237,7 +239,7 @@ export class ControlPlane {
       ]),
       ...control.filter(({ sk }) => sk === 'LOCK').map(({ pk, migrationId }) => `lock of ${pk}: ${migrationId}`),
       ...(await this.mailbox())
-        .filter(({ sk, state }) => sk.startsWith('COMMIT#') && state === 'OPEN')
+        .filter(({ sk, state }) => parseMailboxItem(sk)?.kind === 'commit' && state === 'OPEN')
         .map(({ sk }) => `open commit record: ${sk}`),
     ];
   }

@@ -2,9 +2,10 @@ import { PutCommand } from '@aws-sdk/lib-dynamodb';
 import { describe, expect, it } from 'vitest';
 import { MIB } from '../../../common/units.ts';
 import type { Calibration } from '../../../contract/api.ts';
-import { reportKey } from '../../../contract/mailbox.ts';
+import { commitRecordKey, parseMailboxItem, reportKey } from '../../../contract/mailbox.ts';
 import { requestIdOf } from '../../../contract/names.ts';
 import { CONTRACT_VERSION } from '../../../contract/version.ts';
+import { linkKey } from '../../../lambdas/platform/control-keys.ts';
 import { type ControlPlane, eachWithControlPlane } from './control-plane.ts';
 
 /** Writes faster than the link carries, over more memory than a blackout's worth. */
@@ -39,7 +40,9 @@ describe('a migration', () => {
       forecast: { convergence: 'likely', plan: { method: 'plain' } },
       result: { activeMs: expect.any(Number), postCopy: false },
     });
-    const precopy = (await plane().mailbox()).find(({ sk }) => sk.startsWith('TASK#') && sk.includes('.precopy.'));
+    const precopy = (await plane().mailbox()).find(
+      ({ sk }) => parseMailboxItem(sk)?.kind === 'task' && sk.includes('.precopy.'),
+    );
     expect((precopy?.task as { plan: unknown }).plan).toEqual(view.forecast?.plan);
     const { output } = await plane().describe(view.executionArn);
     expect(JSON.parse(String(output))).toMatchObject({ status: 'SUCCEEDED' });
@@ -96,7 +99,7 @@ describe('a forecast', () => {
   it('can never come to a handover, whoever orders it', async () => {
     const id = await plane().migrate('web', { forecastOnly: true });
     await plane().reaches(id, 'PREFLIGHT');
-    const commitRecord = (await plane().mailbox()).find(({ sk }) => sk === `COMMIT#${id}`);
+    const commitRecord = (await plane().mailbox()).find(({ sk }) => sk === commitRecordKey('', id).sk);
     expect(commitRecord?.state).toBe('REVOKED');
     const view = await plane().ended(id);
     const dispatch = await plane().aws.callAws(
@@ -133,7 +136,7 @@ describe('the link', () => {
     expect(measured?.linkAgeSeconds).toBeLessThan(3_700);
     expect(checks?.find(({ name }) => name === 'link')?.found).toContain('60 min ago');
     // What was not measured is not remembered as if it had been.
-    const kept = (await plane().control()).find(({ pk }) => pk === 'LINK#kvm-a');
+    const kept = (await plane().control()).find(({ pk }) => pk === linkKey('kvm-a', 'kvm-b').pk);
     expect(Date.parse(String(kept?.at))).toBeLessThan(plane().clock.now() - 3_600_000);
   });
 

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import type { MigrationView } from '../../../contract/api.ts';
 import { AwsError } from '../../../embedded-aws/core/service.ts';
+import { migrationKey } from '../../../lambdas/platform/control-keys.ts';
 import { type ControlPlane, eachWithControlPlane } from './control-plane.ts';
 
 const BODY = { vm: 'web', source: 'kvm-a', destination: 'kvm-b' };
@@ -231,7 +232,7 @@ describe('the list of migrations', () => {
     expect((await list('?vm=web')).migrations[0]).toMatchObject({ status: 'SUCCEEDED', runsOn: 'kvm-b' });
   });
 
-  const forged = Buffer.from('{"pk":"MIGRATION#x"}').toString('base64url');
+  const forged = Buffer.from(JSON.stringify({ pk: migrationKey('x').pk })).toString('base64url');
   it.each([
     ['a limit out of range', '?limit=101', 'limit'],
     ['a limit that is no number', '?limit=ten', 'limit'],

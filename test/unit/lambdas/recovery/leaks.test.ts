@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { findLeaks, type Held, type Owner, SETTLING_MS } from '../../../../lambdas/recovery/audit.ts';
+import { findLeaks, type Held, type Owner, SETTLING_MS } from '../../../../lambdas/recovery/leaks.ts';
 
 const NOW = Date.parse('2026-03-01T12:00:00Z');
 const RESOURCES: Held['resource'][] = [
