@@ -8,7 +8,7 @@ export type Held = Pick<AuditFinding, 'of' | 'owner'> & {
 /** What is known of an owner: of a migration by its record, of an evacuation by its execution. */
 export type Owner =
   | { state: 'at work' }
-  /** `at` in ms since the epoch. A migration that needs an operator keeps its VM's lock, and noresource else. */
+  /** `at` in ms since the epoch. A migration that needs an operator keeps its VM's lock, and nothing else. */
   | { state: 'ended'; at: number; how: string; needsOperator?: boolean }
   | { state: 'unknown' };
 
@@ -19,14 +19,14 @@ export type Leak = Held & { why: string; proven: boolean };
 
 /**
  * Compares what is held with its owners. A leak is proven when its owner has ended: the owner never comes back, and a release in its
- * name changes noresource else. What an unknown owner holds is only reported.
+ * name changes nothing else. What an unknown owner holds is only reported.
  */
 export function findLeaks(held: readonly Held[], owners: ReadonlyMap<string, Owner>, now: number): Leak[] {
-  return held.flatMap((resource): Leak[] => {
-    const owner = owners.get(resource.owner) ?? { state: 'unknown' };
+  return held.flatMap((one): Leak[] => {
+    const owner = owners.get(one.owner) ?? { state: 'unknown' };
     if (owner.state === 'at work') return [];
-    if (owner.state === 'unknown') return [{ ...resource, why: 'its owner is not known', proven: false }];
-    if (now - owner.at < SETTLING_MS || (owner.needsOperator && resource.resource === 'lock')) return [];
-    return [{ ...resource, why: `its owner ended ${owner.how} at ${new Date(owner.at).toISOString()}`, proven: true }];
+    if (owner.state === 'unknown') return [{ ...one, why: 'its owner is not known', proven: false }];
+    if (now - owner.at < SETTLING_MS || (owner.needsOperator && one.resource === 'lock')) return [];
+    return [{ ...one, why: `its owner ended ${owner.how} at ${new Date(owner.at).toISOString()}`, proven: true }];
   });
 }
