@@ -13,7 +13,7 @@ export interface MigrateParts extends RecoveryParts {
  */
 const CUTOVER_SLOT_RETRY = { IntervalSeconds: 1, BackoffRate: 1.5, MaxDelaySeconds: 2, MaxAttempts: 270 };
 
-/** Beside the copy, which takes about as long at least. */
+/** Nothing is touched yet, and the guest runs as usual: a task that cannot be sent delays the migration by this at most. */
 const OBSERVE_GUEST_DISPATCH_SECONDS = 5;
 
 /** The execution's name is the migration's id. */
@@ -164,7 +164,7 @@ export function migrateDefinition(fn: MigrateParts): Definition {
         },
         Next: 'Nothing changed',
       },
-      'Reserve memory': reserveMemory('Pre-copy'),
+      'Reserve memory': reserveMemory('Start guest observation'),
       'Reserve memory (disks to copy)': reserveMemory('Create disk images'),
       'Create disk images': stage(
         fn.dispatch,
@@ -174,54 +174,35 @@ export function migrateDefinition(fn: MigrateParts): Definition {
           Comment: 'The destination creates an empty image for each disk that only the source has.',
           Output: js('$states.result'),
           Catch: touched,
-          Next: 'Pre-copy',
+          Next: 'Start guest observation',
         },
       ),
 
-      'Pre-copy': {
-        Type: 'Parallel',
-        Comment: 'The source copies the memory; the destination begins to observe the guest.',
-        Branches: [
-          {
-            StartAt: 'Copy memory',
-            States: {
-              'Copy memory': stage(
-                fn.dispatch,
-                { ...MINE, stage: 'precopy', role: 'source', plan: js('$forecast.plan') },
-                // The mover itself keeps the deadline; this is for a mover that does not.
-                { timeoutSeconds: js('$admission.policy.deadlineSeconds + 300'), heartbeatSeconds: HEARTBEAT },
-                {
-                  Comment: 'Copies the memory while the guest runs, and holds before the cutover.',
-                  Output: js('$states.result'),
-                  End: true,
-                },
-              ),
-            },
-          },
-          {
-            StartAt: 'Start guest observation',
-            States: {
-              'Start guest observation': call(
-                fn.dispatch,
-                { ...MINE, stage: 'observe-guest', role: 'destination' },
-                {
-                  Comment:
-                    'The destination observes when the guest answers there. No state waits for its report, or fails with it.',
-                  TimeoutSeconds: OBSERVE_GUEST_DISPATCH_SECONDS,
-                  Retry: [],
-                  Catch: [{ ErrorEquals: ['States.ALL'], Next: 'Not observed' }],
-                  End: true,
-                },
-              ),
-              'Not observed': { Type: 'Pass', Comment: 'The migration goes on without it.', End: true },
-            },
-          },
-        ],
-        Assign: { results: js("{ 'precopy': $states.result[0] }") },
-        Output: js('$states.result[0]'),
-        Catch: touched,
-        Next: 'Cutover completed?',
-      },
+      'Start guest observation': call(
+        fn.dispatch,
+        { ...MINE, stage: 'observe-guest', role: 'destination' },
+        {
+          Comment:
+            'The destination observes when the guest answers there. No state waits for its report, or fails with it.',
+          TimeoutSeconds: OBSERVE_GUEST_DISPATCH_SECONDS,
+          Retry: [],
+          Catch: [{ ErrorEquals: ['States.ALL'], Next: 'Pre-copy' }],
+          Next: 'Pre-copy',
+        },
+      ),
+      'Pre-copy': stage(
+        fn.dispatch,
+        { ...MINE, stage: 'precopy', role: 'source', plan: js('$forecast.plan') },
+        // The mover itself keeps the deadline; this is for a mover that does not.
+        { timeoutSeconds: js('$admission.policy.deadlineSeconds + 300'), heartbeatSeconds: HEARTBEAT },
+        {
+          Comment: 'Copies the memory while the guest runs, and holds before the cutover.',
+          Assign: { results: js("{ 'precopy': $states.result }") },
+          Output: js('$states.result'),
+          Catch: touched,
+          Next: 'Cutover completed?',
+        },
+      ),
       'Cutover completed?': {
         Type: 'Choice',
         Comment: 'An idle guest converges despite the brake; its handover is committed and completed.',

@@ -15,6 +15,9 @@ import type { ManagedLab } from '../../lab/managed-lab.ts';
 import { guestAddress } from './support/describe-with-lab.ts';
 import { describeWithManagedLab } from './support/describe-with-managed-lab.ts';
 
+/** A copy of some seconds: at the link's full speed a busy machine may be late to brake it, and the guest switches before it is held. */
+const SLOW_MIBPS = 100;
+
 describeWithManagedLab('the blackout as seen from outside', (its) => {
   let lab: Lab;
   let managed: ManagedLab;
@@ -147,7 +150,7 @@ describeWithManagedLab('the blackout as seen from outside', (its) => {
       from: 'kvm1',
       to: 'kvm2',
       guestAddress: address,
-      policy: { cutover: 'manual' },
+      policy: { cutover: 'manual', bandwidthMiBps: SLOW_MIBPS },
     });
     await reaches(managed, id, 'is held', ({ status }) => status === 'HELD');
     // The destination's own bridge drops the guest's frames, and still forwards frames for the guest to its old place.
@@ -192,7 +195,7 @@ describeWithManagedLab('the blackout as seen from outside', (its) => {
       from: 'kvm2',
       to: 'kvm1',
       guestAddress: address,
-      policy: { cutover: 'manual', heartbeatTimeoutSeconds: 10 },
+      policy: { cutover: 'manual', heartbeatTimeoutSeconds: 10, bandwidthMiBps: SLOW_MIBPS },
     });
     await reaches(managed, id, 'is held', ({ status }) => status === 'HELD');
     expect((await exec(lab, 'kvm2', ['pgrep', '-x', 'ping'])).exitCode).toBe(0);
