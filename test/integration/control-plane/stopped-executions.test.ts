@@ -31,7 +31,9 @@ describe('the blackout as seen from outside', () => {
 
   it('is in the record for both hosts, beside QEMU’s downtime', async () => {
     const id = await plane().migrate('web', { guestAddress: ADDRESS });
-    const { result, timeline } = await plane().ended(id);
+    await plane().ended(id);
+    // Read anew: nothing waits for the observer's report, which may have come while the end was read.
+    const { result, timeline } = await plane().show(id);
     expect(result?.downtimeMs).toBeGreaterThan(0);
     const both = seen({ addressFrom: 'request' });
     expect(result?.blackout).toMatchObject({ source: both, destination: both });
