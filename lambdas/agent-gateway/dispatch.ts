@@ -19,7 +19,8 @@ import {
   type RequestItem,
 } from '../platform/control-table.ts';
 import { getItem, transact, unlessConditionFails } from '../platform/dynamo.ts';
-import { lambda, logger } from '../platform/function.ts';
+import { lambda } from '../platform/function.ts';
+import { logger, withLogFields } from '../platform/log.ts';
 import { parse } from '../platform/parse.ts';
 import { dynamo, isoNow, requireEnv, ssm } from '../platform/runtime.ts';
 import { composeTask, TaskInput } from './compose-task.ts';
@@ -51,6 +52,13 @@ const AFTER_CUTOVER: readonly StageName[] = ['verify', 'inspect'];
 export const handler = lambda(async (event: unknown) => {
   const input = parse(TaskInput, event, 'stage');
   const requestId = requestIdOf(input.migrationId, input.stage, input.role, input.attempt);
+  return withLogFields({ requestId }, () => send(input, requestId));
+});
+
+async function send(
+  input: TaskInput,
+  requestId: string,
+): Promise<{ requestId: string; host: string; alreadyAnswered?: true }> {
   const { host, task, record } = await composeTask(input, requestId);
   const mailbox = mailboxOfNode(host.nodeId);
   const request: RequestItem = {
@@ -101,9 +109,9 @@ export const handler = lambda(async (event: unknown) => {
       TimeoutSeconds: DELIVERY_SECONDS,
     }),
   );
-  logger.info('Task sent.', { commandId: Command?.CommandId });
+  logger.info('Task sent', { hostId: host.sk, commandId: Command?.CommandId });
   return { requestId, host: host.sk };
-});
+}
 
 interface WithTask {
   /** The record's new status, so that a cancel either finds this request or stops it. */

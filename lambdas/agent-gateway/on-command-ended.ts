@@ -1,7 +1,8 @@
 import type { EventBridgeEvent } from 'aws-lambda';
 import { z } from 'zod';
 import { parseRequestId } from '../../contract/names.ts';
-import { count, lambda, logger } from '../platform/function.ts';
+import { count, lambda } from '../platform/function.ts';
+import { logger } from '../platform/log.ts';
 import { failTask, getRequest } from './task-answer.ts';
 
 const Detail = z.object({
@@ -19,13 +20,15 @@ export const handler = lambda(async (event: EventBridgeEvent<string, unknown>) =
   const parsed = Detail.safeParse(event.detail);
   const requestId = parsed.success ? requestIdIn(parsed.data.parameters) : undefined;
   if (!parsed.success || requestId === undefined) {
-    logger.warn('Not an event about one of our commands.', { detail: event.detail });
+    logger.warn('Not an event of a command of Handoff', { detail: event.detail });
     return;
   }
   const { status, 'command-id': commandId } = parsed.data;
   const request = await getRequest(parseRequestId(requestId)!.migrationId, requestId);
   if (request === undefined || !request.open) return;
   count('CommandFailed', { status });
+  const { migrationId, hostId } = request;
+  logger.warn('A command failed', { migrationId, requestId, hostId, status, commandId });
   await failTask(request, {
     code: 'CommandFailed',
     message:

@@ -12,7 +12,8 @@ import { addEvent, decisionItem, putEvent } from '../migrations/timeline.ts';
 import { migrationKey, requestKey } from '../platform/control-keys.ts';
 import { CONTROL, MAILBOX, type RequestItem } from '../platform/control-table.ts';
 import { unlessConditionFails } from '../platform/dynamo.ts';
-import { count, lambda, logger } from '../platform/function.ts';
+import { count, lambda } from '../platform/function.ts';
+import { logFieldsOf, logger, withLogFields } from '../platform/log.ts';
 import { dynamo } from '../platform/runtime.ts';
 import { answerTask, getRequest } from './task-answer.ts';
 
@@ -36,34 +37,32 @@ async function processRecord(record: DynamoDBRecord): Promise<void> {
   const item = unmarshall(image as Parameters<typeof unmarshall>[0]);
   const key = parseMailboxItem(String(item.sk));
   if (key?.kind !== 'report') return;
-  const parsed = Report.safeParse(item.report);
-  if (!parsed.success) return reject('malformed', { mailbox: item.pk, item: item.sk, issues: parsed.error.issues });
-  try {
-    await processReport(parsed.data, { mailbox: String(item.pk), requestId: key.id });
-  } catch (error) {
-    // The batch processor repeats the record and logs nothing.
-    const { migrationId, requestId } = parsed.data;
-    logger.error('A report could not be processed; it is tried again.', {
-      error: error as Error,
-      migrationId,
-      requestId,
-    });
-    throw error;
-  }
+  const found = { mailbox: String(item.pk), requestId: key.id };
+  await withLogFields(logFieldsOf(found), async () => {
+    const parsed = Report.safeParse(item.report);
+    if (!parsed.success) return reject('malformed', { mailbox: item.pk, item: item.sk, issues: parsed.error.issues });
+    try {
+      await processReport(parsed.data, found);
+    } catch (error) {
+      // The batch processor repeats the record and logs nothing.
+      logger.error('A report could not be processed and is tried again', { error: error as Error });
+      throw error;
+    }
+  });
 }
 
 /** `found`: the key of the mailbox item that the report was in. */
 async function processReport(report: Report, found: { mailbox: string; requestId: string }): Promise<void> {
   const request = await getRequest(report.migrationId, report.requestId);
-  const ids = { migrationId: report.migrationId, requestId: report.requestId };
-  if (request === undefined) return reject('unknown request', { mailbox: found.mailbox, ...ids });
+  if (request === undefined) return reject('unknown request', { mailbox: found.mailbox });
   if (request.mailbox !== found.mailbox || found.requestId !== report.requestId) {
-    return reject('not the host that was asked', { mailbox: found.mailbox, asked: request.mailbox, ...ids });
+    return reject('not the host that was asked', { mailbox: found.mailbox, asked: request.mailbox });
   }
+  if (report.kind !== 'progress') logger.info(`Report received: ${report.kind}`, { hostId: request.hostId });
   // The agent was given a task it may not act on: a fault of ours, or a task from elsewhere. Counted also when the refusal came so late
   // that no state machine waits for it.
   if (report.kind === 'failed' && TASK_REFUSED.includes(report.failure.code)) {
-    logger.warn('An agent refused a task.', { ...ids, hostId: request.hostId, failure: report.failure });
+    logger.warn('An agent refused a task', { hostId: request.hostId, failure: report.failure });
     count('TaskRefused', { code: report.failure.code });
   }
   await recordResult(request, report);
@@ -75,7 +74,7 @@ async function processReport(report: Report, found: { mailbox: string; requestId
 }
 
 function reject(why: string, detail: Record<string, unknown>): void {
-  logger.warn(`Report rejected: ${why}.`, detail);
+  logger.warn(`Report rejected: ${why}`, detail);
   count('ReportRejected', { why });
 }
 

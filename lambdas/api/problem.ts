@@ -2,7 +2,7 @@ import type { MiddlewareObj } from '@middy/core';
 import type { APIGatewayProxyEventV2, APIGatewayProxyStructuredResultV2 } from 'aws-lambda';
 import type { Problem } from '../../contract/api.ts';
 import { FAILURES, type FailureCode, HandoffError } from '../../contract/errors.ts';
-import { logger } from '../platform/function.ts';
+import { logFieldsOf, logger } from '../platform/log.ts';
 
 const STATUS: Partial<Record<FailureCode, number>> = {
   InvalidInput: 400,
@@ -80,7 +80,8 @@ function describe(error: unknown): Problem {
 export const problems: MiddlewareObj<APIGatewayProxyEventV2, APIGatewayProxyStructuredResultV2> = {
   onError: async (request) => {
     const answer = problem(request.error);
-    if ((answer.statusCode ?? 500) >= 500) logger.error('Request failed.', request.error as Error);
+    if ((answer.statusCode ?? 500) >= 500)
+      logger.error('Request failed', { error: request.error as Error, ...logFieldsOf(request.event) });
     return answer;
   },
 };

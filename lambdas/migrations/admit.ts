@@ -15,7 +15,8 @@ import {
   mailboxOfNode,
 } from '../platform/control-table.ts';
 import { transact } from '../platform/dynamo.ts';
-import { lambda, logger } from '../platform/function.ts';
+import { lambda } from '../platform/function.ts';
+import { logger } from '../platform/log.ts';
 import { parse } from '../platform/parse.ts';
 import { dynamo, isoNow, now } from '../platform/runtime.ts';
 import { admission, RETRY_SECONDS } from './admission.ts';
@@ -68,7 +69,7 @@ export const handler = lambda(async (event: unknown) => {
       };
     }
     if (refused.includes('lock')) throw await vmBusy(request.vm);
-    logger.info('Another migration took the slot first; queued.', { refused });
+    logger.info('Another migration took the slot first', { refused });
   }
 
   const waitedSeconds = (now() - Date.parse(requestedAt)) / 1000;

@@ -2,6 +2,7 @@ import { PutCommand } from '@aws-sdk/lib-dynamodb';
 import { EVENT_PREFIX, eventKey, migrationKey } from '../platform/control-keys.ts';
 import { CONTROL, type EventItem } from '../platform/control-table.ts';
 import { queryAll } from '../platform/dynamo.ts';
+import { logger } from '../platform/log.ts';
 import { dynamo, isoNow, uuid } from '../platform/runtime.ts';
 
 /** The item that adds one event to a migration's timeline, for a transaction of the caller. */
@@ -24,6 +25,7 @@ export async function putEvent(item: EventItem): Promise<void> {
 
 export async function addEvent(migrationId: string, event: string, detail?: Record<string, unknown>): Promise<void> {
   await putEvent(eventItem(migrationId, event, detail));
+  logger.info(event, { migrationId, ...(detail && { detail }) });
 }
 
 /** All events of a migration, oldest first. */

@@ -1,4 +1,3 @@
-import { Logger } from '@aws-lambda-powertools/logger';
 import { injectLambdaContext } from '@aws-lambda-powertools/logger/middleware';
 import { Metrics, MetricUnit } from '@aws-lambda-powertools/metrics';
 import { Tracer } from '@aws-lambda-powertools/tracer';
@@ -6,8 +5,8 @@ import { captureLambdaHandler } from '@aws-lambda-powertools/tracer/middleware';
 import type { MiddyHandlerObject } from '@middy/core';
 import middy from '@middy/core';
 import type { Context } from 'aws-lambda';
+import { logFieldsOf, powertoolsLogger, withLogFields } from './log.ts';
 
-export const logger = new Logger({ serviceName: 'handoff' });
 const metrics = new Metrics({ namespace: 'Handoff', serviceName: 'handoff' });
 const tracer = new Tracer({ serviceName: 'handoff' });
 
@@ -31,7 +30,9 @@ export function observe(name: string, unit: 'Percent' | 'Milliseconds', value: n
  * middleware's own, a moment earlier, would be a second name for the same thing.
  */
 export function lambda<E, R>(handler: (event: E, context: Context, middyObject: MiddyHandlerObject) => Promise<R>) {
-  return middy<E, R>(handler, { timeoutEarlyInMillis: 0 })
+  const inItsFields: typeof handler = (event, ...rest) =>
+    withLogFields(logFieldsOf(event), () => handler(event, ...rest));
+  return middy<E, R>(inItsFields, { timeoutEarlyInMillis: 0 })
     .use(captureLambdaHandler(tracer, { captureResponse: false }))
-    .use(injectLambdaContext(logger));
+    .use(injectLambdaContext(powertoolsLogger));
 }

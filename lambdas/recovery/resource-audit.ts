@@ -10,7 +10,8 @@ import { CONTROL, type HostItem, type LockItem, MAILBOX, mailboxOfNode } from '.
 import { queryAll } from '../platform/dynamo.ts';
 import { executionArnOf, parseExecutionName } from '../platform/execution-names.ts';
 import { describeExecution } from '../platform/executions.ts';
-import { count, logger } from '../platform/function.ts';
+import { count } from '../platform/function.ts';
+import { logger } from '../platform/log.ts';
 import { now, requireEnv } from '../platform/runtime.ts';
 import { findLeaks, type Held, type Leak, type Owner } from './leaks.ts';
 
@@ -144,7 +145,7 @@ export async function auditResources(options: { repair: boolean; commitRecords: 
     const repaired = proven && options.repair;
     if (repaired) await releaseLeak(leak);
     const finding: AuditFinding = { ...rest, outcome: repaired ? 'repaired' : 'reported' };
-    logger.warn('Something is held that should not be.', { migrationId: leak.owner, finding });
+    logger.warn('A resource is held that should not be', { migrationId: leak.owner, finding });
     count('LeakFound', { outcome: finding.outcome });
     findings.push(finding);
   }

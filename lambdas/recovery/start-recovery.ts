@@ -1,6 +1,6 @@
 import { parseExecutionArn, parseExecutionName, recoveryName } from '../platform/execution-names.ts';
 import { describeExecution, startExecution } from '../platform/executions.ts';
-import { logger } from '../platform/function.ts';
+import { logger } from '../platform/log.ts';
 import { requireEnv } from '../platform/runtime.ts';
 
 /** A request id's attempt has room for so many (cdk/state-machines/recovery-states.ts); all of them were stopped on purpose by then. */
@@ -29,6 +29,6 @@ export async function startRecovery(
     );
     if (!existed || (await describeExecution(executionArn))?.status === 'RUNNING') return executionArn;
   }
-  logger.error('Too many executions of Recover were stopped. Start one by hand, with another name.', { migrationId });
+  logger.error('Too many executions of Recover were stopped. Start one by hand, with another name', { migrationId });
   return undefined;
 }

@@ -8,7 +8,8 @@ import { migrationIdOf } from '../platform/control-keys.ts';
 import { CONTROL, type MigrationItem } from '../platform/control-table.ts';
 import { queryAll } from '../platform/dynamo.ts';
 import { describeExecution } from '../platform/executions.ts';
-import { count, lambda, logger } from '../platform/function.ts';
+import { count, lambda } from '../platform/function.ts';
+import { logger } from '../platform/log.ts';
 import { now, ssm } from '../platform/runtime.ts';
 import { auditResources } from './resource-audit.ts';
 import { recoveryNumberOf, startRecovery } from './start-recovery.ts';
@@ -28,7 +29,7 @@ export const handler = lambda(async () => {
   for await (const migrationId of unfinished()) {
     const record = await getRecord(migrationId);
     if (record === undefined || record.endedAt !== undefined || (await atWork(record))) continue;
-    logger.warn('No execution runs for a migration that has not ended.', { migrationId });
+    logger.warn('No execution runs for a migration that has not ended', { migrationId });
     count('MigrationAbandoned');
     await startRecovery(migrationId, recoveryNumberOf(record.executionArn), record.executionArn);
     recovered.push(migrationId);
