@@ -18,12 +18,12 @@ import { exec } from '../lab/hosts/node.ts';
 import type { HostName } from '../lab/hosts/plan.ts';
 import { until } from '../lab/hosts/until.ts';
 import { type ManagedLab, startManagedLab } from '../lab/managed-lab.ts';
-import { type Sight, sightOf } from './blackout-measurement.ts';
+import { type MoveMeasurement, measureMove } from './move-measurement.ts';
 
-/** A guest at a dirty rate it was just set to is left alone for this long, and then watched at rest for this long. */
+/** After its dirty rate was set, a guest is left alone for `REST_MS`, and then measured at rest for `CALM_MS`. */
 const REST_MS = 1_500;
 const CALM_MS = 3_000;
-/** After a move, for the gap and the announcement at its end to be seen whole. */
+/** After a move, so that the gap and the announcement at its end are recorded whole. */
 const AFTERMATH_MS = 1_200;
 
 export interface Move {
@@ -38,14 +38,14 @@ export interface BenchGuest extends GuestOptions {
 }
 
 /**
- * Two hosts whose migration link is held at one rate, and one guest, always in the same state before it is moved. Whoever
- * moves it, the same instruments look on from outside.
+ * Two hosts whose migration link is held at one rate, and one guest, always in the same state before a move. The same
+ * instruments measure every move from outside, whatever makes it.
  */
 export class BenchTestbed {
   readonly lab: Lab;
   readonly #link: MigrationLink;
   readonly #linkMiBps: number;
-  #world: ManagedLab | undefined;
+  #managedLab: ManagedLab | undefined;
   #guest: { options: BenchGuest; at: HostName; bootId: string } | undefined;
 
   private constructor(lab: Lab, link: MigrationLink, linkMiBps: number) {
@@ -54,28 +54,28 @@ export class BenchTestbed {
     this.#linkMiBps = linkMiBps;
   }
 
-  /** Runs `use` on a stand; whatever becomes of it, nothing of the stand is left. */
-  static async with<T>(linkMiBps: number, use: (stand: BenchTestbed) => Promise<T>): Promise<T> {
+  /** Runs `use` on a testbed, and removes the testbed afterwards, also on errors. */
+  static async with<T>(linkMiBps: number, use: (testbed: BenchTestbed) => Promise<T>): Promise<T> {
     const lab = await upLab();
     try {
-      const stand = new BenchTestbed(lab, await MigrationLink.between(lab, 'kvm1', 'kvm2'), linkMiBps);
+      const testbed = new BenchTestbed(lab, await MigrationLink.between(lab, 'kvm1', 'kvm2'), linkMiBps);
       try {
-        return await use(stand);
+        return await use(testbed);
       } finally {
-        await stand.#world?.stop();
+        await testbed.#managedLab?.stop();
       }
     } finally {
       await downLab(lab.name);
     }
   }
 
-  /** The control plane, brought up when it is first asked for: who measures others alone does without. */
-  async world(): Promise<ManagedLab> {
-    this.#world ??= await startManagedLab(this.lab);
-    return this.#world;
+  /** The control plane, started at the first call: a bench of other systems alone does without it. */
+  async managedLab(): Promise<ManagedLab> {
+    this.#managedLab ??= await startManagedLab(this.lab);
+    return this.#managedLab;
   }
 
-  /** Ends the guest there is, if any, and starts another on kvm1. */
+  /** Destroys the present guest, if any, and starts another on kvm1. */
   async newGuest(options: Omit<BenchGuest, 'address'>): Promise<void> {
     if (this.#guest !== undefined) await destroyGuest(this.lab, this.#guest.options.name);
     this.#guest = undefined;
@@ -85,7 +85,7 @@ export class BenchTestbed {
     this.#guest = { options: whole, at: 'kvm1', bootId };
   }
 
-  /** Has the guest on that host, dirtying memory at that rate, with the link held; a guest elsewhere is brought there, idle. */
+  /** Brings the guest to that host, idle, where it is elsewhere; then limits the link and sets the dirty rate. */
   async ready(home: HostName, dirtyMiBps: number): Promise<void> {
     const guest = this.#required();
     await setDirtyRate(guest.options.address, 0);
@@ -99,39 +99,39 @@ export class BenchTestbed {
     await sleep(REST_MS);
   }
 
-  /** Where the guest is, and where it would go. */
+  /** From where the guest is to the other host. */
   get nextMove(): Move {
     const { options, at } = this.#required();
     return { guest: options.name, address: options.address, from: at, to: at === 'kvm1' ? 'kvm2' : 'kvm1' };
   }
 
-  /** Has the guest moved by `move`, which tells whether it was. */
+  /** Moves the guest by `move`, which returns whether it moved. */
   async moved<T extends { moved: boolean }>(move: (move: Move) => Promise<T>): Promise<T> {
     const guest = this.#required();
-    const wish = this.nextMove;
-    const told = await move(wish);
-    if (told.moved) guest.at = wish.to;
+    const next = this.nextMove;
+    const result = await move(next);
+    if (result.moved) guest.at = next.to;
     await this.requireIntact();
-    return told;
+    return result;
   }
 
-  /** As `moved`, and says what that was like from outside. */
-  async watched<T extends { moved: boolean }>(
+  /** As `moved`, with measurements from outside. */
+  async measured<T extends { moved: boolean }>(
     move: (move: Move) => Promise<T>,
-  ): Promise<T & { sight: Sight; bytes: number; askedMs: number }> {
+  ): Promise<T & { measurement: MoveMeasurement; bytes: number; askedMs: number }> {
     const { address } = this.#required().options;
-    const wish = this.nextMove;
+    const next = this.nextMove;
     const [ping, requests, source, destination] = await Promise.all([
       startPing(this.lab, address),
       startRequests(this.lab, address),
-      startEvents(this.lab, wish.from, wish.guest),
-      startEvents(this.lab, wish.to, wish.guest),
+      startEvents(this.lab, next.from, next.guest),
+      startEvents(this.lab, next.to, next.guest),
     ]);
     const from = Date.now();
     await sleep(CALM_MS);
     const carried = await this.#link.carriedBytes();
     const began = Date.now();
-    const notes = async () => {
+    const stopRecording = async () => {
       const over = Date.now();
       await sleep(AFTERMATH_MS);
       const [pinged, answers, left, arrived] = await Promise.all([
@@ -142,33 +142,38 @@ export class BenchTestbed {
       ]);
       return { pings: pinged.answeredAt, answers, source: left, destination: arrived, until: over };
     };
-    let told: T;
+    let result: T;
     try {
-      told = await this.moved(move);
+      result = await this.moved(move);
     } catch (error) {
-      await notes();
+      await stopRecording();
       throw error;
     }
     const bytes = (await this.#link.carriedBytes()) - carried;
-    const noted = await notes();
-    return { ...told, sight: sightOf({ ...noted, calm: { from, until: began } }), bytes, askedMs: noted.until - began };
+    const recorded = await stopRecording();
+    return {
+      ...result,
+      measurement: measureMove({ ...recorded, calm: { from, until: began } }),
+      bytes,
+      askedMs: recorded.until - began,
+    };
   }
 
-  /** Rejects when a move did the guest harm. */
+  /** Rejects when a move harmed the guest. */
   async requireIntact(): Promise<GuestStatus> {
     const { options, bootId } = this.#required();
     const ask = () => guestStatus(options.address).catch(() => undefined);
     const status = await until('the guest answers', ask).catch(async (error: Error) => {
       throw new Error(`${error.message}; ${await this.#whereabouts()}`);
     });
-    if (status.bootId !== bootId) throw new Error('the guest was started anew');
+    if (status.bootId !== bootId) throw new Error('the guest was rebooted');
     const { patternErrors, diskErrors } = status;
     if (patternErrors + diskErrors > 0)
       throw new Error(`the guest is damaged: ${patternErrors} pages, ${diskErrors} ticks`);
     return status;
   }
 
-  /** As requireIntact, after the guest has looked at every page of its working set once more. */
+  /** As requireIntact, after the guest has checked every page of its working set once more. */
   async requireWholeSetIntact(): Promise<void> {
     const { workingSetMiB } = this.#required().options;
     const before = await this.requireIntact();
@@ -176,7 +181,7 @@ export class BenchTestbed {
     while ((await this.requireIntact()).checkedBytes - before.checkedBytes < set) await sleep(500);
   }
 
-  /** What both hosts say of the guest, for whoever has to find out what became of it. */
+  /** The guest's state on both hosts, for the error message. */
   async #whereabouts(): Promise<string> {
     const { name } = this.#required().options;
     const states = this.lab.hosts.map(async (host) => {

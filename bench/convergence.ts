@@ -1,19 +1,19 @@
 import { bytes, duration } from '../cli/text.ts';
 import { table } from '../common/text-table.ts';
 import { BenchTestbed } from './bench-testbed.ts';
-import { estimateSeconds } from './estimate.ts';
-import { allWays, type Way } from './strategies.ts';
-import { type Case, type Verdicts, verdictsOf } from './verdicts.ts';
+import { estimateSeconds } from './duration-estimate.ts';
+import { allStrategies, type MigrationStrategy } from './migration-strategies.ts';
+import { type Case, evaluateTargets, type TargetResults } from './targets.ts';
 
 /**
- * A first pass of some 280 MiB takes 5 s at this rate, and the guest has to dirty three times as much a second: emulated, it can do
- * twice that, so that neither the guest nor the machine is what is measured.
+ * A first iteration of some 280 MiB takes 5 s at this rate, and the guest has to dirty three times the rate: an emulated guest can do twice
+ * that, so that neither the guest nor the machine limits the result.
  */
 export const LINK_MIBPS = 60;
 const GUEST = { name: 'busy', memoryMiB: 512, workingSetMiB: 200, dirtyMiBps: 0 };
 const FIRST_PASS_MIB = 280;
 
-export const WAYS: readonly Way[] = allWays(GUEST.memoryMiB / 1024);
+export const STRATEGIES: readonly MigrationStrategy[] = allStrategies(GUEST.memoryMiB / 1024);
 export const RATES = [0, 0.2, 0.8, 1.5, 3];
 
 export interface ConvergenceBench {
@@ -21,73 +21,79 @@ export interface ConvergenceBench {
   linkMiBps: number;
   guest: { memoryMiB: number; workingSetMiB: number };
   cases: Case[];
-  targets: Verdicts;
+  targets: TargetResults;
 }
 
 export interface ConvergenceOptions {
   rates: readonly number[];
-  ways: readonly Way[];
+  strategies: readonly MigrationStrategy[];
   runs: number;
 }
 
 /**
- * One guest on a link held at one rate, dirtying memory at parts and multiples of that rate, moved in turn in every way. It is
+ * One guest on a link held at one rate, dirtying memory at parts and multiples of that rate, moved by each strategy in turn. The guest is
  * in the same place and state before each move, and checks its own memory all the time; damage ends the bench.
  */
 export function convergenceBench(options: ConvergenceOptions, say: (line: string) => void): Promise<ConvergenceBench> {
-  const { rates, ways, runs } = options;
-  say(`about ${duration(estimate(options) * 1000)} for ${rates.length * ways.length * runs} moves`);
-  return BenchTestbed.with(LINK_MIBPS, async (stand) => {
-    await stand.newGuest(GUEST);
+  const { rates, strategies, runs } = options;
+  say(`about ${duration(estimate(options) * 1000)} for ${rates.length * strategies.length * runs} moves`);
+  return BenchTestbed.with(LINK_MIBPS, async (testbed) => {
+    await testbed.newGuest(GUEST);
     const cases: Case[] = [];
     for (let run = 1; run <= runs; run++) {
       for (const rate of rates) {
-        for (const way of ways) {
-          // Cold caches of the first of all moves are nobody's doing.
-          if (cases.length === 0) await warmUp(stand, ways);
-          const each = await oneCase(stand, way, rate, run);
+        for (const strategy of strategies) {
+          // The first move of all meets cold caches.
+          if (cases.length === 0) await warmUp(testbed, strategies);
+          const each = await oneCase(testbed, strategy, rate, run);
           cases.push(each);
-          say(`${way.name.padEnd(16)} at ${rate} x ${LINK_MIBPS} MiB/s: ${caseLine(each)}`);
+          say(`${strategy.name.padEnd(16)} at ${rate} x ${LINK_MIBPS} MiB/s: ${caseLine(each)}`);
         }
       }
     }
-    await stand.requireWholeSetIntact();
+    await testbed.requireWholeSetIntact();
     const { memoryMiB, workingSetMiB } = GUEST;
     return {
       bench: 'convergence',
       linkMiBps: LINK_MIBPS,
       guest: { memoryMiB, workingSetMiB },
       cases,
-      targets: verdictsOf(cases),
+      targets: evaluateTargets(cases),
     };
   });
 }
 
-async function warmUp(stand: BenchTestbed, ways: readonly Way[]): Promise<void> {
-  // Of Handoff if it is to be measured: its agent and functions are compiled by then too.
-  const way = ways.findLast(({ convergesBy }) => convergesBy === 'computed') ?? ways[0]!;
-  await stand.ready('kvm1', 0);
-  await stand.watched((move) => way.move(stand, move));
+async function warmUp(testbed: BenchTestbed, strategies: readonly MigrationStrategy[]): Promise<void> {
+  // By Handoff where Handoff is measured: its agent and functions are compiled by then, too.
+  const strategy = strategies.findLast(({ convergesBy }) => convergesBy === 'computed') ?? strategies[0]!;
+  await testbed.ready('kvm1', 0);
+  await testbed.measured((move) => strategy.move(testbed, move));
 }
 
-async function oneCase(stand: BenchTestbed, way: Way, rate: number, run: number): Promise<Case> {
-  await stand.ready('kvm1', Math.round(rate * LINK_MIBPS));
-  const { moved: _, sight, bytes: carried, askedMs, ...told } = await stand.watched((move) => way.move(stand, move));
-  const { totalMs, blackoutMs, usualGapMs, downtimeMs, longestGapMs, requests } = sight;
-  const within = [blackoutMs, downtimeMs].every((each) => each === undefined || each <= way.budgetMs);
+async function oneCase(testbed: BenchTestbed, strategy: MigrationStrategy, rate: number, run: number): Promise<Case> {
+  await testbed.ready('kvm1', Math.round(rate * LINK_MIBPS));
+  const {
+    moved: _,
+    measurement,
+    bytes: carried,
+    askedMs,
+    ...result
+  } = await testbed.measured((move) => strategy.move(testbed, move));
+  const { totalMs, blackoutMs, usualGapMs, downtimeMs, longestGapMs, requests } = measurement;
+  const within = [blackoutMs, downtimeMs].every((each) => each === undefined || each <= strategy.budgetMs);
   return {
-    way: way.name,
+    strategy: strategy.name,
     rate,
     run,
-    ...told,
+    ...result,
     ...(totalMs !== undefined && { totalMs }),
     askedMs: Math.round(askedMs),
     ...(blackoutMs !== undefined && { blackoutMs: Math.round(blackoutMs) }),
     ...(usualGapMs !== undefined && { usualGapMs: Math.round(usualGapMs) }),
     ...(downtimeMs !== undefined && { downtimeMs }),
     longestGapMs: Math.round(longestGapMs),
-    budgetMs: way.budgetMs,
-    mayExceed: way.mayExceed,
+    budgetMs: strategy.budgetMs,
+    mayExceed: strategy.mayExceed,
     ...(blackoutMs !== undefined && { budgetKept: within }),
     requestsBefore: Math.round(requests.before * 10) / 10,
     requestsDuring: Math.round(requests.during * 10) / 10,
@@ -95,11 +101,14 @@ async function oneCase(stand: BenchTestbed, way: Way, rate: number, run: number)
   };
 }
 
-function estimate({ rates, ways, runs }: ConvergenceOptions): number {
+function estimate({ rates, strategies, runs }: ConvergenceOptions): number {
   const { workingSetMiB: setMiB } = GUEST;
-  const one = (way: Way, rate: number) =>
-    estimateSeconds(way, { rate, linkMiBps: LINK_MIBPS, firstMiB: FIRST_PASS_MIB, setMiB });
-  return runs * rates.flatMap((rate) => ways.map((way) => one(way, rate))).reduce((sum, each) => sum + each, 0);
+  const one = (strategy: MigrationStrategy, rate: number) =>
+    estimateSeconds(strategy, { rate, linkMiBps: LINK_MIBPS, firstMiB: FIRST_PASS_MIB, setMiB });
+  return (
+    runs *
+    rates.flatMap((rate) => strategies.map((strategy) => one(strategy, rate))).reduce((sum, each) => sum + each, 0)
+  );
 }
 
 const ofTime = (ms: number | undefined): string => (ms === undefined ? '-' : duration(ms));
@@ -115,7 +124,7 @@ function caseLine(each: Case): string {
 export function convergenceTable({ cases, targets, linkMiBps }: ConvergenceBench): string {
   const rows = cases.map((each) => [
     `${each.rate}`,
-    each.way,
+    each.strategy,
     each.outcome === 'moved' ? ofTime(each.totalMs) : each.outcome,
     ofTime(each.askedMs),
     ofTime(each.blackoutMs),
@@ -124,7 +133,7 @@ export function convergenceTable({ cases, targets, linkMiBps }: ConvergenceBench
     served(each),
     bytes(each.bytes),
   ]);
-  const head = ['RATE', 'WAY', 'COPY', 'ALL IN ALL', 'BLACKOUT', 'DOWNTIME', 'BUDGET', 'SERVED', 'SENT'];
+  const head = ['RATE', 'STRATEGY', 'COPY', 'ALL IN ALL', 'BLACKOUT', 'DOWNTIME', 'BUDGET', 'SERVED', 'SENT'];
   return [
     table([head, ...rows]),
     '',
@@ -132,11 +141,11 @@ export function convergenceTable({ cases, targets, linkMiBps }: ConvergenceBench
     'the guest ran there with all its memory; all in all: from the request or command to its end; blackout: seen by pings;',
     "downtime: QEMU's figure; served: requests answered a second during the copy, against before",
     '',
-    ...verdictLines(targets),
+    ...targetLines(targets),
   ].join('\n');
 }
 
-function verdictLines({ met, at1_5, blackoutOverBudget, easyRatioVsPlain, refused }: Verdicts): string[] {
+function targetLines({ met, at1_5, blackoutOverBudget, easyRatioVsPlain, refused }: TargetResults): string[] {
   const times = (value: number | null) => (value === null ? 'not measured' : `${value.toFixed(2)} times`);
   const line = (reached: boolean | null, what: string) =>
     `${reached === null ? 'unknown' : reached ? 'reached' : 'missed '}  ${what}`;

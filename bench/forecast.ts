@@ -14,8 +14,8 @@ const GUESTS: readonly Omit<BenchGuest, 'address'>[] = [
   { name: 'large', memoryMiB: 768, workingSetMiB: 300, dirtyMiBps: 0 },
 ];
 
-/** What is wished for in turn: how much each guest dirties, as a part or multiple of the bandwidth, and the policy. */
-const WISHES: readonly { rate: number; policy: Partial<Policy> }[] = [
+/** In turn: how much each guest dirties, as a multiple of the link's rate, and the policy of the migration. */
+const SCENARIOS: readonly { rate: number; policy: Partial<Policy> }[] = [
   { rate: 0, policy: {} },
   { rate: 0.2, policy: {} },
   { rate: 1.5, policy: {} },
@@ -33,8 +33,8 @@ interface ForecastCase {
   rate: number;
   policy: Partial<Policy>;
   status: string;
-  /** Absent where the guest was not moved, as a policy that can't be kept has it; then `why` says so. */
-  held?: Miss;
+  /** The outcome against the forecast. Absent when the guest was not moved; `why` has the reason. */
+  miss?: Miss;
   why?: string;
   method?: string;
   convergence?: string;
@@ -42,14 +42,14 @@ interface ForecastCase {
 
 export interface ForecastBench {
   bench: 'forecast';
-  /** Of the outcome: 0.1 is a tenth of it, too much or too little. */
+  /** As a share of the outcome: 0.1 is a tenth of it, too much or too little. */
   totalError: { median: number; p90: number };
   blackoutErrorMs: { median: number; p90: number };
-  /** Which share of the outcomes lay in the range that was stated. */
+  /** The share of outcomes within the forecast range. */
   withinRange: { total: number; blackout: number };
   targets: { medianTotalErrorAtMost15Percent: boolean; nineInTenTotalsWithinRange: boolean };
   linkMiBps: number;
-  /** That were held against their forecast; `refused` and `failed` have no outcome to hold. */
+  /** Those compared with their forecast; `refused` and `failed` have no outcome to compare. */
   migrations: number;
   refused: number;
   failed: number;
@@ -57,27 +57,27 @@ export interface ForecastBench {
 }
 
 /**
- * Forecast against outcome, both from the records of migrations through the API: guests of different sizes and ways, there and back
- * over a link held at one rate. Refused migrations are told and counted apart, and made up for.
+ * Forecast against outcome, both from the records of migrations through the API: guests of different sizes, policies and dirty rates, in both
+ * directions over a link held at one rate. Refused migrations are listed and counted apart, and others take their place.
  */
 export function forecastBench(runs: number, say: (line: string) => void): Promise<ForecastBench> {
   say(`about ${duration(runs * 24_000)} for ${runs} migrations`);
-  return BenchTestbed.with(LINK_MIBPS, async (stand) => {
+  return BenchTestbed.with(LINK_MIBPS, async (testbed) => {
     const cases: ForecastCase[] = [];
     const perGuest = Math.ceil(runs / GUESTS.length);
     for (const guest of GUESTS) {
-      await stand.newGuest(guest);
-      let held = 0;
-      // A wish that is refused is passed over; once all have been refused twice there is no point in going on.
-      for (let turn = 0; held < perGuest && turn < 2 * WISHES.length + perGuest; turn++) {
-        const each = await oneCase(stand, guest.name, WISHES[turn % WISHES.length]!);
+      await testbed.newGuest(guest);
+      let compared = 0;
+      // A refused scenario is skipped; the bench stops when all have been refused twice.
+      for (let turn = 0; compared < perGuest && turn < 2 * SCENARIOS.length + perGuest; turn++) {
+        const each = await oneCase(testbed, guest.name, SCENARIOS[turn % SCENARIOS.length]!);
         cases.push(each);
-        if (each.held !== undefined) held += 1;
+        if (each.miss !== undefined) compared += 1;
         say(`${guest.name.padEnd(6)} at ${each.rate} x ${LINK_MIBPS} MiB/s: ${caseLine(each)}`);
       }
-      await stand.requireWholeSetIntact();
+      await testbed.requireWholeSetIntact();
     }
-    const all = cases.flatMap((each) => (each.held === undefined ? [] : [each.held]));
+    const all = cases.flatMap((each) => (each.miss === undefined ? [] : [each.miss]));
     const { time, blackout } = calibrationOf(all);
     if (time === undefined || blackout === undefined) throw new Error('no migration has a forecast and an outcome');
     const refused = cases.filter(({ why }) => why?.startsWith('PolicyNotMet')).length;
@@ -97,64 +97,64 @@ export function forecastBench(runs: number, say: (line: string) => void): Promis
 }
 
 async function oneCase(
-  stand: BenchTestbed,
+  testbed: BenchTestbed,
   guest: string,
-  { rate, policy }: (typeof WISHES)[number],
+  { rate, policy }: (typeof SCENARIOS)[number],
 ): Promise<ForecastCase> {
-  await stand.ready(stand.nextMove.from, Math.round(rate * LINK_MIBPS));
-  const world = await stand.world();
-  const wish = { deadlineSeconds: DEADLINE_SECONDS, ...policy };
-  const { view } = await stand.moved((move) => handoffMove(world, move, wish));
+  await testbed.ready(testbed.nextMove.from, Math.round(rate * LINK_MIBPS));
+  const world = await testbed.managedLab();
+  const requested = { deadlineSeconds: DEADLINE_SECONDS, ...policy };
+  const { view } = await testbed.moved((move) => handoffMove(world, move, requested));
   const moved = view.runsOn === view.destination;
   if (moved && view.forecast === undefined) throw new Error(`${view.migrationId} was moved without a forecast`);
-  const held = moved ? missOf(view) : undefined;
+  const miss = moved ? missOf(view) : undefined;
   return {
     guest,
     rate,
     policy,
     status: view.status,
-    ...(held !== undefined && { held }),
+    ...(miss !== undefined && { miss }),
     ...(view.failure !== undefined && { why: `${view.failure.code}: ${view.failure.message}` }),
     ...(view.forecast !== undefined && { method: view.forecast.plan.method, convergence: view.forecast.convergence }),
   };
 }
 
-function caseLine({ held, why, status, method }: ForecastCase): string {
-  if (held === undefined) return why ?? `${status}, without a forecast or an outcome`;
-  const { time, blackout } = held;
-  const part = -Math.round(time.error * 100);
-  const sign = part > 0 ? '+' : '';
-  const took = `${duration(time.forecast.expected)} forecast, ${duration(time.outcome)} taken (${sign}${part} %)`;
-  const dark = blackout && `${duration(blackout.forecast.expected)} and ${duration(blackout.outcome)}`;
-  return `${method}: ${took}${time.within ? '' : ', OUT OF RANGE'}; blackout ${dark ?? 'not observed'}`;
+function caseLine({ miss, why, status, method }: ForecastCase): string {
+  if (miss === undefined) return why ?? `${status}, without a forecast or an outcome`;
+  const { time, blackout } = miss;
+  const percent = -Math.round(time.error * 100);
+  const sign = percent > 0 ? '+' : '';
+  const took = `${duration(time.forecast.expected)} forecast, ${duration(time.outcome)} taken (${sign}${percent} %)`;
+  const blackouts = blackout && `${duration(blackout.forecast.expected)} and ${duration(blackout.outcome)}`;
+  return `${method}: ${took}${time.within ? '' : ', OUT OF RANGE'}; blackout ${blackouts ?? 'not observed'}`;
 }
 
 export function forecastTable(result: ForecastBench): string {
   const { cases, totalError, blackoutErrorMs, withinRange, targets, migrations, refused, failed } = result;
   const percent = (share: number) => `${Math.round(share * 100)} %`;
-  const rows = cases.map(({ guest, rate, method = '-', held, why, status }) => [
+  const rows = cases.map(({ guest, rate, method = '-', miss, why, status }) => [
     guest,
     `${rate}`,
     method,
-    ...(held === undefined
+    ...(miss === undefined
       ? [why?.split(':')[0] ?? status]
       : [
-          duration(held.time.forecast.expected),
-          `${duration(held.time.forecast.low)} to ${duration(held.time.forecast.high)}`,
-          duration(held.time.outcome),
-          held.time.within ? '' : 'out of range',
-          ...(held.blackout === undefined
+          duration(miss.time.forecast.expected),
+          `${duration(miss.time.forecast.low)} to ${duration(miss.time.forecast.high)}`,
+          duration(miss.time.outcome),
+          miss.time.within ? '' : 'out of range',
+          ...(miss.blackout === undefined
             ? ['-', 'not observed']
-            : [duration(held.blackout.forecast.expected), duration(held.blackout.outcome)]),
+            : [duration(miss.blackout.forecast.expected), duration(miss.blackout.outcome)]),
         ]),
   ]);
   return [
-    table([['GUEST', 'RATE', 'METHOD', 'FORECAST', 'RANGE', 'TAKEN', '', 'BLACKOUT FORECAST', 'BLACKOUT'], ...rows]),
+    table([['GUEST', 'RATE', 'METHOD', 'FORECAST', 'RANGE', 'OUTCOME', '', 'BLACKOUT FORECAST', 'BLACKOUT'], ...rows]),
     '',
-    `${migrations} migrations held against their forecast (${refused} refused by their policy, ${failed} failed)`,
-    `total time: error ${percent(totalError.median)} in the middle, ${percent(totalError.p90)} for nine in ten; ${percent(withinRange.total)} within the stated range`,
-    `blackout: error ${duration(blackoutErrorMs.median)} in the middle, ${duration(blackoutErrorMs.p90)} for nine in ten; ${percent(withinRange.blackout)} within the stated range`,
-    `${targets.medianTotalErrorAtMost15Percent ? 'reached' : 'missed '}  error of total time at most 15 % in the middle`,
-    `${targets.nineInTenTotalsWithinRange ? 'reached' : 'missed '}  nine in ten total times within the stated range`,
+    `${migrations} migrations compared with their forecast (${refused} refused by their policy, ${failed} failed)`,
+    `total time: error ${percent(totalError.median)} median, ${percent(totalError.p90)} 90th percentile; ${percent(withinRange.total)} within the forecast range`,
+    `blackout: error ${duration(blackoutErrorMs.median)} median, ${duration(blackoutErrorMs.p90)} 90th percentile; ${percent(withinRange.blackout)} within the forecast range`,
+    `${targets.medianTotalErrorAtMost15Percent ? 'reached' : 'missed '}  median error of total time at most 15 %`,
+    `${targets.nineInTenTotalsWithinRange ? 'reached' : 'missed '}  nine in ten total times within the forecast range`,
   ].join('\n');
 }

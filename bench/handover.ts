@@ -16,7 +16,7 @@ interface Run {
   blackoutMs: number;
   /** From the request (or the command's start) to the verified result (or the command's end). */
   totalMs: number;
-  /** Of which neither the copy nor the switch: what the control plane took. Only Handoff has it. */
+  /** The part that is neither copy nor switch: the control plane's. Handoff only. */
   controlPlaneMs?: number;
 }
 
@@ -24,15 +24,15 @@ export interface HandoverBench {
   bench: 'handover';
   virsh: { blackoutMs: Summary; totalMs: Summary };
   handoff: { blackoutMs: Summary; totalMs: Summary; controlPlaneMs: Summary };
-  /** Handoff's median to virsh's. */
+  /** Handoff's median divided by virsh's. */
   blackoutRatio: number;
   totalOverheadMs: number;
   targets: { blackoutRatioAtMost0_8: boolean };
 }
 
 /**
- * Handoff against `virsh migrate --live --p2p`, on one guest, in turn and in both directions, so that whatever the machine is
- * busy with meets both alike. The guest checks its own memory all the time; damage ends the bench.
+ * Handoff against `virsh migrate --live --p2p`, on one guest, in turn and in both directions, so that other load of the
+ * machine affects both alike. The guest checks its own memory all the time; damage ends the bench.
  */
 export async function handoverBench(runs: number, say: (line: string) => void): Promise<HandoverBench> {
   const lab = await upLab();
@@ -41,22 +41,23 @@ export async function handoverBench(runs: number, say: (line: string) => void): 
     try {
       const address = `${lab.subnet}.101`;
       await startGuest(lab, 'kvm1', { name: GUEST, address });
-      // The first move of each pair of processes is not like the others: caches are cold.
+      // The first move of each kind meets cold caches.
       await handoff(world, 'kvm1', 'kvm2', address);
       await virsh(lab, 'kvm2', 'kvm1', address);
       const virshRuns: Run[] = [];
       const handoffRuns: Run[] = [];
       for (let pair = 1; virshRuns.length < runs; pair++) {
-        // Two of one, two of the other; who begins changes.
-        for (const way of pair % 2 === 1 ? (['virsh', 'handoff'] as const) : (['handoff', 'virsh'] as const)) {
+        // Two of one, then two of the other; each pair begins with the other one.
+        for (const mover of pair % 2 === 1 ? (['virsh', 'handoff'] as const) : (['handoff', 'virsh'] as const)) {
           for (const [from, to] of [
             ['kvm1', 'kvm2'],
             ['kvm2', 'kvm1'],
           ] as const) {
-            const run = way === 'virsh' ? await virsh(lab, from, to, address) : await handoff(world, from, to, address);
-            (way === 'virsh' ? virshRuns : handoffRuns).push(run);
+            const run =
+              mover === 'virsh' ? await virsh(lab, from, to, address) : await handoff(world, from, to, address);
+            (mover === 'virsh' ? virshRuns : handoffRuns).push(run);
             say(
-              `${way.padEnd(8)} ${from} -> ${to}: blackout ${duration(run.blackoutMs)}, total ${duration(run.totalMs)}`,
+              `${mover.padEnd(8)} ${from} -> ${to}: blackout ${duration(run.blackoutMs)}, total ${duration(run.totalMs)}`,
             );
           }
         }

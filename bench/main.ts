@@ -1,10 +1,10 @@
 import { Command, InvalidArgumentError } from 'commander';
 import { installLab } from '../lab/hosts/install.ts';
 import manifest from '../package.json' with { type: 'json' };
-import { convergenceBench, convergenceTable, RATES, WAYS } from './convergence.ts';
+import { convergenceBench, convergenceTable, RATES, STRATEGIES } from './convergence.ts';
 import { forecastBench, forecastTable } from './forecast.ts';
 import { handoverBench, handoverTable } from './handover.ts';
-import type { Way } from './strategies.ts';
+import type { MigrationStrategy } from './migration-strategies.ts';
 
 const atLeast =
   (least: number) =>
@@ -19,16 +19,16 @@ const rates = (text: string): number[] =>
   text.split(',').map((part) => {
     const rate = Number(part);
     if (part.trim() === '' || !(rate >= 0 && rate <= 10))
-      throw new InvalidArgumentError('must be multiples of the bandwidth from 0 to 10, such as 0,0.8,1.5.');
+      throw new InvalidArgumentError('must be multiples of the link’s rate from 0 to 10, such as 0,0.8,1.5.');
     return rate;
   });
 
-const ways = (text: string): Way[] =>
+const strategies = (text: string): MigrationStrategy[] =>
   text.split(',').map((name) => {
-    const way = WAYS.find((each) => each.name === name);
-    if (way === undefined)
-      throw new InvalidArgumentError(`must be some of ${WAYS.map((each) => each.name).join(', ')}.`);
-    return way;
+    const strategy = STRATEGIES.find((each) => each.name === name);
+    if (strategy === undefined)
+      throw new InvalidArgumentError(`must be some of ${STRATEGIES.map((each) => each.name).join(', ')}.`);
+    return strategy;
   });
 
 const JSON_OPTION = ['--json', 'end with the result as one JSON object on the last line'] as const;
@@ -36,12 +36,26 @@ const say = (line: string): void => console.error(`- ${line}`);
 
 const program = new Command('bench')
   .version(manifest.version)
-  .description('Measures Handoff against others, side by side in one run, in the lab.');
+  .description(
+    'Measures Handoff against other ways to migrate, side by side in one run, on real libvirt hosts on this machine (Linux, root). ' +
+      'Installs what the lab needs, prints each move to stderr and a table to stdout, and removes the lab at the end.',
+  )
+  .addHelpText(
+    'after',
+    `
+Examples:
+  npm run bench -- handover                       ten minutes: blackout and total time against virsh
+  npm run bench -- convergence --rates 0,1.5      only an idle and a busy guest
+  npm run bench -- convergence --strategies auto-converge,handoff --runs 3
+  npm run bench -- forecast --runs 30 --json      the last line is the result as JSON
+
+The figures in docs/figures.md come from these commands. Other load on the machine changes every time they measure.`,
+  );
 
 program
   .command('handover')
-  .description('blackout and total time, against virsh migrate --live --p2p on the same guest')
-  .option('--runs <n>', 'runs of each', atLeast(10), 12)
+  .description('blackout and total time of Handoff and of virsh migrate --live --p2p, on one guest in turn')
+  .option('--runs <n>', 'moves of each kind', atLeast(10), 12)
   .option(...JSON_OPTION)
   .action(async ({ runs, json }: { runs: number; json?: true }) => {
     await installLab(say);
@@ -52,23 +66,27 @@ program
 
 program
   .command('convergence')
-  .description('guests from idle to busier than the link, moved by virsh, as others have it, and by Handoff')
-  .option('--rates <list>', 'dirty rates, as multiples of the bandwidth', rates, RATES)
-  .option('--ways <list>', `some of ${WAYS.map((each) => each.name).join(', ')}`, ways, [...WAYS])
-  .option('--runs <n>', 'runs of each', atLeast(1), 1)
+  .description('guests from idle to busier than the link, moved by virsh, with the defaults of other systems, and by Handoff')
+  .option('--rates <list>', 'dirty rates, as multiples of the link’s rate', rates, RATES)
+  .option('--strategies <list>', `some of ${STRATEGIES.map((each) => each.name).join(', ')}`, strategies, [
+    ...STRATEGIES,
+  ])
+  .option('--runs <n>', 'moves by each strategy at each rate', atLeast(1), 1)
   .option(...JSON_OPTION)
-  .action(async ({ json, ...options }: { rates: number[]; ways: Way[]; runs: number; json?: true }) => {
-    await installLab(say);
-    for (const way of options.ways) say(`${way.name.padEnd(16)} ${way.what}`);
-    const result = await convergenceBench(options, say);
-    console.log(convergenceTable(result));
-    if (json) console.log(JSON.stringify(result));
-  });
+  .action(
+    async ({ json, ...options }: { rates: number[]; strategies: MigrationStrategy[]; runs: number; json?: true }) => {
+      await installLab(say);
+      for (const strategy of options.strategies) say(`${strategy.name.padEnd(16)} ${strategy.description}`);
+      const result = await convergenceBench(options, say);
+      console.log(convergenceTable(result));
+      if (json) console.log(JSON.stringify(result));
+    },
+  );
 
 program
   .command('forecast')
-  .description('what Handoff says of a move beforehand, against what came of it')
-  .option('--runs <n>', 'how many migrations', atLeast(3), 30)
+  .description('the forecasts of migrations against their outcomes')
+  .option('--runs <n>', 'migrations', atLeast(3), 30)
   .option(...JSON_OPTION)
   .action(async ({ runs, json }: { runs: number; json?: true }) => {
     await installLab(say);

@@ -1,26 +1,26 @@
 /**
- * What other systems do with a migration under way, driven through virsh: the flags they give libvirt and what they do to the
- * job afterwards, all as they are configured by default.
+ * How other systems migrate, driven through virsh: the flags they pass to libvirt and what they change during the job, all with their
+ * default configuration.
  */
-export interface VirshWay {
-  /** Options of `virsh migrate` besides those every way here has: --live --p2p --persistent --undefinesource. */
+export interface VirshStrategy {
+  /** Options of `virsh migrate` besides those of every strategy: --live --p2p --persistent --undefinesource. */
   args: readonly string[];
-  /** Downtime limits set on the way, each from so many seconds on; without any, QEMU's 300 ms stay. */
+  /** Downtime limits set during the migration, each after so many seconds; without any, QEMU's default of 300 ms applies. */
   downtimeSteps?: readonly { afterSeconds: number; ms: number }[];
-  /** When it gives up by itself. */
+  /** After how long the system aborts the migration by itself. */
   abortAfterSeconds?: number;
-  /** How often it looks. */
+  /** How often the system polls the job. */
   pollMs: number;
-  /** The blackout it means to keep to. */
+  /** The blackout that the system aims at. */
   budgetMs: number;
 }
 
-/** libvirt's own, which nobody changes unasked. */
+/** libvirt's defaults. */
 const PLAIN = { pollMs: 500, budgetMs: 300 };
 
-export const plain: VirshWay = { ...PLAIN, args: [] };
-export const autoConverge: VirshWay = { ...PLAIN, args: ['--auto-converge'] };
-export const postCopy: VirshWay = { ...PLAIN, args: ['--postcopy', '--postcopy-after-precopy'] };
+export const plain: VirshStrategy = { ...PLAIN, args: [] };
+export const autoConverge: VirshStrategy = { ...PLAIN, args: ['--auto-converge'] };
+export const postCopy: VirshStrategy = { ...PLAIN, args: ['--postcopy', '--postcopy-after-precopy'] };
 
 /**
  * OpenStack Nova, nova/conf/libvirt.py: live_migration_downtime 500 ms in live_migration_downtime_steps 10 with
@@ -28,7 +28,7 @@ export const postCopy: VirshWay = { ...PLAIN, args: ['--postcopy', '--postcopy-a
  * GiB of memory and disk, of which at least 2 are counted. Neither auto-converge nor post-copy, no bandwidth limit, one
  * connection. The steps are those of downtime_steps in nova/virt/libvirt/migration.py; it looks every 0.5 s.
  */
-export function nova(memoryGiB: number): VirshWay {
+export function nova(memoryGiB: number): VirshStrategy {
   const gib = Math.max(2, memoryGiB);
   const [most, steps, delay, timeout] = [500, 10, 75, 800];
   const first = most / steps;
@@ -50,7 +50,7 @@ export function nova(memoryGiB: number): VirshWay {
  * downtime limit is left as it is. pkg/virt-launcher/virtwrap/live-migration-source.go looks every 0.4 s. Its other timeout,
  * progressTimeout 150 s, is begun anew whenever the remaining data becomes less, and so is not met here before the first.
  */
-export function kubevirt(memoryGiB: number): VirshWay {
+export function kubevirt(memoryGiB: number): VirshStrategy {
   return {
     args: ['--parallel', '--parallel-connections', '8'],
     abortAfterSeconds: 150 * Math.ceil(memoryGiB),

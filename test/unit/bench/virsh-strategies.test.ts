@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { estimateSeconds } from '../../../bench/estimate.ts';
+import { estimateSeconds } from '../../../bench/duration-estimate.ts';
 import { kubevirt, nova } from '../../../bench/virsh-strategies.ts';
 
 describe("Nova's defaults", () => {

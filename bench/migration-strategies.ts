@@ -3,44 +3,44 @@ import type { Policy } from '../contract/policy.ts';
 import type { BenchTestbed, Move } from './bench-testbed.ts';
 import { handoffMove } from './handoff-move.ts';
 import { virshMove } from './virsh-move.ts';
-import { autoConverge, kubevirt, nova, plain, postCopy, type VirshWay } from './virsh-strategies.ts';
+import { autoConverge, kubevirt, nova, plain, postCopy, type VirshStrategy } from './virsh-strategies.ts';
 
-/** Nobody is waited for longer. */
+/** A move that takes longer is aborted. */
 export const LIMIT_SECONDS = 120;
 
 const OUTCOMES = ['moved', 'not in time', 'gave up', 'refused'] as const;
-/** `not in time`: aborted when the time was over; `gave up`: by itself, before; `refused`: before the first byte. */
+/** `not in time`: aborted at the limit; `gave up`: ended by itself before; `refused`: before the first byte. */
 export type Outcome = (typeof OUTCOMES)[number];
 
-export interface Told {
+export interface MoveResult {
   moved: boolean;
   outcome: Outcome;
   why?: string;
-  /** Handoff's own figures: what the copy worked for, what was forecast for it, and how it was made. */
+  /** Handoff's own figures: the copy's active time, its forecast, and the plan's method. */
   activeMs?: number;
   forecastMs?: number;
   method?: string;
 }
 
-/** A way to move a guest. */
-export interface Way {
+/** How a guest is moved: by virsh with some options, or by Handoff with some policy. */
+export interface MigrationStrategy {
   name: string;
-  /** What it is, for a person. */
-  what: string;
-  /** The blackout it is held to; whether it may go past that is its policy's word. */
+  /** For the list at the start. */
+  description: string;
+  /** The longest blackout that counts as kept; `mayExceed` when the policy allows a longer one. */
   budgetMs: number;
   mayExceed: boolean;
-  /** What lets it converge on a guest that writes faster than the link carries: for the estimate of how long it takes. */
+  /** What makes the copy converge on a guest that writes faster than the link carries; for the estimate of the duration. */
   convergesBy: 'nothing' | 'steps' | 'computed' | 'post-copy' | 'exceed';
-  move(stand: BenchTestbed, move: Move): Promise<Told>;
+  move(testbed: BenchTestbed, move: Move): Promise<MoveResult>;
 }
 
 export const HANDOFF = 'handoff';
 export const HANDOFF_POSTCOPY = 'handoff-postcopy';
 const HANDOFF_EXCEED = 'handoff-exceed';
 
-/** In the task they are tried in at each rate. */
-export function allWays(memoryGiB: number): Way[] {
+/** In the order in which they run at each rate. */
+export function allStrategies(memoryGiB: number): MigrationStrategy[] {
   return [
     virsh('virsh', 'virsh migrate --live --p2p', 'nothing', plain),
     virsh('auto-converge', 'and --auto-converge', 'steps', autoConverge),
@@ -56,16 +56,21 @@ export function allWays(memoryGiB: number): Way[] {
   ];
 }
 
-function virsh(name: string, what: string, convergesBy: Way['convergesBy'], way: VirshWay): Way {
+function virsh(
+  name: string,
+  description: string,
+  convergesBy: MigrationStrategy['convergesBy'],
+  strategy: VirshStrategy,
+): MigrationStrategy {
   return {
     name,
-    what,
-    budgetMs: way.budgetMs,
+    description,
+    budgetMs: strategy.budgetMs,
     mayExceed: false,
     convergesBy,
     move: async ({ lab }, move) => {
       const began = performance.now();
-      const { moved, why } = await virshMove(lab, move, way, LIMIT_SECONDS);
+      const { moved, why } = await virshMove(lab, move, strategy, LIMIT_SECONDS);
       if (moved) return { moved, outcome: 'moved' };
       const outcome = performance.now() - began > LIMIT_SECONDS * 1000 ? 'not in time' : 'gave up';
       return { moved, outcome, ...(why !== undefined && { why }) };
@@ -75,21 +80,26 @@ function virsh(name: string, what: string, convergesBy: Way['convergesBy'], way:
 
 const BUDGET_MS = 300;
 
-function handoff(name: string, what: string, convergesBy: Way['convergesBy'], policy: Partial<Policy>): Way {
+function handoff(
+  name: string,
+  description: string,
+  convergesBy: MigrationStrategy['convergesBy'],
+  policy: Partial<Policy>,
+): MigrationStrategy {
   return {
     name,
-    what,
+    description,
     budgetMs: BUDGET_MS,
     mayExceed: policy.onNonConvergence === 'exceed',
     convergesBy,
-    move: async (stand, move) => {
-      const wish = { blackoutBudgetMs: BUDGET_MS, deadlineSeconds: LIMIT_SECONDS, ...policy };
-      return toldBy((await handoffMove(await stand.world(), move, wish)).view);
+    move: async (testbed, move) => {
+      const requested = { blackoutBudgetMs: BUDGET_MS, deadlineSeconds: LIMIT_SECONDS, ...policy };
+      return resultOf((await handoffMove(await testbed.managedLab(), move, requested)).view);
     },
   };
 }
 
-function toldBy({ status, runsOn, destination, failure, result, forecast }: MigrationView): Told {
+function resultOf({ status, runsOn, destination, failure, result, forecast }: MigrationView): MoveResult {
   const moved = runsOn === destination;
   return {
     moved,

@@ -1,9 +1,9 @@
 import { median } from '../common/statistics.ts';
-import { HANDOFF, HANDOFF_POSTCOPY, LIMIT_SECONDS, type Outcome } from './strategies.ts';
+import { HANDOFF, HANDOFF_POSTCOPY, LIMIT_SECONDS, type Outcome } from './migration-strategies.ts';
 
-/** One guest moved once, in one way. Times in ms, rates a second. */
+/** One move of one guest by one strategy. Times in ms, rates per second. */
 export interface Case {
-  way: string;
+  strategy: string;
   /** Of the guest's dirty rate to the link's bandwidth. */
   rate: number;
   run: number;
@@ -16,7 +16,7 @@ export interface Case {
   activeMs?: number;
   forecastMs?: number;
   method?: string;
-  /** See Sight. */
+  /** See MoveMeasurement. */
   blackoutMs?: number;
   usualGapMs?: number;
   downtimeMs?: number;
@@ -31,7 +31,7 @@ export interface Case {
   bytes: number;
 }
 
-export interface Verdicts {
+export interface TargetResults {
   /** Whether every migration Handoff did not refuse by its policy moved the guest; how many it refused is beside it. */
   finishesAllAllowed: boolean;
   refused: number;
@@ -45,13 +45,13 @@ export interface Verdicts {
   met: Record<'finishesAllAllowed' | 'throttle' | 'postCopy' | 'blackout' | 'easy', boolean | null>;
 }
 
-/** A guest that dirties less than this part of the bandwidth is easy. */
+/** A guest that dirties less than this part of the link's rate is easy. */
 const EASY = 0.5;
-/** Of two ways that take the same time one is a little slower in every run; so much is no difference. */
+/** Of two strategies that take the same time one is a little slower in each run; a difference up to this is none. */
 const SAME = 1.05;
 
-export function verdictsOf(cases: readonly Case[]): Verdicts {
-  const ours = cases.filter(({ way }) => way.startsWith(HANDOFF));
+export function evaluateTargets(cases: readonly Case[]): TargetResults {
+  const ours = cases.filter(({ strategy }) => strategy.startsWith(HANDOFF));
   const allowed = ours.filter(({ outcome }) => outcome !== 'refused');
   const finishesAllAllowed = allowed.every(({ outcome }) => outcome === 'moved');
   const converging = totalAt(cases, 'auto-converge', 1.5);
@@ -59,9 +59,9 @@ export function verdictsOf(cases: readonly Case[]): Verdicts {
   const postCopy = ratio(finished(cases, HANDOFF_POSTCOPY, 1.5), converging);
   const over = allowed.filter(({ mayExceed, budgetKept }) => !mayExceed && budgetKept === false).length;
   const rates = [...new Set(cases.map(({ rate }) => rate))].filter((rate) => rate < EASY);
-  const sum = (way: string) =>
+  const sum = (strategy: string) =>
     rates.reduce<number | undefined>((total, rate) => {
-      const each = finished(cases, way, rate);
+      const each = finished(cases, strategy, rate);
       return total === undefined || each === undefined ? undefined : total + each;
     }, 0);
   const easy = rates.length === 0 ? null : ratio(sum(HANDOFF), sum('virsh'));
@@ -84,15 +84,15 @@ export function verdictsOf(cases: readonly Case[]): Verdicts {
 const atMost = (value: number | null, most: number): boolean | null => (value === null ? null : value <= most);
 
 /** Undefined when not all runs moved the guest. */
-function finished(cases: readonly Case[], way: string, rate: number): number | undefined {
-  const runs = cases.filter((each) => each.way === way && each.rate === rate);
+function finished(cases: readonly Case[], strategy: string, rate: number): number | undefined {
+  const runs = cases.filter((each) => each.strategy === strategy && each.rate === rate);
   if (runs.length === 0 || runs.some(({ outcome }) => outcome !== 'moved')) return undefined;
-  return totalAt(runs, way, rate);
+  return totalAt(runs, strategy, rate);
 }
 
 /** A run that did not finish counts as the time it was given, which flatters it. */
-function totalAt(cases: readonly Case[], way: string, rate: number): number | undefined {
-  const runs = cases.filter((each) => each.way === way && each.rate === rate);
+function totalAt(cases: readonly Case[], strategy: string, rate: number): number | undefined {
+  const runs = cases.filter((each) => each.strategy === strategy && each.rate === rate);
   return median(runs.map(({ totalMs }) => totalMs ?? LIMIT_SECONDS * 1000));
 }
 

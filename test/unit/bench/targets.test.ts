@@ -1,9 +1,9 @@
 import { describe, expect, it } from 'vitest';
-import { type Case, verdictsOf } from '../../../bench/verdicts.ts';
+import { type Case, evaluateTargets } from '../../../bench/targets.ts';
 
-function moved(way: string, rate: number, totalMs: number, change: Partial<Case> = {}): Case {
+function moved(strategy: string, rate: number, totalMs: number, change: Partial<Case> = {}): Case {
   return {
-    way,
+    strategy,
     rate,
     run: 1,
     outcome: 'moved',
@@ -21,8 +21,8 @@ function moved(way: string, rate: number, totalMs: number, change: Partial<Case>
   };
 }
 
-function stayed(way: string, rate: number, outcome: Case['outcome']): Case {
-  const { totalMs: _, blackoutMs: __, budgetKept: ___, ...rest } = moved(way, rate, 120_000);
+function stayed(strategy: string, rate: number, outcome: Case['outcome']): Case {
+  const { totalMs: _, blackoutMs: __, budgetKept: ___, ...rest } = moved(strategy, rate, 120_000);
   return { ...rest, outcome };
 }
 
@@ -38,15 +38,15 @@ const good = [
 
 describe('the targets', () => {
   it('are reached by a run that reaches them', () => {
-    const verdicts = verdictsOf(good);
-    expect(verdicts).toMatchObject({
+    const targets = evaluateTargets(good);
+    expect(targets).toMatchObject({
       finishesAllAllowed: true,
       refused: 0,
       at1_5: { throttleRatioVsAutoConverge: 0.25, postCopyRatioVsAutoConverge: 0.15 },
       blackoutOverBudget: 0,
       met: { finishesAllAllowed: true, throttle: true, postCopy: true, blackout: true, easy: true },
     });
-    expect(verdicts.easyRatioVsPlain).toBeCloseTo(10_900 / 11_000);
+    expect(targets.easyRatioVsPlain).toBeCloseTo(10_900 / 11_000);
   });
 
   it.each<[string, Case, object]>([
@@ -55,35 +55,40 @@ describe('the targets', () => {
     ['is not allowed to', stayed('handoff', 3, 'refused'), { finishesAllAllowed: true, refused: 1 }],
     ['is of others', stayed('nova', 3, 'not in time'), { finishesAllAllowed: true }],
   ])('count a case that %s', (_, more, verdict) => {
-    expect(verdictsOf([...good, more])).toMatchObject(verdict);
+    expect(evaluateTargets([...good, more])).toMatchObject(verdict);
   });
 
   it.each([
     ['handoff', false, 1],
     ['handoff-exceed', true, 0],
     ['virsh', false, 0],
-  ])('count a long blackout of %s', (way, mayExceed, count) => {
-    const { blackoutOverBudget, met } = verdictsOf([...good, moved(way, 3, 9_000, { mayExceed, budgetKept: false })]);
+  ])('count a long blackout of %s', (strategy, mayExceed, count) => {
+    const { blackoutOverBudget, met } = evaluateTargets([
+      ...good,
+      moved(strategy, 3, 9_000, { mayExceed, budgetKept: false }),
+    ]);
     expect(blackoutOverBudget).toBe(count);
     expect(met.blackout).toBe(count === 0);
   });
 
   it('take a run of others that did not end for the time it was given, and none of ours', () => {
-    const others = good.map((each) => (each.way === 'auto-converge' ? stayed(each.way, 1.5, 'not in time') : each));
-    expect(verdictsOf(others).at1_5.throttleRatioVsAutoConverge).toBeCloseTo(15 / 120);
+    const others = good.map((each) =>
+      each.strategy === 'auto-converge' ? stayed(each.strategy, 1.5, 'not in time') : each,
+    );
+    expect(evaluateTargets(others).at1_5.throttleRatioVsAutoConverge).toBeCloseTo(15 / 120);
     const ours = [...good, stayed('handoff', 1.5, 'gave up')];
-    expect(verdictsOf(ours).at1_5.throttleRatioVsAutoConverge).toBeNull();
+    expect(evaluateTargets(ours).at1_5.throttleRatioVsAutoConverge).toBeNull();
   });
 
   it('are neither reached nor missed where nothing was measured', () => {
-    expect(verdictsOf([moved('virsh', 0, 5_000)])).toMatchObject({
+    expect(evaluateTargets([moved('virsh', 0, 5_000)])).toMatchObject({
       easyRatioVsPlain: null,
       met: { finishesAllAllowed: null, throttle: null, postCopy: null, blackout: null, easy: null },
     });
   });
 
   it('are missed by a slow run', () => {
-    const slow = good.map((each) => (each.way.startsWith('handoff') ? { ...each, totalMs: 21_000 } : each));
-    expect(verdictsOf(slow).met).toMatchObject({ throttle: false, postCopy: false, easy: false });
+    const slow = good.map((each) => (each.strategy.startsWith('handoff') ? { ...each, totalMs: 21_000 } : each));
+    expect(evaluateTargets(slow).met).toMatchObject({ throttle: false, postCopy: false, easy: false });
   });
 });

@@ -1,47 +1,47 @@
 import type { DomainEvent } from '../lab/clients/domain-events.ts';
 
-/** What was noted while a guest moved, by instruments that know nothing of who moves it. Times are ms since the epoch. */
-export interface Notes {
+/** What the instruments recorded during a move, whatever made it. Times are ms since the epoch. */
+export interface Recordings {
   /** When answers to pings came. */
   pings: readonly number[];
   /** When answers to the user's requests came. */
   answers: readonly number[];
   source: readonly DomainEvent[];
   destination: readonly DomainEvent[];
-  /** From when the guest was looked at, at rest, before anybody was asked to move it; and when that ended. */
+  /** The time at rest before the move. */
   calm: { from: number; until: number };
-  /** When it was over, moved or not. */
+  /** The end of the move, whatever its outcome. */
   until: number;
 }
 
-/** What a move was like, as seen from outside. */
-export interface Sight {
-  /** From the start of the destination's QEMU until the guest ran there with all of its memory. Absent: it did not get so far. */
+/** A move as measured from outside. */
+export interface MoveMeasurement {
+  /** From the start of the destination's QEMU until the guest ran there with all of its memory. Absent when the move did not get so far. */
   totalMs?: number;
   /** The longest gap between answers to pings around the switch, less `usualGapMs`. */
   blackoutMs?: number;
-  /** The longest in the seconds before the switch: as much is the throttle's or the machine's doing. */
+  /** The longest such gap in the seconds before the switch, which the throttle or the machine causes. */
   usualGapMs?: number;
-  /** The longest gap between answers to pings at any time, for a throttled guest has long ones apart from the switch. */
+  /** The longest gap between answers to pings at any time: a throttled guest has long gaps apart from the switch. */
   longestGapMs: number;
-  /** QEMU's own figure, from the source. */
+  /** QEMU's figure, from the source. */
   downtimeMs?: number;
-  /** Requests answered a second, at rest and while memory was copied. */
+  /** Requests answered per second, at rest and during the copy. */
   requests: { before: number; during: number };
 }
 
 /** The switch itself and what follows from it: the announcement in the network, the first answers after. */
 const BEFORE_SWITCH_MS = 20;
 const AFTER_SWITCH_MS = 1_000;
-/** How a throttled guest answers is seen from this long before the switch. */
+/** The time before the switch in which `usualGapMs` is measured. */
 const USUAL_MS = 5_000;
 
-export function sightOf({ pings, answers, source, destination, calm, until }: Notes): Sight {
+export function measureMove({ pings, answers, source, destination, calm, until }: Recordings): MoveMeasurement {
   const begun = destination.find(({ kind, what }) => kind === 'lifecycle' && what === 'Started Migrated')?.at;
   const suspended = source.find(({ kind, what }) => kind === 'lifecycle' && what.startsWith('Suspended'))?.at;
   const resumptions = destination.filter(({ kind, what }) => kind === 'lifecycle' && what.startsWith('Resumed'));
   const resumed = resumptions[0]?.at;
-  // A post-copy says first that the guest runs, and then that all of its memory has come.
+  // A post-copy reports first that the guest runs, and then that all of its memory has arrived.
   const whole = resumptions.find(({ what }) => what === 'Resumed Migrated')?.at;
   const downtime = source.find(({ kind }) => kind === 'job-completed')?.what.match(/^\s*downtime: (\d+)$/m)?.[1];
   const copied = begun !== undefined && whole !== undefined;
@@ -64,7 +64,7 @@ function blackout(pings: readonly number[], suspended: number, resumed: number) 
   return { blackoutMs: Math.max(0, atSwitch - usualGapMs), usualGapMs };
 }
 
-/** Between two answers that followed each other, of those that touch the span, or `ended` in it. */
+/** The longest gap between consecutive answers, of those that touch the span, or that `ended` in it. */
 function longestGap(times: readonly number[], from: number, until: number, which: 'touching' | 'ended' = 'touching') {
   return times.reduce((longest, at, index) => {
     const previous = times[index - 1];
