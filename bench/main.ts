@@ -1,4 +1,4 @@
-import { Command, InvalidArgumentError } from 'commander';
+import { Command, InvalidArgumentError, Option } from 'commander';
 import { installLab } from '../lab/hosts/install.ts';
 import manifest from '../package.json' with { type: 'json' };
 import { convergenceBench, convergenceTable, RATES, STRATEGIES } from './convergence.ts';
@@ -44,7 +44,7 @@ const program = new Command('bench')
     'after',
     `
 Examples:
-  npm run bench -- handover                       ten minutes: blackout and total time against virsh
+  npm run bench -- handover                       blackout and total time against virsh
   npm run bench -- convergence --rates 0,1.5      only an idle and a busy guest
   npm run bench -- convergence --strategies auto-converge,handoff --runs 3
   npm run bench -- forecast --runs 30 --json      the last line is the result as JSON
@@ -66,11 +66,19 @@ program
 
 program
   .command('convergence')
-  .description('guests from idle to busier than the link, moved by virsh, with the defaults of other systems, and by Handoff')
-  .option('--rates <list>', 'dirty rates, as multiples of the link’s rate', rates, RATES)
-  .option('--strategies <list>', `some of ${STRATEGIES.map((each) => each.name).join(', ')}`, strategies, [
-    ...STRATEGIES,
-  ])
+  .description(
+    'guests from idle to busier than the link, moved by virsh, with the defaults of other systems, and by Handoff',
+  )
+  .addOption(
+    new Option('--rates <list>', 'dirty rates, as multiples of the link’s rate')
+      .argParser(rates)
+      .default(RATES, RATES.join(',')),
+  )
+  .addOption(
+    new Option('--strategies <list>', `some of ${STRATEGIES.map((each) => each.name).join(', ')}`)
+      .argParser(strategies)
+      .default([...STRATEGIES], 'all'),
+  )
   .option('--runs <n>', 'moves by each strategy at each rate', atLeast(1), 1)
   .option(...JSON_OPTION)
   .action(
