@@ -36,5 +36,9 @@ export function checkNotHereYet(copies: readonly { name: string; state: CopyStat
   const named = active.map((copy) => `"${copy.name}" is ${copy.state}`).join(', ');
   return active.length === 0
     ? pass('no VM of this name or UUID is active here')
-    : fail(`${named} here already`, 'end or remove that VM, or choose another destination');
+    : fail(
+        `${named} here already`,
+        'if that is the VM to be moved, source and destination are swapped or it is where it should be; if it is another VM of the ' +
+          'same name or UUID, rename it or choose another destination',
+      );
 }

@@ -46,7 +46,7 @@ export async function openLabEnvironment(log: (line: string) => void): Promise<D
       },
       hints: [
         `on a host:          npm run lab -- --name ${lab.name} exec kvm2 -- virsh list --all`,
-        `the guest itself:   npm run lab -- --name ${lab.name} exec client -- sh -c 'echo status | nc ${address} 7000'`,
+        `the guest itself:   npm run lab -- --name ${lab.name} exec client -- bash -c 'exec 3<>/dev/tcp/${address}/7000; echo status >&3; head -1 <&3'`,
       ],
       close: async () => {
         await managed.stop();

@@ -158,7 +158,9 @@ async function updateView(request: RequestItem, report: Report): Promise<void> {
     await addEvent(migrationId, `${request.stage} failed`, { host: hostId, role, ...report.failure });
     return;
   }
-  await addEvent(migrationId, `${request.stage} succeeded`, { host: hostId, role, result: report.result });
+  const checksFailed = 'checks' in report.result && report.result.checks.some(({ passed }) => !passed);
+  const event = checksFailed ? `${request.stage} checks failed` : `${request.stage} succeeded`;
+  await addEvent(migrationId, event, { host: hostId, role, result: report.result });
   if (report.result.stage === 'precopy') {
     const { guest, precopy } = report.result;
     // An approaching copy is held until it has a cutover slot. The progress report with the phase `held` may never come: a last report
