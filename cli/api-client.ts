@@ -11,6 +11,13 @@ export interface Access {
   url: string;
   region: string;
   credentials: { accessKeyId: string; secretAccessKey: string; sessionToken?: string };
+  /** Only of an embedded AWS. */
+  embedded?: {
+    /** URL at which its AWS services answer. */
+    endpoint: string;
+    /** The agents' log files on this machine, by host; none of simulated hosts. */
+    agentLogs: Record<string, string>;
+  };
 }
 
 /** A refusal by Handoff, with the problem document of the API. */

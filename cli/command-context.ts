@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
 import type { MigrationView } from '../contract/api.ts';
-import { ApiClient, findAccess } from './api-client.ts';
+import { type Access, ApiClient, findAccess } from './api-client.ts';
 import { progressPrinter } from './follow-migration.ts';
 
 /** What every command gets from the global options `--api` and `--json`. */
@@ -15,8 +15,12 @@ export class CommandContext {
     return this.#program.opts<{ json?: boolean }>().json === true;
   }
 
+  access(): Promise<Access> {
+    return findAccess(this.#program.opts<{ api?: string }>().api);
+  }
+
   async client(): Promise<ApiClient> {
-    return new ApiClient(await findAccess(this.#program.opts<{ api?: string }>().api));
+    return new ApiClient(await this.access());
   }
 
   /** Prints the answer: `value` with --json, otherwise `text`. */

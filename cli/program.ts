@@ -5,6 +5,7 @@ import { addAuditCommand } from './commands/audit.ts';
 import { addEvacuationCommands } from './commands/evacuations.ts';
 import { addForecastCommands } from './commands/forecast.ts';
 import { addHostCommands } from './commands/hosts.ts';
+import { addLogsCommand } from './commands/logs.ts';
 import { addMigrationCommands } from './commands/migrations.ts';
 import { EXIT_CODES_HELP } from './exit-codes.ts';
 
@@ -30,6 +31,7 @@ Example: handoff --api https://abc123.execute-api.eu-central-1.amazonaws.com hos
   addHostCommands(program, context);
   addForecastCommands(program, context);
   addMigrationCommands(program, context);
+  addLogsCommand(program, context);
   addEvacuationCommands(program, context);
   addAuditCommand(program, context);
   return program;

@@ -16,8 +16,10 @@ import { gatewayResponse } from './http-api/payload.ts';
 import { authorize } from './iam/authorize.ts';
 import { authorizedCalls } from './iam/call.ts';
 import { type Roles, readRoles } from './iam/roles.ts';
+import { captureOutput } from './lambda/captured-output.ts';
 import { currentCaller } from './lambda/invocation.ts';
 import { createLambda, type InvokeResult } from './lambda/lambda.ts';
+import { createLogs } from './logs/logs.ts';
 import { createQueues, type QueuedMessage } from './messages/queues.ts';
 import { createTopics, type PublishedMessage } from './messages/topics.ts';
 import type { NodeExecutor } from './ssm/node.ts';
@@ -36,7 +38,7 @@ export interface EmbeddedAwsOptions {
   account?: string;
   /** Where to serve HTTP; port 0 picks a free one. `false`: callers in this process only. */
   listen: { hosts: readonly string[]; port: number } | false;
-  /** Log level of the functions, which log to standard output. */
+  /** Log level of the functions. What they log is read with CloudWatch Logs' FilterLogEvents. */
   logLevel?: 'DEBUG' | 'INFO' | 'WARN' | 'ERROR' | 'SILENT';
   /** Answers SDK clients in this process without a wire in between (endpoint/direct.ts), which is many times faster. */
   direct?: boolean;
@@ -98,7 +100,7 @@ export interface EmbeddedAws {
  * Functions share the process's environment and memory (see lambda/bundle.ts). Nothing is kept when it stops.
  */
 export async function startEmbeddedAws(options: EmbeddedAwsOptions): Promise<EmbeddedAws> {
-  const { clock, random = Math.random, region = 'us-east-1', account = '000000000000', logLevel = 'WARN' } = options;
+  const { clock, random = Math.random, region = 'us-east-1', account = '000000000000', logLevel = 'INFO' } = options;
   const report = options.report ?? ((message) => console.error(message));
   const assembly = typeof options.assembly === 'string' ? readAssembly(options.assembly) : options.assembly;
 
@@ -146,13 +148,16 @@ export async function startEmbeddedAws(options: EmbeddedAwsOptions): Promise<Emb
         roles.has(arn) ? roles.session(arn, 'StepFunctions', 'states.amazonaws.com') : { ...adminCaller, arn },
       emit: events.publish,
     });
+    const logs = createLogs({ region, account, now: () => clock.now() });
+    captureOutput();
     const lambda = createLambda({
       ...common,
+      log: logs.put,
       transport,
       directly: options.direct ? callAws : undefined,
       callerForRole: (arn, session) => roles.session(arn, session, 'lambda.amazonaws.com'),
     });
-    Object.assign(services, { dynamodb, events, lambda, sns: topics, sqs: queues, ssm, states });
+    Object.assign(services, { dynamodb, events, lambda, logs, sns: topics, sqs: queues, ssm, states });
     // A stream's records are the tables' own items, and many: to copy them all takes longer than what becomes of them.
     const deliver = async (functionName: string, payload: Json): Promise<InvokeResult> => {
       const next = async () => (await lambda.invoke(functionName, payload, { shared: true })) as JsonObject;

@@ -5,7 +5,7 @@ import { synthesize } from '../cdk/synthesize.ts';
 import { type Access, ApiClient } from '../cli/api-client.ts';
 import { type Clock, systemClock } from '../common/clock.ts';
 import { type EmbeddedAws, startEmbeddedAws } from '../embedded-aws/embedded-aws.ts';
-import { credentialsFile, installAgent, type Lab } from './hosts/lab.ts';
+import { agentLogFile, credentialsFile, installAgent, type Lab } from './hosts/lab.ts';
 import { exec } from './hosts/node.ts';
 import { addressOf, type HostName, libvirtUriOf } from './hosts/plan.ts';
 
@@ -35,7 +35,15 @@ export async function startManagedLab(lab: Lab, { clock = systemClock }: { clock
   });
   if (aws.apiUrl === undefined) throw new Error('the template has no HTTP API');
   const port = new URL(aws.apiUrl).port;
-  const access: Access = { url: aws.apiUrl, region: aws.region, credentials: aws.adminCredentials };
+  const access: Access = {
+    url: aws.apiUrl,
+    region: aws.region,
+    credentials: aws.adminCredentials,
+    embedded: {
+      endpoint: new URL(aws.apiUrl).origin,
+      agentLogs: Object.fromEntries(lab.hosts.map((host) => [host, agentLogFile(lab, host)])),
+    },
+  };
   const api = new ApiClient(access);
   for (const host of lab.hosts) {
     const { credentials } = aws.registerNode(nodeIdOf(host), {

@@ -55,6 +55,6 @@ export function notImplemented(what: string): AwsError {
 
 /**
  * The one way into a service, used by the wire endpoint, by Lambda code in process, and by state machines: authorizes the
- * caller, then calls. `service` is the endpoint prefix: `dynamodb`, `states`, `ssm`, `events`, `lambda`.
+ * caller, then calls. `service` is the endpoint prefix: `dynamodb`, `states`, `ssm`, `events`, `lambda`, `logs`.
  */
 export type CallAws = (service: string, operation: string, input: JsonObject, caller: Caller) => Promise<JsonObject>;

@@ -8,6 +8,7 @@ const SERVICES: Record<string, string> = {
   DynamoDB_20120810: 'dynamodb',
   AmazonSSM: 'ssm',
   AWSEvents: 'events',
+  Logs_20140328: 'logs',
 };
 
 const REJECTIONS: Record<UnauthenticatedCaller, string> = {

@@ -17,6 +17,8 @@ export interface Invocation {
   sleep: (ms: number) => Promise<void>;
   random: () => number;
   uuid: () => string;
+  /** Takes a line that the function wrote. */
+  log: (line: string) => void;
   /** Set when the answer is given or the time is up: AWS freezes the sandbox then. */
   ended: boolean;
 }
@@ -24,6 +26,8 @@ export interface Invocation {
 const running = new AsyncLocalStorage<Invocation>();
 
 export const runInvocation = <T>(invocation: Invocation, body: () => T): T => running.run(invocation, body);
+
+export const currentInvocation = (): Invocation | undefined => running.getStore();
 
 /** The role session of the function whose code is running; undefined outside of function code. */
 export const currentCaller = (): Caller | undefined => running.getStore()?.caller;

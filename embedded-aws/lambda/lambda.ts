@@ -37,6 +37,8 @@ export interface LambdaOptions {
   directly?: CallAws | undefined;
   /** Ends waiting for retries. */
   signal: AbortSignal;
+  /** Takes each line that a function wrote, with its log group and log stream. */
+  log: (logGroupName: string, logStreamName: string, line: string) => void;
   /** Called for each event that an asynchronous invocation gave up. */
   report: (message: string) => void;
 }
@@ -90,6 +92,7 @@ export function createLambda(options: LambdaOptions): Lambda {
       sleep: (ms) => clock.sleep(ms),
       random,
       uuid,
+      log: (line) => options.log(logGroupOf(lambdaFunction.name), requestId, line),
       ended: false,
     };
     const answer = runInvocation(invocation, async () => {
@@ -107,6 +110,8 @@ export function createLambda(options: LambdaOptions): Lambda {
     invocation.ended = true;
     underWay.delete(end);
     cancelTimer();
+    if (result.error !== undefined)
+      invocation.log(JSON.stringify({ level: 'ERROR', message: 'Invoke Error', ...result.error }));
     return result;
   }
 
@@ -176,13 +181,15 @@ function parsePayload(payload: Json | undefined): Json {
   }
 }
 
+const logGroupOf = (name: string): string => `/aws/lambda/${name}`;
+
 const contextOf = ({ name, arn, memoryMiB }: LambdaFunction, requestId: string, remainingMs: () => number) => ({
   functionName: name,
   functionVersion: '$LATEST',
   invokedFunctionArn: arn,
   memoryLimitInMB: String(memoryMiB),
   awsRequestId: requestId,
-  logGroupName: `/aws/lambda/${name}`,
+  logGroupName: logGroupOf(name),
   logStreamName: requestId,
   callbackWaitsForEmptyEventLoop: true,
   getRemainingTimeInMillis: () => Math.max(0, remainingMs()),

@@ -20,7 +20,12 @@ export async function openSimulatedEnvironment(log: (line: string) => void): Pro
   });
   try {
     if (aws.apiUrl === undefined) throw new Error('the template has no HTTP API');
-    const access: Access = { url: aws.apiUrl, region: aws.region, credentials: aws.adminCredentials };
+    const access: Access = {
+      url: aws.apiUrl,
+      region: aws.region,
+      credentials: aws.adminCredentials,
+      embedded: { endpoint: new URL(aws.apiUrl).origin, agentLogs: {} },
+    };
     const api = new ApiClient(access);
     log(`registering the simulated hosts ${HOSTS.join(' and ')}, with the guest ${GUEST.name} on ${HOSTS[0]}`);
     const fleet = new SimulatedFleet(systemClock);

@@ -118,6 +118,11 @@ export async function installAgent(lab: Lab, bundlePath: string): Promise<void> 
   }
 }
 
+/** The log file of a host's agent as the machine sees it; on the host, HANDOFF_LOG_FILE names it. */
+export function agentLogFile(plan: LabPlan, host: HostName): string {
+  return join(folderOf(plan, host), 'log/handoff-agent.jsonl');
+}
+
 /** A host's AWS credentials file as the machine sees it; on the host, AWS_SHARED_CREDENTIALS_FILE names it. */
 export function credentialsFile(plan: LabPlan, host: HostName): string {
   return join(folderOf(plan, host), 'run/aws/credentials');

@@ -66,6 +66,35 @@ it('moves a VM and follows it to its end', async () => {
   expect(late).toMatchObject({ exitCode: 4, stderr: expect.stringContaining('AlreadyHandedOver') });
 });
 
+it('shows the log of a migration, and on AWS where the logs are', async () => {
+  const { migrations } = json(await handoff(['list', '--status', 'SUCCEEDED', '--json']));
+  const id = migrations[0].migrationId;
+  const lines = (await handoff(['logs', id, '--json'])).stdout
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line));
+  expect(lines.map(({ migrationId }) => migrationId)).toEqual(lines.map(() => id));
+  const told = lines.map(({ message }) => message);
+  expect(told.indexOf('admitted')).toBeGreaterThanOrEqual(0);
+  expect(told.indexOf('Task sent')).toBeGreaterThan(told.indexOf('admitted'));
+  expect(told.lastIndexOf('Report received: succeeded')).toBeGreaterThan(told.indexOf('Task sent'));
+  expect(lines.find(({ message }) => message === 'Task sent')).toMatchObject({
+    requestId: expect.stringContaining(`${id}.preflight.`),
+    hostId: expect.stringMatching(/^kvm[12]$/),
+  });
+  const shown = await handoff(['logs', id]);
+  expect(shown.stdout).toMatch(/^\d{4}-\S+Z {2}handoff-\w+ .*INFO .* admitted/m);
+  expect(shown.stdout.trim().split('\n')).toHaveLength(lines.length);
+
+  const env = { HANDOFF_API: environment.access.url, AWS_ACCESS_KEY_ID: 'local', AWS_SECRET_ACCESS_KEY: 'local' };
+  const places = await handoff(['logs', id], { cwd: elsewhere, env });
+  expect(places.stdout).toContain(`--filter-pattern '"${id}"'`);
+  expect(places.stdout).toContain(`journalctl -u handoff-${id}`);
+  expect(places.stdout).toContain('/states/home?region=us-east-1#/v2/executions/details/');
+
+  expect(await handoff(['logs', 'web-0000000000'])).toMatchObject({ exitCode: 3 });
+});
+
 it('forecasts a move from where the last one left the VM, and exits with 1 when it would be refused', async () => {
   const would = await handoff(['forecast', 'web', '--to', 'kvm1']);
   expect(would).toMatchObject({ exitCode: 0, stdout: expect.stringMatching(/^web, kvm2 -> kvm1: would be moved\n/) });

@@ -1,6 +1,7 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 import type { Caller } from '../../../../embedded-aws/core/service.ts';
 import type { InProcessTransport } from '../../../../embedded-aws/endpoint/in-process.ts';
+import { captureOutput } from '../../../../embedded-aws/lambda/captured-output.ts';
 import { currentCaller, provideRuntime } from '../../../../embedded-aws/lambda/invocation.ts';
 import { createLambda, type Lambda, type LambdaFunction } from '../../../../embedded-aws/lambda/lambda.ts';
 import { VirtualClock } from '../../../../simulator/virtual-clock.ts';
@@ -19,12 +20,14 @@ describe('Lambda', () => {
   let stop: AbortController;
   let lambda: Lambda;
   let reports: string[];
+  let lines: [group: string, stream: string, line: string][];
   let callers: (string | undefined)[];
 
   beforeEach(() => {
     clock = new VirtualClock();
     stop = new AbortController();
     reports = [];
+    lines = [];
     callers = [];
     let ids = 0;
     provideRuntime('eu-north-1');
@@ -34,6 +37,7 @@ describe('Lambda', () => {
       uuid: () => `id-${++ids}`,
       signal: stop.signal,
       callerForRole: (roleArn, session) => ({ arn: roleArn, userId: session, statements: [] }),
+      log: (...line) => lines.push(line),
       report: (message) => reports.push(message),
       transport: {
         metadata: { handlerProtocol: 'http/1.1' },
@@ -58,6 +62,20 @@ describe('Lambda', () => {
       handler,
     });
   const request = { method: 'POST', path: '/', headers: {} };
+
+  it('keeps what a function writes in its log group, and the error that it ends with', async () => {
+    captureOutput();
+    put(async () => {
+      process.stdout.write('one\ntwo\n');
+      throw new Error('no way');
+    });
+    await lambda.invoke('work', {});
+    expect(lines).toEqual([
+      ['/aws/lambda/work', 'id-1', 'one'],
+      ['/aws/lambda/work', 'id-1', 'two'],
+      ['/aws/lambda/work', 'id-1', expect.stringContaining('no way')],
+    ]);
+  });
 
   it('gives the function its event and a context, and answers with a copy of its result', async () => {
     const result = { list: [1], gone: undefined };
