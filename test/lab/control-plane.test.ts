@@ -98,7 +98,9 @@ describeWithManagedLab(
         },
       };
       const isEventOfItsEnd = ({ service, operation, input }: AwsCall) =>
-        service === 'lambda' && operation === 'Invoke' && String(input.FunctionName).includes('OnExecutionStopped');
+        service === 'lambda' &&
+        operation === 'Invoke' &&
+        String(input.FunctionName).endsWith(':handoff-on-execution-stopped');
 
       it.each<[moment: string, event: 'is told' | 'gets lost']>([
         ['in the middle of the copy', 'is told'],
