@@ -3,13 +3,15 @@
  * so that two labs which come up at the same moment cannot choose the same subnet or name.
  */
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
-import { rm, writeFile } from 'node:fs/promises';
+import { rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { run } from '../command.ts';
 import { withLock } from './lock.ts';
 import { type LabOptions, type LabPlan, labFile, planLab } from './plan.ts';
 
 const FOLDER = '/run/handoff-lab-claims';
+const LOCK = 'lock';
+const UNFINISHED = 'unfinished';
 /** 10.77.0 to 10.77.255. */
 const NETWORK = '10.77';
 const NUMBERS = Array.from({ length: 256 }, (_, number) => number);
@@ -48,7 +50,7 @@ export function claimLab({ name, subnet, hosts }: LabOptions, remove: Remove): P
     const wanted = await freeSubnet(name, subnet);
     const plan = planLab({ ...wanted, ...size });
     const claim = { ...wanted, owner: thisProcess(), kept: name !== undefined } satisfies Claim;
-    await writeFile(fileOf(claim), JSON.stringify(claim));
+    await write(claim);
     return plan;
   });
 }
@@ -61,7 +63,7 @@ export function releaseLab(name: string, remove: Remove): Promise<void> {
   });
 }
 
-const locked = <T>(use: () => Promise<T>): Promise<T> => withLock(join(FOLDER, 'lock'), use);
+const locked = <T>(use: () => Promise<T>): Promise<T> => withLock(join(FOLDER, LOCK), use);
 
 async function release(claim: Claim, remove: Remove): Promise<void> {
   await remove(claim.name);
@@ -116,8 +118,15 @@ async function interfacesBySubnet(): Promise<Map<string, string>> {
 
 function claims(): Claim[] {
   return readdirSync(FOLDER)
-    .filter((file) => file !== 'lock')
+    .filter((file) => file !== LOCK && file !== UNFINISHED)
     .map((file) => JSON.parse(readFileSync(join(FOLDER, file), 'utf8')) as Claim);
+}
+
+/** Whole or not at all: a process that is killed while it writes must not leave a claim that nobody can read. */
+async function write(claim: Claim): Promise<void> {
+  const unfinished = join(FOLDER, UNFINISHED);
+  await writeFile(unfinished, JSON.stringify(claim));
+  await rename(unfinished, fileOf(claim));
 }
 
 const fileOf = ({ subnet }: Pick<Claim, 'subnet'>): string => join(FOLDER, subnet);

@@ -1,6 +1,6 @@
 /** Bringing labs up and down: again, at the same time, and after a run that ended in the middle. */
 import { type ChildProcess, spawn } from 'node:child_process';
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { readdir, readFile } from 'node:fs/promises';
 import { afterAll, describe, expect, it, vi } from 'vitest';
 import { run } from '../../lab/command.ts';
@@ -77,7 +77,7 @@ describe.skipIf(!labSupport().able && process.env.CI === undefined)('bringing a 
         expect((await ping(addressOf(other, 'kvm2'))).exitCode).not.toBe(0);
       }
     } finally {
-      for (const { child } of others) child.kill('SIGKILL');
+      await Promise.all(others.map(({ child }) => kill(child)));
       await downLab(own.name);
     }
     await expectRemovedByTheNext(await Promise.all(others.map(async (each) => (await each.lab).name)));
@@ -96,15 +96,14 @@ describe.skipIf(!labSupport().able && process.env.CI === undefined)('bringing a 
     for (const [moment, isReached] of moments) {
       const { child } = startProcess(`await upLab({ name: '${NAME}' });`);
       await until(moment, () => isReached(NAME));
-      child.kill('SIGKILL');
-      await until('it is dead', () => child.signalCode !== null);
+      await kill(child);
       await downLab(NAME);
       await expectNothingOf(NAME);
     }
     // Nobody takes this one down: the next lab to come up, of whatever name, finds it.
     const { child } = startProcess(`await upLab({ name: '${NAME}' });`);
     await until('it has its network', () => existsSync(`/sys/class/net/${uplinkOf(NAME)}`));
-    child.kill('SIGKILL');
+    await kill(child);
     await expectRemovedByTheNext([NAME]);
     expect(await labStatus(await upLab({ name: NAME }))).toHaveLength(2);
   }, 120_000);
@@ -116,9 +115,22 @@ async function expectRemovedByTheNext(names: readonly string[]): Promise<void> {
   for (const name of names) await expectNothingOf(name);
 }
 
-/** A command that the killed process was running may come to its end first. */
 async function expectNothingOf(name: string): Promise<void> {
   await vi.waitFor(async () => expect(await tracesOf(name)).toEqual([]), { timeout: 5_000, interval: 100 });
+}
+
+/** Kills a process, and waits for the command that it was running: one that outlives it may still add something to its lab. */
+async function kill(child: ChildProcess): Promise<void> {
+  const started = readFileSync(`/proc/${child.pid}/task/${child.pid}/children`, 'utf8').split(' ').filter(Boolean);
+  child.kill('SIGKILL');
+  await until('it is dead', () => child.signalCode !== null);
+  await until('its commands are over', async () => !(await Promise.all(started.map(isCommand))).includes(true));
+}
+
+/** Whether the process runs, and is not a node of a lab, which lives on. */
+async function isCommand(pid: string): Promise<boolean> {
+  const command = await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '');
+  return command !== '' && !command.includes('handoff-lab-node');
 }
 
 /** A process that brings a lab up and lives on; `up()` in its script brings it up and reports it. */
