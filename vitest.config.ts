@@ -6,6 +6,8 @@ const FAST = {
   testTimeout: 60_000,
   hookTimeout: 120_000,
   setupFiles: 'test/fixed-seed.ts',
+  // As many as the smallest machine has processors; with one, vitest would run these projects last.
+  maxWorkers: 2,
 } as const;
 const LAB = { environment: 'node', testTimeout: 180_000, hookTimeout: 300_000 } as const;
 /** These tests measure blackouts, rates and convergence of emulated guests, and another lab's guests would be measured with them. */
