@@ -77,7 +77,6 @@ export class Handover {
   readonly #uri: string;
   #cookie: Buffer;
   #commit: Promise<CommitOutcome> | undefined;
-  #deciding = false;
   #postCopySince: number | undefined;
 
   private constructor(
@@ -119,11 +118,6 @@ export class Handover {
   /** When post-copy was asked for, and the guest so told to stop (ms of the clock); undefined when it has not begun. */
   get postCopySince(): number | undefined {
     return this.#postCopySince;
-  }
-
-  /** A commit has been tried; what came of it stands. */
-  get deciding(): boolean {
-    return this.#deciding;
   }
 
   /**
@@ -223,7 +217,6 @@ export class Handover {
 
   /** Once only: after it nobody may cancel any more, and a second try could not tell more than the first. */
   #committed(): Promise<CommitOutcome> {
-    this.#deciding = true;
     this.#commit ??= this.#context.commit();
     return this.#commit;
   }
